@@ -1,0 +1,137 @@
+"""Time. All of dualsys reads integer nanoseconds from one injected clock.
+
+Only this module calls `time.*`. Live processes use `WallClock` (CLOCK_MONOTONIC, which all processes of one
+machine share and which never steps); the twin and the tests use `VirtualClock`, which moves when told to.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+
+def seconds(duration_ns: int) -> float:
+    """Convert integer nanoseconds to seconds, for display and for formulas that want floats."""
+    return duration_ns / NS_PER_S
+
+
+def nanoseconds(duration_s: float) -> int:
+    """Convert seconds to integer nanoseconds, rounded to the nearest."""
+    return round(duration_s * NS_PER_S)
+
+
+def period_ns(rate_hz: float) -> int:
+    """Period of a rate, in integer nanoseconds. Raises ValueError unless `rate_hz` is positive."""
+    if not rate_hz > 0:
+        raise ValueError(f"rate_hz must be positive, got {rate_hz!r}")
+    return round(NS_PER_S / rate_hz)
+
+
+class Clock(Protocol):
+    """Monotonic time in integer nanoseconds."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since an arbitrary origin; never decreases."""
+        ...
+
+    def sleep_until_ns(self, deadline_ns: int) -> None:
+        """Return at or after `deadline_ns`; at once if it has passed."""
+        ...
+
+
+class WallClock:
+    """CLOCK_MONOTONIC of this machine."""
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def sleep_until_ns(self, deadline_ns: int) -> None:
+        while (remaining_ns := deadline_ns - time.monotonic_ns()) > 0:
+            time.sleep(remaining_ns / NS_PER_S)
+
+
+class VirtualClock:
+    """A clock that moves only when told to. Sleeping on it moves it.
+
+    Args:
+        start_ns: First reading.
+    """
+
+    def __init__(self, start_ns: int = 0) -> None:
+        self._now_ns = start_ns
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def sleep_until_ns(self, deadline_ns: int) -> None:
+        self._now_ns = max(self._now_ns, deadline_ns)
+
+    def advance_ns(self, duration_ns: int) -> None:
+        """Move forward. Raises ValueError on a negative duration: time never runs backwards."""
+        if duration_ns < 0:
+            raise ValueError(f"duration_ns must not be negative, got {duration_ns}")
+        self._now_ns += duration_ns
+
+
+def calendar_stamp() -> str:
+    """Local calendar time as `20260131-235959`, to name folders. Never used to measure anything."""
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One wake-up of a `Pacer`.
+
+    Attributes:
+        index: Number of the grid period that this tick serves; skips the missed ones.
+        deadline_ns: When it should have started.
+        late_ns: How much later it did start, >= 0.
+        missed: Grid periods skipped just before this tick because the previous one overran.
+    """
+
+    index: int
+    deadline_ns: int
+    late_ns: int
+    missed: int
+
+
+class Pacer:
+    """Absolute-deadline pacing on a phase-locked grid.
+
+    Deadlines are `start + k * period`. A tick that overruns skips whole periods, which are counted and never caught up;
+    the phase is kept. Waking early is impossible by contract of the clock, so a period is never doubled.
+
+    Args:
+        clock: Where time comes from.
+        period: Grid period, ns.
+    """
+
+    def __init__(self, clock: Clock, period: int) -> None:
+        if period <= 0:
+            raise ValueError(f"period must be positive, got {period}")
+        self._clock = clock
+        self._period_ns = period
+        self._start_ns = clock.now_ns()
+        self._index = 0
+        self.missed_total = 0
+
+    @property
+    def next_deadline_ns(self) -> int:
+        """Start of the next grid period."""
+        return self._start_ns + (self._index + 1) * self._period_ns
+
+    def wait(self) -> Tick:
+        """Sleep to the next grid deadline and report how that went."""
+        now_ns = self._clock.now_ns()
+        due = self._index + 1
+        current = (now_ns - self._start_ns) // self._period_ns
+        missed = max(0, current - due)
+        self._index = due + missed
+        self.missed_total += missed
+        deadline_ns = self._start_ns + self._index * self._period_ns
+        self._clock.sleep_until_ns(deadline_ns)
+        return Tick(self._index, deadline_ns, max(0, self._clock.now_ns() - deadline_ns), missed)

@@ -1,0 +1,261 @@
+"""Everything that crosses a process boundary.
+
+All messages are frozen, tagged, versioned MessagePack maps in single ZeroMQ frames; unknown fields are refused. Stamps
+are integer nanoseconds of the *edge* clock unless a name says otherwise; whoever derives something from an observation
+echoes the observation's stamp, so that its age needs no second clock.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.errors import MessageError
+from dualsys.specs import DTYPES, SystemSpecs
+
+PROTOCOL_VERSION = 1
+"""Raised whenever a message changes shape; both sides of a handshake must have the same."""
+
+MAX_TENSOR_BYTES = 32 * 1024 * 1024
+MAX_DIMENSIONS = 6
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Name = Annotated[str, msgspec.Meta(max_length=128)]
+Text = Annotated[str, msgspec.Meta(max_length=2048)]
+
+
+class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """An array on the wire: element type from an allow-list, shape, little-endian C-order bytes."""
+
+    dtype: Name
+    shape: Annotated[tuple[Count, ...], msgspec.Meta(max_length=MAX_DIMENSIONS)]
+    data: bytes | memoryview
+
+    @classmethod
+    def of(cls, array: NDArray[np.generic]) -> Tensor:
+        """Wrap an array. Raises MessageError for an element type outside the allow-list."""
+        if array.dtype.name not in DTYPES:
+            raise MessageError(f"tensor: dtype {array.dtype.name!r} is not one of {', '.join(DTYPES)}")
+        return cls(array.dtype.name, array.shape, np.ascontiguousarray(array).tobytes())
+
+    def array(self) -> NDArray[np.generic]:
+        """Unwrap as a read-only view. Raises MessageError unless type, shape and byte count agree and fit the cap."""
+        dtype = DTYPES.get(self.dtype)
+        if dtype is None:
+            raise MessageError(f"tensor: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        expected = dtype.itemsize
+        for size in self.shape:
+            expected *= size
+        if expected > MAX_TENSOR_BYTES or expected != len(self.data):
+            raise MessageError(
+                f"tensor: {self.dtype}{list(self.shape)} takes {expected} bytes, got {len(self.data)} "
+                f"(at most {MAX_TENSOR_BYTES})"
+            )
+        return np.frombuffer(self.data, dtype).reshape(self.shape)
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True):
+    """Base of everything that is sent on its own."""
+
+
+class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One camera frame, RGB.
+
+    Attributes:
+        encoding: `raw` (height * width * 3 bytes, row by row) or `jpeg`.
+    """
+
+    encoding: Literal["raw", "jpeg"]
+    width: Annotated[int, msgspec.Meta(ge=1, le=4096)]
+    height: Annotated[int, msgspec.Meta(ge=1, le=4096)]
+    data: bytes | memoryview
+
+
+class Observation(Message, frozen=True, tag="observation"):
+    """Edge to System 2: what the robot sees and was told.
+
+    Attributes:
+        session: Random number of this edge run; anything of another session is dropped.
+        episode: Counts episodes within the session.
+        seq: Counts observations within the session.
+        t_capture_ns: When the images were taken.
+        proprioception: float32 vector of `ObservationSpec.proprioception`.
+        instruction: What the robot was told.
+    """
+
+    session: Count
+    episode: Count
+    seq: Count
+    t_capture_ns: Count
+    images: dict[Name, Image]
+    proprioception: Tensor
+    instruction: Text
+
+
+class LatentPacket(Message, frozen=True, tag="latent"):
+    """System 2 to edge: the newest latent.
+
+    Attributes:
+        session, episode, observation_seq, t_capture_ns, instruction: Echoed from the observation it was computed from.
+        seq: Counts packets of this System 2 process.
+        compute_ns: Duration of the forward pass.
+        weights: Short hash of the System 2 weights.
+        kind: One of `specs.LATENT_KINDS`.
+        tensors: The latent.
+        text: What System 2 has to say to people, such as "no purple block in view"; may be empty.
+    """
+
+    session: Count
+    episode: Count
+    seq: Count
+    observation_seq: Count
+    t_capture_ns: Count
+    instruction: Text
+    compute_ns: Count
+    weights: Name
+    kind: Name
+    tensors: dict[Name, Tensor]
+    text: Text = ""
+
+
+class Plan(Message, frozen=True, tag="plan"):
+    """Planner to control: timestamped joint set-points, linear in between.
+
+    Attributes:
+        epoch: Raised when plans made before must no longer be followed (new episode, resume).
+        seq: Counts plans within the session.
+        t_ns: int64 `[N]`, strictly increasing times of the knots.
+        setpoints: float64 `[N, A]`: joints in rad, then gripper opening in m.
+        latent_seq: The latent it came from; -1 for none.
+        t_latent_ns: Capture stamp behind that latent.
+        t_observation_ns: Stamp of the robot state and wrist image that it came from.
+        splice_ns: Where it leaves the plan before it.
+        delay_ns: From that observation to the moment the plan was ready.
+        delay_steps: The delay, in action steps, that the strategy had planned for.
+    """
+
+    session: Count
+    episode: Count
+    epoch: Count
+    seq: Count
+    t_ns: Tensor
+    setpoints: Tensor
+    latent_seq: int
+    t_latent_ns: int
+    t_observation_ns: Count
+    splice_ns: Count
+    delay_ns: Count
+    delay_steps: Count
+
+
+class ControlState(Message, frozen=True, tag="control_state"):
+    """Control to planner and to whoever watches: what the arm does now.
+
+    Attributes:
+        seq: Control tick.
+        t_ns: Edge stamp of the arm reading.
+        position: Measured joints `[A]`: rad, then gripper opening in m.
+        velocity: Measured `[A]`: rad/s, then m/s.
+        command: Last command sent `[A]`.
+        mode: WAITING, RUNNING, SLOWED, HOLDING or STOPPED.
+        reason: Why it is in that mode; empty while RUNNING.
+        epoch: Plans with a smaller epoch are refused.
+        plan_seq: Plan being executed, -1 for none.
+        counters: Named totals: ticks, missed, clamped, rejected_plans, starved, ...
+    """
+
+    session: Count
+    seq: Count
+    t_ns: Count
+    position: tuple[float, ...]
+    velocity: tuple[float, ...]
+    command: tuple[float, ...]
+    mode: Name
+    reason: Text
+    epoch: Count
+    plan_seq: int
+    latent_age_ns: int
+    plan_age_ns: int
+    counters: dict[Name, int]
+
+
+class ArmState(Message, frozen=True, tag="arm_state"):
+    """Robot to control, over the robot link.
+
+    Attributes:
+        t_robot_ns: Stamp of the robot's own clock.
+        position, velocity: As in `ControlState`.
+        status: `ok`, `watchdog` (no command came in time), `protective_stop` or `emergency_stop`.
+        command_seq: Last command that the robot received, -1 for none.
+    """
+
+    seq: Count
+    t_robot_ns: Count
+    position: tuple[float, ...]
+    velocity: tuple[float, ...]
+    status: Literal["ok", "watchdog", "protective_stop", "emergency_stop"]
+    command_seq: int
+
+
+class ArmCommand(Message, frozen=True, tag="arm_command"):
+    """Control to robot: joint set-point for now, `[A]`: rad, then gripper opening in m."""
+
+    seq: Count
+    position: tuple[float, ...]
+
+
+class CameraFrame(Message, frozen=True, tag="camera_frame"):
+    """Robot side to planner: one image; stamped by the edge on arrival."""
+
+    camera: Name
+    seq: Count
+    t_robot_ns: Count
+    image: Image
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    """First request on a connection.
+
+    Attributes:
+        role: Who calls: `planner`, `control`, `operator`, ...
+        digest: `SystemSpecs.digest()`; empty where specs do not matter.
+    """
+
+    protocol: int
+    role: Name
+    session: Count
+    digest: Name = ""
+    specs: SystemSpecs | None = None
+
+
+class Welcome(Message, frozen=True, tag="welcome"):
+    """Answer to `Hello`: who is there. `details` names the model, its weights, the robot, ..."""
+
+    protocol: int
+    role: Name
+    digest: Name = ""
+    specs: SystemSpecs | None = None
+    details: dict[Name, Text] = {}
+
+
+class Request(Message, frozen=True, tag="request"):
+    """Something an operator or the supervisor asks of a process: `say`, `stop`, `resume`, `reset`, `status`, ..."""
+
+    verb: Name
+    arguments: dict[Name, Text] = {}
+
+
+class Reply(Message, frozen=True, tag="reply"):
+    """Answer to `Request`; `values` are for machines, `text` is for people."""
+
+    ok: bool
+    text: Text = ""
+    values: dict[Name, Text] = {}
+
+
+AnyMessage = (
+    Observation | LatentPacket | Plan | ControlState | ArmState | ArmCommand | CameraFrame | Hello | Welcome | Request | Reply
+)
