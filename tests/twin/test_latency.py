@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualsys.clock import NS_PER_MS
+from dualsys.errors import ConfigError
+from dualsys.twin.latency import Constant, Empirical, Jitter, parse_latency
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_ns"),
+    [("200ms", 200_000_000), ("0.2s", 200_000_000), ("1.5 ms", 1_500_000), ("30us", 30_000), ("0", 0)],
+)
+def test_a_duration_is_a_constant_delay(text: str, expected_ns: int) -> None:
+    assert parse_latency(text) == Constant(expected_ns)
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 2**32 - 1))
+def test_jitter_stays_within_its_spread(middle: int, spread: int, seed: int) -> None:
+    model = Jitter(middle + spread, spread)
+
+    assert middle <= model.draw_ns(np.random.default_rng(seed)) <= middle + 2 * spread
+
+
+def test_jitter_is_read_from_text() -> None:
+    assert parse_latency("200ms~40ms") == Jitter(200 * NS_PER_MS, 40 * NS_PER_MS)
+
+
+def test_samples_are_read_from_a_file_in_its_unit(tmp_path: Path) -> None:
+    path = tmp_path / "measured.json"
+    path.write_text('{"unit": "ms", "samples": [181.5, 20]}')
+
+    assert parse_latency(str(path)) == Empirical((181_500_000, 20_000_000))
+
+
+def test_only_measured_delays_are_drawn_and_all_of_them() -> None:
+    model = Empirical((3, 5, 8))
+    rng = np.random.default_rng(0)
+
+    assert {model.draw_ns(rng) for _ in range(100)} == {3, 5, 8}
+
+
+def test_the_same_seed_draws_the_same_delays() -> None:
+    model = Jitter(100, 50)
+    first, second = np.random.default_rng(4), np.random.default_rng(4)
+
+    assert [model.draw_ns(first) for _ in range(20)] == [model.draw_ns(second) for _ in range(20)]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "fast", "200", "-5ms", "200ms~300ms", "1ms~1ms~1ms", "2000s", "nothing.json"]
+)
+def test_text_that_is_no_latency_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"slow\.delay"):
+        parse_latency(text, "slow.delay")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "{}", '{"unit": "ms", "samples": []}', '{"unit": "h", "samples": [1]}',
+     '{"unit": "ms", "samples": [-1]}', '{"unit": "ms", "samples": ["1"]}', '{"unit": "ms", "samples": [1], "extra": 0}', "not json"],
+)  # fmt: skip
+def test_a_file_that_holds_no_samples_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "samples.json"
+    path.write_text(content)
+
+    with pytest.raises(ConfigError):
+        parse_latency(str(path))
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [(Constant(200 * NS_PER_MS), "200 ms"), (Jitter(4 * NS_PER_MS, NS_PER_MS), "4 ms +- 1 ms"),
+     (Empirical((NS_PER_MS, 2 * NS_PER_MS, 9 * NS_PER_MS)), "3 samples, median 2 ms, at most 9 ms")],
+)  # fmt: skip
+def test_a_model_describes_itself(model: Constant | Jitter | Empirical, words: str) -> None:
+    assert model.describe() == words
