@@ -63,7 +63,8 @@ def test_text_that_is_no_latency_is_refused_by_name(text: str) -> None:
 @pytest.mark.parametrize(
     "content",
     ["[]", "{}", '{"unit": "ms", "samples": []}', '{"unit": "h", "samples": [1]}',
-     '{"unit": "ms", "samples": [-1]}', '{"unit": "ms", "samples": ["1"]}', '{"unit": "ms", "samples": [1], "extra": 0}', "not json"],
+     '{"unit": "ms", "samples": [-1]}', '{"unit": "ms", "samples": ["1"]}',
+     '{"unit": "ms", "samples": [1], "extra": 0}', "not json"],
 )  # fmt: skip
 def test_a_file_that_holds_no_samples_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "samples.json"
