@@ -7,7 +7,8 @@ echoes the observation's stamp, so that its age needs no second clock.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -21,40 +22,66 @@ PROTOCOL_VERSION = 1
 
 MAX_TENSOR_BYTES = 32 * 1024 * 1024
 MAX_DIMENSIONS = 6
+MAX_TEXT = 2048
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
-Text = Annotated[str, msgspec.Meta(max_length=2048)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+
+if TYPE_CHECKING:
+    Blob = bytes | memoryview
+else:
+    Blob = memoryview
+"""Opaque bytes. Written from either type; read as a view into the received frame, without a copy."""
+
+
+def clip_text(text: str) -> str:
+    """Shorten a text for people to what a `Text` field carries, and show that it was shortened."""
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 4] + " ..."
 
 
 class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """An array on the wire: element type from an allow-list, shape, little-endian C-order bytes."""
+    """An array on the wire: element type from an allow-list, shape, little-endian C-order bytes.
+
+    Checked when made and when decoded, so a `Tensor` that exists is consistent.
+
+    Raises:
+        MessageError: The element type is not allowed, or type, shape and byte count disagree or exceed the cap. Within
+            a decoded message this surfaces as the MessageError of the whole message.
+    """
 
     dtype: Name
     shape: Annotated[tuple[Count, ...], msgspec.Meta(max_length=MAX_DIMENSIONS)]
-    data: bytes | memoryview
+    data: Blob
 
-    @classmethod
-    def of(cls, array: NDArray[np.generic]) -> Tensor:
-        """Wrap an array. Raises MessageError for an element type outside the allow-list."""
-        if array.dtype.name not in DTYPES:
-            raise MessageError(f"tensor: dtype {array.dtype.name!r} is not one of {', '.join(DTYPES)}")
-        return cls(array.dtype.name, array.shape, np.ascontiguousarray(array).tobytes())
-
-    def array(self) -> NDArray[np.generic]:
-        """Unwrap as a read-only view. Raises MessageError unless type, shape and byte count agree and fit the cap."""
+    def __post_init__(self) -> None:
         dtype = DTYPES.get(self.dtype)
         if dtype is None:
             raise MessageError(f"tensor: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
-        expected = dtype.itemsize
-        for size in self.shape:
-            expected *= size
-        if expected > MAX_TENSOR_BYTES or expected != len(self.data):
+        if len(self.shape) > MAX_DIMENSIONS:
+            raise MessageError(f"tensor: {len(self.shape)} dimensions, at most {MAX_DIMENSIONS} are allowed")
+        # A size of zero must not hide huge ones next to it: those overflow inside numpy.
+        extent = dtype.itemsize * math.prod(max(size, 1) for size in self.shape)
+        expected = dtype.itemsize * math.prod(self.shape)
+        if extent > MAX_TENSOR_BYTES or expected != len(self.data):
             raise MessageError(
                 f"tensor: {self.dtype}{list(self.shape)} takes {expected} bytes, got {len(self.data)} "
                 f"(at most {MAX_TENSOR_BYTES})"
             )
-        return np.frombuffer(self.data, dtype).reshape(self.shape)
+
+    @classmethod
+    def of(cls, array: NDArray[np.generic]) -> Tensor:
+        """Wrap an array. Raises MessageError for an element type outside the allow-list, or above the cap."""
+        dtype = DTYPES.get(array.dtype.name)
+        if dtype is None:
+            raise MessageError(f"tensor: dtype {array.dtype.name!r} is not one of {', '.join(DTYPES)}")
+        return cls(array.dtype.name, array.shape, array.astype(dtype, copy=False).tobytes())
+
+    def array(self) -> NDArray[np.generic]:
+        """Unwrap as a read-only view of the bytes."""
+        array = np.frombuffer(self.data, DTYPES[self.dtype]).reshape(self.shape)
+        array.flags.writeable = False
+        return array
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True):
@@ -71,7 +98,7 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoding: Literal["raw", "jpeg"]
     width: Annotated[int, msgspec.Meta(ge=1, le=4096)]
     height: Annotated[int, msgspec.Meta(ge=1, le=4096)]
-    data: bytes | memoryview
+    data: Blob
 
 
 class Observation(Message, frozen=True, tag="observation"):
@@ -257,5 +284,15 @@ class Reply(Message, frozen=True, tag="reply"):
 
 
 AnyMessage = (
-    Observation | LatentPacket | Plan | ControlState | ArmState | ArmCommand | CameraFrame | Hello | Welcome | Request | Reply
+    Observation
+    | LatentPacket
+    | Plan
+    | ControlState
+    | ArmState
+    | ArmCommand
+    | CameraFrame
+    | Hello
+    | Welcome
+    | Request
+    | Reply
 )
