@@ -54,7 +54,7 @@ Folder = Annotated[Path, Field(strict=False), AfterValidator(_resolve)]
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown settings are refused, values are not coerced, nothing changes after loading."""
+    """Base of all sections: unknown settings are refused, values are never coerced, nothing changes later."""
 
     # Defaults are validated too, so that default paths are resolved like given ones.
     model_config = ConfigDict(
@@ -345,8 +345,8 @@ def load_config(path: str | Path, overrides: Mapping[str, object] | None = None)
 
     Args:
         path: The file. Relative paths inside it are relative to its folder.
-        overrides: Dotted setting to value; a text value is read as YAML, so `"5"` is a number. Paths given here
-            are relative to the working folder.
+        overrides: Dotted setting to value; a text value is read as YAML, so `"5"` is a number. Paths
+            given here are relative to the working folder.
 
     Raises:
         ConfigError: Lists every fault.

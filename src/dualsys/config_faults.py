@@ -1,4 +1,4 @@
-"""What is wrong with settings, in words: from a pydantic schema and its errors to lines that people can act on."""
+"""What is wrong with settings, in words: from a schema and its errors to lines that people can act on."""
 
 from __future__ import annotations
 
