@@ -1,0 +1,175 @@
+"""What an arm can do, and commands that stay within it: position, velocity and acceleration of every axis.
+
+Pure functions of (limits, target, previous command, previous velocity, dt). The velocity of a command is the
+difference of two commands divided by the tick, exactly as a robot that is fed one set-point per tick sees it. All
+bounds are exact in discrete time: an axis that obeys them can always come to rest before its position limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dualsys.errors import SpecError
+
+FloatArray = NDArray[np.float64]
+
+ROUNDING = 1e-9
+"""Relative excess that is rounding and not a request for more than is allowed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """Limits of A axes: joints first, in rad, then gripper openings, in m.
+
+    Attributes:
+        lower: [A], smallest position, rad or m.
+        upper: [A], largest position, rad or m.
+        velocity: [A], largest speed in either direction, rad/s or m/s.
+        acceleration: [A], largest acceleration and deceleration, rad/s^2 or m/s^2.
+        joints: How many of the axes are joints; the rest are gripper openings.
+
+    Raises:
+        SpecError: A limit is not finite, not positive, of another length, or leaves no room.
+    """
+
+    lower: FloatArray
+    upper: FloatArray
+    velocity: FloatArray
+    acceleration: FloatArray
+    joints: int
+
+    def __post_init__(self) -> None:
+        axes = np.shape(self.lower)
+        for name in ("lower", "upper", "velocity", "acceleration"):
+            array = np.array(getattr(self, name), dtype=np.float64)
+            if array.ndim != 1 or array.shape != axes or not array.size:
+                raise SpecError(f"limits.{name}: expected one number for each axis, got shape {array.shape}")
+            if not np.isfinite(array).all():
+                raise SpecError(f"limits.{name}: expected finite numbers, got {array.tolist()}")
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        if not (self.lower < self.upper).all():
+            raise SpecError(f"limits.lower must be below limits.upper: {self.lower} and {self.upper}")
+        for name in ("velocity", "acceleration"):
+            if not (getattr(self, name) > 0).all():
+                raise SpecError(
+                    f"limits.{name}: expected positive numbers, got {getattr(self, name).tolist()}"
+                )
+        if not 0 <= self.joints <= self.axes:
+            raise SpecError(f"limits.joints: expected 0 to {self.axes}, got {self.joints}")
+
+    @property
+    def axes(self) -> int:
+        """Number of axes A."""
+        return len(self.lower)
+
+    def scaled(self, speed_fraction: float, acceleration_fraction: float) -> Limits:
+        """The same ranges with a part of the speeds and accelerations; each fraction in (0, 1].
+
+        Raises:
+            SpecError: A fraction is outside (0, 1].
+        """
+        for name, value in (
+            ("speed_fraction", speed_fraction),
+            ("acceleration_fraction", acceleration_fraction),
+        ):
+            if not 0 < value <= 1:
+                raise SpecError(f"{name}: expected more than 0 and at most 1, got {value}")
+        speeds, accelerations = self.velocity * speed_fraction, self.acceleration * acceleration_fraction
+        return Limits(self.lower, self.upper, speeds, accelerations, self.joints)
+
+    def clip(self, position: ArrayLike) -> FloatArray:
+        """The nearest positions [..., A] within the limits."""
+        clipped: FloatArray = np.minimum(np.maximum(position, self.lower), self.upper)
+        return clipped
+
+
+class Step(NamedTuple):
+    """One limited command.
+
+    Attributes:
+        position: [A], the command, rad or m.
+        velocity: [A], its difference to the previous command divided by dt, rad/s or m/s.
+        clamped_position: The target lay outside the position limits.
+        clamped_velocity: Following the target would have taken more speed than allowed.
+        clamped_acceleration: Following the target would have taken more acceleration than allowed.
+    """
+
+    position: FloatArray
+    velocity: FloatArray
+    clamped_position: bool
+    clamped_velocity: bool
+    clamped_acceleration: bool
+
+
+def stopping_speed(gap: FloatArray, deceleration: FloatArray, dt_s: float) -> FloatArray:
+    """Largest speed of this tick that still allows a stop within `gap`, exact for one command every `dt_s`.
+
+    Travelling at u for one tick and then slowing by d = deceleration * dt_s in each further tick covers
+    dt_s * ((n + 1) u - d n (n + 1) / 2) with n = floor(u / d); this inverts it.
+
+    Args:
+        gap: [..., A], room ahead, rad or m; negative room counts as none.
+        deceleration: [A], rad/s^2 or m/s^2.
+        dt_s: Tick, s.
+    """
+    room = np.maximum(gap, 0.0) / dt_s
+    slowing = deceleration * dt_s
+    ticks = np.floor(0.5 * (np.sqrt(1.0 + 8.0 * room / slowing) - 1.0))
+    speed: FloatArray = room / (ticks + 1.0) + 0.5 * ticks * slowing
+    return speed
+
+
+def limit_step(
+    limits: Limits,
+    target: FloatArray,
+    target_velocity: FloatArray,
+    command: FloatArray,
+    velocity: FloatArray,
+    dt_s: float,
+) -> Step:
+    """Follow a target as closely as the limits allow.
+
+    A target that moves within the limits is followed exactly. One that does not is caught up with as fast as
+    possible, and without swinging past it. All arrays are [A] in rad or m (per s); all must be finite.
+
+    Args:
+        limits: What the arm can do.
+        target: Where the command should be at the end of this tick.
+        target_velocity: Velocity of the target during this tick.
+        command: Previous command; within the position limits.
+        velocity: Velocity of the previous command; such that it can stop within the position limits.
+        dt_s: Tick, s.
+    """
+    inside = limits.clip(target)
+    pace = np.minimum(np.maximum(target_velocity, -limits.velocity), limits.velocity)
+    change = limits.acceleration * dt_s
+    error = inside - pace * dt_s - command
+    gaps = np.stack((limits.upper - command, command - limits.lower, np.abs(error)))
+    rise, fall, chase = stopping_speed(gaps, limits.acceleration, dt_s)
+    wanted = pace + np.copysign(chase, error)
+    low = np.maximum(velocity - change, -limits.velocity)
+    high = np.minimum(velocity + change, limits.velocity)
+    speed = np.minimum(np.maximum(wanted, low), high)
+    speed = np.minimum(np.maximum(speed, -fall), rise)
+    position = limits.clip(command + speed * dt_s)
+    slack = 1.0 + ROUNDING
+    return Step(
+        position,
+        (position - command) / dt_s,
+        bool((inside != target).any()),
+        bool((np.abs(wanted) > slack * limits.velocity).any()),
+        bool((np.abs(wanted - velocity) > slack * change).any()),
+    )
+
+
+def brake_step(limits: Limits, command: FloatArray, velocity: FloatArray, dt_s: float) -> Step:
+    """Slow down as fast as the limits allow, to rest. Arguments as in `limit_step`."""
+    change = limits.acceleration * dt_s
+    speed = velocity - np.minimum(np.maximum(velocity, -change), change)
+    position = limits.clip(command + speed * dt_s)
+    return Step(position, (position - command) / dt_s, False, False, False)

@@ -1,0 +1,159 @@
+"""Limits: whatever comes in, what goes out is something that the arm can do."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dualsys.errors import SpecError
+from dualsys.fast.control.limits import Limits, brake_step, limit_step, stopping_speed
+from dualsys.robots.profiles import PANDA_LIMITS
+
+DT_S = 0.004
+AXES = PANDA_LIMITS.axes
+MIDDLE = (PANDA_LIMITS.lower + PANDA_LIMITS.upper) / 2
+REST = np.zeros(AXES)
+
+finite = st.one_of(
+    st.floats(-4.0, 4.0),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from((0.0, -0.0, 1e308, -1e308, 5e-324)),
+)
+vectors = st.lists(finite, min_size=AXES, max_size=AXES).map(lambda row: np.array(row, dtype=np.float64))
+fractions = st.lists(st.floats(0.0, 1.0), min_size=AXES, max_size=AXES).map(np.array)
+
+
+def obeys(limits: Limits, commands: NDArray[np.float64], dt_s: float = DT_S) -> None:
+    """Assert that rows [N, A] of commands, the first at rest, keep every limit."""
+    speeds = np.diff(commands, axis=0, prepend=commands[:1]) / dt_s
+    changes = np.diff(speeds, axis=0, prepend=0 * speeds[:1]) / dt_s
+    assert (commands >= limits.lower).all()
+    assert (commands <= limits.upper).all()
+    assert (np.abs(speeds) <= limits.velocity * (1 + 1e-9) + 1e-9).all()
+    assert (np.abs(changes) <= limits.acceleration * (1 + 1e-6) + 1e-6).all()
+
+
+def follow(
+    limits: Limits,
+    start: NDArray[np.float64],
+    stream: list[tuple[NDArray[np.float64], ...]],
+    repeat: int,
+    dt_s: float = DT_S,
+) -> NDArray[np.float64]:
+    """Commands [N, A] that follow a stream of (target, target velocity), each shown `repeat` ticks."""
+    command, velocity = start, 0 * start
+    rows = [start]
+    for target, pace in stream:
+        for _ in range(repeat):
+            command, velocity, *_ = limit_step(limits, target, pace, command, velocity, dt_s)
+            rows.append(command)
+    return np.array(rows)
+
+
+@given(
+    fractions, st.lists(st.tuples(vectors, vectors), min_size=1, max_size=12), st.sampled_from((1, 2, 7, 60))
+)
+def test_whatever_finite_numbers_come_in_the_commands_obey_position_velocity_and_acceleration(
+    start: NDArray[np.float64], stream: list[tuple[NDArray[np.float64], ...]], repeat: int
+) -> None:
+    first = PANDA_LIMITS.lower + start * (PANDA_LIMITS.upper - PANDA_LIMITS.lower)
+    obeys(PANDA_LIMITS, follow(PANDA_LIMITS, PANDA_LIMITS.clip(first), stream, repeat))
+
+
+@given(
+    st.floats(0.01, 50.0), st.floats(0.01, 200.0), st.sampled_from((0.001, 0.002, 0.004, 0.05)),
+    st.lists(st.tuples(st.floats(-3.0, 3.0), st.floats(-60.0, 60.0), st.integers(1, 40)), min_size=1),
+)  # fmt: skip
+def test_the_rule_holds_for_any_limits_and_any_tick(
+    speed: float, acceleration: float, dt_s: float, stream: list[tuple[float, float, int]]
+) -> None:
+    limits = Limits(np.array([-1.0]), np.array([1.0]), np.array([speed]), np.array([acceleration]), 1)
+    rows = [(np.array([target]), np.array([pace])) for target, pace, repeat in stream for _ in range(repeat)]
+    obeys(limits, follow(limits, np.zeros(1), rows, 1, dt_s), dt_s)
+
+
+@given(st.lists(st.tuples(vectors, vectors), min_size=1, max_size=8), st.integers(1, 80))
+def test_braking_from_anywhere_stays_within_the_limits_and_comes_to_rest(
+    stream: list[tuple[NDArray[np.float64], ...]], repeat: int
+) -> None:
+    rows = follow(PANDA_LIMITS, MIDDLE, stream, repeat)
+    command, velocity = rows[-1], (rows[-1] - rows[-2]) / DT_S
+    braking = [command]
+    for _ in range(int((PANDA_LIMITS.velocity / PANDA_LIMITS.acceleration).max() / DT_S) + 2):
+        command, velocity, *_ = brake_step(PANDA_LIMITS, command, velocity, DT_S)
+        braking.append(command)
+    obeys(PANDA_LIMITS, np.concatenate([rows, braking[1:]]))
+    assert (velocity == 0).all()
+    assert (braking[-1] == braking[-2]).all()
+
+
+@given(st.floats(0.0, 10.0), st.floats(0.05, 100.0), st.sampled_from((0.001, 0.004, 0.02)))
+def test_the_stopping_speed_uses_up_the_gap_and_no_more(gap: float, deceleration: float, dt_s: float) -> None:
+    speed = float(stopping_speed(np.array([gap]), np.array([deceleration]), dt_s)[0])
+    travelled = 0.0
+    while speed > 0:
+        travelled += speed * dt_s
+        speed -= deceleration * dt_s
+    assert travelled == pytest.approx(gap, rel=1e-6, abs=1e-9)
+
+
+def test_a_target_that_moves_within_the_limits_is_followed_exactly_and_nothing_is_clamped() -> None:
+    times = np.arange(500) * DT_S
+    wave = MIDDLE + 0.02 * (1 - np.cos(3 * times))[:, None] * np.array([1.0] * 7 + [0.5])
+    command, velocity = wave[0], REST
+    for before, after in itertools.pairwise(wave):
+        step = limit_step(PANDA_LIMITS, after, (after - before) / DT_S, command, velocity, DT_S)
+        command, velocity = step.position, step.velocity
+        assert step[2:] == (False, False, False)
+        np.testing.assert_allclose(command, after, atol=1e-12)
+
+
+def test_a_far_target_is_reached_without_swinging_past_it() -> None:
+    target = MIDDLE + np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 0.03])
+    rows = follow(PANDA_LIMITS, MIDDLE, [(target, REST)], 600)
+    np.testing.assert_allclose(rows[-1], target, atol=1e-9)
+    towards = np.sign(target - MIDDLE)
+    assert ((rows - target) * towards <= 1e-9).all()
+
+
+def test_each_kind_of_clamp_is_reported() -> None:
+    near, far = MIDDLE + 1e-6, MIDDLE + 0.5 * (PANDA_LIMITS.upper - MIDDLE)
+    calm = limit_step(PANDA_LIMITS, near, REST, MIDDLE, REST, DT_S)
+    assert (calm.clamped_position, calm.clamped_velocity, calm.clamped_acceleration) == (False, False, False)
+    outside = limit_step(PANDA_LIMITS, PANDA_LIMITS.upper + 1, REST, PANDA_LIMITS.upper, REST, DT_S)
+    assert (outside.clamped_position, outside.clamped_velocity) == (True, False)
+    fast = limit_step(PANDA_LIMITS, far, PANDA_LIMITS.velocity, MIDDLE, PANDA_LIMITS.velocity, DT_S)
+    assert fast.clamped_velocity
+    sudden = limit_step(PANDA_LIMITS, MIDDLE, PANDA_LIMITS.velocity / 2, MIDDLE, REST, DT_S)
+    assert sudden.clamped_acceleration
+
+
+def test_a_fraction_scales_speeds_and_accelerations_but_not_ranges() -> None:
+    half = PANDA_LIMITS.scaled(0.5, 0.25)
+    np.testing.assert_array_equal(half.velocity, PANDA_LIMITS.velocity / 2)
+    np.testing.assert_array_equal(half.acceleration, PANDA_LIMITS.acceleration / 4)
+    np.testing.assert_array_equal(half.upper, PANDA_LIMITS.upper)
+    for wrong in (0.0, -1.0, 1.5, float("nan")):
+        with pytest.raises(SpecError, match="speed_fraction"):
+            PANDA_LIMITS.scaled(wrong, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lower", [2.0]),
+        ("velocity", [0.0]),
+        ("acceleration", [-1.0]),
+        ("upper", [np.nan]),
+        ("velocity", [1.0, 1.0]),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused_by_name(name: str, value: list[float]) -> None:
+    fields = {"lower": [-1.0], "upper": [1.0], "velocity": [1.0], "acceleration": [1.0]} | {name: value}
+    with pytest.raises(SpecError, match=f"limits.{name}"):
+        Limits(**{key: np.array(row) for key, row in fields.items()}, joints=1)
