@@ -102,8 +102,9 @@ class Tick:
 class Pacer:
     """Absolute-deadline pacing on a phase-locked grid.
 
-    Deadlines are `start + k * period`. A tick that overruns skips whole periods, which are counted and never caught up;
-    the phase is kept. Waking early is impossible by contract of the clock, so a period is never doubled.
+    Deadlines are `start + k * period`. A tick that overruns skips whole periods, which are counted and never
+    caught up; the phase is kept. Waking early is impossible by contract of the clock, so a period is never
+    doubled.
 
     Args:
         clock: Where time comes from.

@@ -1,19 +1,19 @@
 """Every error that dualsys raises on purpose, in one tree.
 
-    DualsysError
-    ├── ConfigError            a setting is wrong: lists every fault with its dotted path
-    ├── MissingExtraError      an optional package is not installed: names the pip line
-    ├── SpecError              a value does not fit its specification
-    ├── MessageError           bytes from a peer are not a valid message
-    ├── BusError               the transport
-    │   ├── AddressInUseError  a port is taken: names the port and its setting
-    │   ├── MismatchError      two sides disagree: names both values
-    │   └── PeerTimeoutError   nobody answered in time
-    ├── BundleError            a model bundle is damaged, or does not fit
-    ├── InstructionError       a word or a task is unknown: lists what is known
-    ├── PolicyError            a model produced something that cannot be used
-    ├── KinematicsError        a pose or joint vector is not finite or not reachable
-    └── RobotError             the arm or its driver failed
+DualsysError
+├── ConfigError            a setting is wrong: lists every fault with its dotted path
+├── MissingExtraError      an optional package is not installed: names the pip line
+├── SpecError              a value does not fit its specification
+├── MessageError           bytes from a peer are not a valid message
+├── BusError               the transport
+│   ├── AddressInUseError  a port is taken: names the port and its setting
+│   ├── MismatchError      two sides disagree: names both values
+│   └── PeerTimeoutError   nobody answered in time
+├── BundleError            a model bundle is damaged, or does not fit
+├── InstructionError       a word or a task is unknown: lists what is known
+├── PolicyError            a model produced something that cannot be used
+├── KinematicsError        a pose or joint vector is not finite or not reachable
+└── RobotError             the arm or its driver failed
 """
 
 from __future__ import annotations

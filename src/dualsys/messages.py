@@ -1,8 +1,8 @@
 """Everything that crosses a process boundary.
 
-All messages are frozen, tagged, versioned MessagePack maps in single ZeroMQ frames; unknown fields are refused. Stamps
-are integer nanoseconds of the *edge* clock unless a name says otherwise; whoever derives something from an observation
-echoes the observation's stamp, so that its age needs no second clock.
+All messages are frozen, tagged, versioned MessagePack maps in single ZeroMQ frames; unknown fields are
+refused. Stamps are integer nanoseconds of the *edge* clock unless a name says otherwise; whoever derives
+something from an observation echoes the observation's stamp, so that its age needs no second clock.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     Checked when made and when decoded, so a `Tensor` that exists is consistent.
 
     Raises:
-        MessageError: The element type is not allowed, or type, shape and byte count disagree or exceed the cap. Within
-            a decoded message this surfaces as the MessageError of the whole message.
+        MessageError: The element type is not allowed, or type, shape and byte count disagree or exceed the
+            cap. Within a decoded message this surfaces as the MessageError of the whole message.
     """
 
     dtype: Name
@@ -126,7 +126,8 @@ class LatentPacket(Message, frozen=True, tag="latent"):
     """System 2 to edge: the newest latent.
 
     Attributes:
-        session, episode, observation_seq, t_capture_ns, instruction: Echoed from the observation it was computed from.
+        session, episode, observation_seq, t_capture_ns, instruction: Echoed from the observation that it was
+            computed from.
         seq: Counts packets of this System 2 process.
         compute_ns: Duration of the forward pass.
         weights: Short hash of the System 2 weights.
@@ -269,7 +270,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
 
 
 class Request(Message, frozen=True, tag="request"):
-    """Something an operator or the supervisor asks of a process: `say`, `stop`, `resume`, `reset`, `status`, ..."""
+    """Something an operator or the supervisor asks of a process: `say`, `stop`, `resume`, `reset`, ..."""
 
     verb: Name
     arguments: dict[Name, Text] = {}

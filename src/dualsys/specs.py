@@ -1,7 +1,7 @@
 """Specifications: what an array, an observation, a latent or an action looks like.
 
-A spec validates values, describes itself in one line, draws a sample, and is compared at the handshake. Specs are plain
-frozen structs, so they cross the wire and live in `bundle.json` as they are.
+A spec validates values, describes itself in one line, draws a sample, and is compared at the handshake. Specs
+are plain frozen structs, so they cross the wire and live in `bundle.json` as they are.
 """
 
 from __future__ import annotations
@@ -65,15 +65,16 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def describe(self) -> str:
         """One line, such as `float32[8, 128] in [-1, 1] m`."""
         shape = ", ".join(str(size) for size in self.shape)
-        bounds = "" if self.minimum is None and self.maximum is None else f" in [{self.minimum}, {self.maximum}]"
+        bounded = self.minimum is not None or self.maximum is not None
+        bounds = f" in [{self.minimum}, {self.maximum}]" if bounded else ""
         return f"{self.dtype}[{shape}]{bounds}{' ' + self.unit if self.unit else ''}"
 
     def validate(self, value: NDArray[np.generic], name: str) -> NDArray[np.generic]:
         """Return `value` unchanged if it fits.
 
         Raises:
-            SpecError: Wrong shape or element type, not finite, or out of range. Names the field, what came, and what
-                was expected.
+            SpecError: Wrong shape or element type, not finite, or out of range. Names the field, what came,
+                and what was expected.
         """
         if value.dtype != DTYPES[self.dtype] or value.shape != self.shape:
             got = f"{value.dtype}{list(value.shape)}"
@@ -90,15 +91,16 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Draw an array that fits, uniformly in its range (unit normal where the range is open)."""
         dtype = DTYPES[self.dtype]
         if dtype.kind in "iu":
-            info = np.iinfo(dtype)
-            low = info.min if self.minimum is None else int(np.ceil(self.minimum))
-            high = info.max if self.maximum is None else int(np.floor(self.maximum))
-            return rng.integers(low, high, size=self.shape, dtype=dtype, endpoint=True)  # type: ignore[arg-type]
+            info = np.iinfo(dtype.name)
+            least = info.min if self.minimum is None else int(np.ceil(self.minimum))
+            most = info.max if self.maximum is None else int(np.floor(self.maximum))
+            return rng.integers(least, most, size=self.shape, endpoint=True, dtype=np.int64).astype(dtype)
         if self.minimum is None or self.maximum is None:
             low = -np.inf if self.minimum is None else self.minimum
             high = np.inf if self.maximum is None else self.maximum
             return np.clip(rng.standard_normal(self.shape), low, high).astype(dtype)
-        return np.clip(rng.uniform(self.minimum, self.maximum, self.shape).astype(dtype), self.minimum, self.maximum)
+        drawn = rng.uniform(self.minimum, self.maximum, self.shape).astype(dtype)
+        return np.clip(drawn, self.minimum, self.maximum)
 
 
 class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,12 +135,13 @@ class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What System 1 emits: chunks of normalised actions.
 
     Attributes:
-        space: `tool_velocity`: displacement of the commanded tool point per step in the base frame, divided by
-            `scale`, then the gripper (+1 open, -1 closed).
+        space: `tool_velocity`: displacement of the commanded tool point per step in the base frame, divided
+            by `scale`, then the gripper (+1 open, -1 closed).
         names: Name of each action dimension, in order.
         horizon: Actions per chunk, H.
         step_ns: Duration of one action, ns.
-        scale: Physical size of a normalised action of 1 for each dimension (metres per step for tool dimensions).
+        scale: Physical size of a normalised action of 1 for each dimension (metres per step for tool
+            dimensions).
     """
 
     space: str
@@ -175,7 +178,7 @@ class SystemSpecs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for path in sorted(ours_flat.keys() | theirs_flat.keys()):
             ours, other = ours_flat.get(path, "absent"), theirs_flat.get(path, "absent")
             if ours != other:
-                remedy = "use a System 1 and a System 2 bundle that were trained together, and cameras of that size"
+                remedy = "use two bundles that were trained together, and cameras of that size"
                 raise MismatchError(f"specs.{path}", ours, other, remedy)
 
 
