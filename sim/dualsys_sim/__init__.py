@@ -1,0 +1,1 @@
+"""Simulated worlds, tasks and scripted experts for dual-system robot policies."""

@@ -1,0 +1,176 @@
+"""Builders of the bodies in the scene: the arm, the table, the belt, blocks and bowls."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pybullet
+import pybullet_data
+
+from dualsys_sim import arena
+
+Rgba = tuple[float, float, float, float]
+
+ARM_JOINTS: Final = tuple(range(7))
+HAND_LINK: Final = 8
+FINGER_JOINTS: Final = (9, 10)
+TOOL_LINK: Final = 11
+
+BLOCK_FRICTION: Final = 1.0
+TABLE_FRICTION: Final = 0.6
+BELT_TOP_M: Final = 0.0004
+BOWL_SIDES: Final = 10
+BOWL_WALL_LIFT_M: Final = 0.001
+
+ARM_RGBA: Final[Rgba] = (0.86, 0.87, 0.88, 1.0)
+HAND_RGBA: Final[Rgba] = (0.45, 0.46, 0.48, 1.0)
+FINGER_RGBA: Final[Rgba] = (0.16, 0.16, 0.18, 1.0)
+
+
+@cache
+def _arm_urdf() -> tuple[tempfile.TemporaryDirectory[str], str]:
+    """The Panda with its light collision meshes drawn as well: twenty times quicker for the software renderer."""
+    source = Path(pybullet_data.getDataPath()) / "franka_panda"
+    text = (source / "panda.urdf").read_text()
+    text = text.replace("meshes/visual/", "meshes/collision/").replace("package://", f"{source}{os.sep}")
+    folder = tempfile.TemporaryDirectory(prefix="dualsys_sim_")
+    path = Path(folder.name) / "panda.urdf"
+    path.write_text(text)
+    return folder, str(path)
+
+
+def load_arm(client: int) -> int:
+    """The Panda at the origin, its fingers geared together; returns its body number."""
+    _, path = _arm_urdf()
+    arm: int = pybullet.loadURDF(
+        path, useFixedBase=True, flags=pybullet.URDF_ENABLE_CACHED_GRAPHICS_SHAPES, physicsClientId=client
+    )
+    for link in range(-1, TOOL_LINK):
+        rgba = FINGER_RGBA if link in FINGER_JOINTS else HAND_RGBA if link == HAND_LINK else ARM_RGBA
+        pybullet.changeVisualShape(arm, link, rgbaColor=rgba, physicsClientId=client)
+        pybullet.changeDynamics(arm, link, linearDamping=0.0, angularDamping=0.0, physicsClientId=client)
+    for link in FINGER_JOINTS:
+        pybullet.changeDynamics(arm, link, lateralFriction=1.2, spinningFriction=0.02, physicsClientId=client)
+    gear = pybullet.createConstraint(
+        arm, FINGER_JOINTS[0], arm, FINGER_JOINTS[1], pybullet.JOINT_GEAR, [1, 0, 0], [0, 0, 0], [0, 0, 0],
+        physicsClientId=client,
+    )  # fmt: skip
+    pybullet.changeConstraint(gear, gearRatio=-1, erp=0.2, maxForce=100, physicsClientId=client)
+    return arm
+
+
+def _box(client: int, half_m: tuple[float, float, float], position_m: tuple[float, float, float], rgba: Rgba,
+         collides: bool = True) -> int:  # fmt: skip
+    shape = -1
+    if collides:
+        shape = pybullet.createCollisionShape(pybullet.GEOM_BOX, halfExtents=half_m, physicsClientId=client)
+    visual = pybullet.createVisualShape(
+        pybullet.GEOM_BOX, halfExtents=half_m, rgbaColor=rgba, specularColor=(0, 0, 0), physicsClientId=client
+    )
+    body: int = pybullet.createMultiBody(0.0, shape, visual, position_m, physicsClientId=client)
+    return body
+
+
+def build_table(client: int, rgba: Rgba) -> int:
+    """The table: a slab whose top is z = 0."""
+    table = _box(client, (0.75, 0.9, 0.02), (0.45, 0.0, -0.02), rgba)
+    pybullet.changeDynamics(
+        table, -1, lateralFriction=TABLE_FRICTION, restitution=0.0, contactProcessingThreshold=0.0,
+        physicsClientId=client,
+    )  # fmt: skip
+    return table
+
+
+def build_belt(client: int, rgba: Rgba) -> int:
+    """The belt's drawing: a thin strip along y that touches nothing; `movers.Belt` does the carrying."""
+    half = (arena.BELT_WIDTH_M / 2, arena.BELT_END_M + 0.05, BELT_TOP_M / 2)
+    return _box(client, half, (arena.BELT_X_M, 0.0, BELT_TOP_M / 2), rgba, collides=False)
+
+
+@dataclass(frozen=True)
+class ObjectSpec:
+    """One object to build: kind and colour (indices into `arena`), place (x, y) in m, yaw in rad, and its RGBA."""
+
+    kind: int
+    colour: int
+    xy_m: tuple[float, float]
+    yaw_rad: float
+    rgba: Rgba
+
+
+def rest_height_m(kind: int) -> float:
+    """Height of an object's origin above the table when it rests there."""
+    return 0.0 if kind == arena.BOWL else arena.BLOCK_SIZE_M / 2
+
+
+def build_object(client: int, spec: ObjectSpec) -> int:
+    """A block or a bowl at rest on the table; returns its body number."""
+    build = _build_bowl if spec.kind == arena.BOWL else _build_block
+    body = build(client, spec)
+    pose = (*spec.xy_m, rest_height_m(spec.kind))
+    turn = pybullet.getQuaternionFromEuler((0.0, 0.0, spec.yaw_rad))
+    pybullet.resetBasePositionAndOrientation(body, pose, turn, physicsClientId=client)
+    return body
+
+
+def _build_block(client: int, spec: ObjectSpec) -> int:
+    half = arena.BLOCK_SIZE_M / 2
+    if spec.kind == arena.CUBE:
+        geometry, solid, drawn = pybullet.GEOM_BOX, {"halfExtents": (half,) * 3}, {"halfExtents": (half,) * 3}
+    else:
+        geometry = pybullet.GEOM_CYLINDER
+        solid, drawn = {"radius": half, "height": 2 * half}, {"radius": half, "length": 2 * half}
+    shape = pybullet.createCollisionShape(geometry, physicsClientId=client, **solid)
+    visual = pybullet.createVisualShape(
+        geometry, rgbaColor=spec.rgba, specularColor=(0, 0, 0), physicsClientId=client, **drawn
+    )
+    body: int = pybullet.createMultiBody(arena.BLOCK_MASS_KG, shape, visual, physicsClientId=client)
+    pybullet.changeDynamics(
+        body, -1, lateralFriction=BLOCK_FRICTION, spinningFriction=0.002, rollingFriction=0.0002,
+        restitution=0.0, linearDamping=0.0, angularDamping=0.04, physicsClientId=client,
+    )  # fmt: skip
+    return body
+
+
+def _build_bowl(client: int, spec: ObjectSpec) -> int:
+    wall, height, floor = arena.BOWL_WALL_M / 2, arena.BOWL_HEIGHT_M / 2, arena.BOWL_FLOOR_M / 2
+    middle = arena.BOWL_RADIUS_M + wall
+    length = middle * math.tan(math.pi / BOWL_SIDES) + wall / 2
+    inner = arena.BOWL_RADIUS_M * 0.86
+    halves: list[tuple[float, float, float]] = [(inner, inner, floor)]
+    places: list[tuple[float, float, float]] = [(0.0, 0.0, floor)]
+    turns: list[tuple[float, float, float, float]] = [(0.0, 0.0, 0.0, 1.0)]
+    for side in range(BOWL_SIDES):
+        angle = 2 * math.pi * side / BOWL_SIDES
+        halves.append((wall, length, height))
+        places.append((middle * math.cos(angle), middle * math.sin(angle), height + BOWL_WALL_LIFT_M))
+        turns.append(pybullet.getQuaternionFromEuler((0.0, 0.0, angle)))
+    kinds = [pybullet.GEOM_BOX] * len(halves)
+    frames = {"physicsClientId": client}
+    shape = pybullet.createCollisionShapeArray(
+        shapeTypes=kinds, halfExtents=halves, collisionFramePositions=places, collisionFrameOrientations=turns, **frames
+    )
+    visual = pybullet.createVisualShapeArray(
+        shapeTypes=kinds, halfExtents=halves, rgbaColors=[spec.rgba] * len(halves),
+        visualFramePositions=places, visualFrameOrientations=turns, **frames,
+    )  # fmt: skip
+    body: int = pybullet.createMultiBody(arena.BOWL_MASS_KG, shape, visual, **frames)
+    pybullet.changeVisualShape(body, -1, rgbaColor=spec.rgba, specularColor=(0, 0, 0), **frames)
+    pybullet.changeDynamics(body, -1, lateralFriction=BLOCK_FRICTION, restitution=0.0, **frames)
+    return body
+
+
+def jittered_rgba(colour: int, jitter: tuple[float, float, float]) -> Rgba:
+    """The colour's RGBA after adding `jitter` to its hue, saturation and value."""
+    hue, saturation, value = arena.COLOUR_HSV[arena.COLOURS[colour]]
+    red, green, blue = colorsys.hsv_to_rgb(
+        (hue + jitter[0]) % 1.0, min(1.0, max(0.0, saturation + jitter[1])), min(1.0, max(0.0, value + jitter[2]))
+    )
+    return red, green, blue, 1.0

@@ -1,0 +1,231 @@
+"""Episodes: everything about one run, drawn from a seed."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from dualsys_sim import arena, layout
+from dualsys_sim.bodies import ObjectSpec, Rgba
+from dualsys_sim.cameras import FIXED_CAMERA, WRIST_CAMERA, CameraPose, Light
+from dualsys_sim.language import say, say_absent
+from dualsys_sim.movers import BeltPlan, HandPlan, WanderPlan
+from dualsys_sim.state import Goal, ObjectTable
+from dualsys_sim.task import Task
+from dualsys_sim.tasks import all_tasks, task_named
+
+Phrasing = Literal["seen", "unseen"]
+Event = Literal["moved", "changed", "absent"]
+
+ABSENT_TIMEOUT_S: Final = 5.0
+MOVABLE_TASKS: Final = ("touch", "pick", "place")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A new instruction in the middle of an episode."""
+
+    time_s: float
+    instruction: str
+    goal: Goal
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One run, complete: the scene, the light, the cameras, the words, and what happens on the way.
+
+    Attributes:
+        task: name of the task.
+        seed: the seed that everything was drawn from.
+        objects: K objects; their order is that of every object table of the episode.
+        start_tool_m: [3], where the tool starts (base frame), pointing down.
+        start_width_m: finger width at the start.
+        instruction: the words at the start; see `instruction_at`.
+        goal: what they mean; see `goal_at`.
+        timeout_s: when the episode ends without success.
+        belt, wander, hand: what moves by itself, if anything.
+        change: the new instruction, if there is one.
+    """
+
+    task: str
+    seed: int
+    objects: tuple[ObjectSpec, ...]
+    start_tool_m: tuple[float, float, float]
+    start_width_m: float
+    instruction: str
+    goal: Goal
+    timeout_s: float
+    table_rgba: Rgba
+    belt_rgba: Rgba
+    light: Light
+    fixed_camera: CameraPose
+    wrist_camera: CameraPose
+    belt: BeltPlan | None = None
+    wander: WanderPlan | None = None
+    hand: HandPlan | None = None
+    change: Change | None = None
+
+    def goal_at(self, time_s: float) -> Goal:
+        """The goal in force at that time."""
+        return self.change.goal if self.change is not None and time_s >= self.change.time_s else self.goal
+
+    def instruction_at(self, time_s: float) -> str:
+        """The words in force at that time."""
+        changed = self.change is not None and time_s >= self.change.time_s
+        return self.change.instruction if changed and self.change is not None else self.instruction
+
+    def table(self) -> ObjectTable:
+        """The object table at the start."""
+        return layout.table_of(self.objects)
+
+    @property
+    def moving_index(self) -> int:
+        """Row of the wandering block, or -1."""
+        return -1 if self.wander is None else self.wander.index
+
+
+def make_episode(
+    task: str, seed: int, phrasing: Phrasing = "seen", event: Event | None = None, min_blocks: int = 3
+) -> Episode:
+    """The episode of a task, a seed and, if wanted, an event; the same arguments always give the same episode.
+
+    Args:
+        task: name of a task.
+        seed: any non-negative integer.
+        phrasing: "unseen" takes wordings that are kept from training.
+        event: "moved" slides the target elsewhere between 0.5 and 2.5 s; "changed" names another object between 0.7
+            and 2 s; "absent" asks for an object that is not there.
+        min_blocks: the least number of blocks on the table, 3 to 5.
+
+    Raises:
+        ValueError: there is no such task, or the event does not suit it.
+    """
+    chosen = task_named(task)
+    if event == "moved" and task not in MOVABLE_TASKS:
+        raise ValueError(f"event 'moved' suits {', '.join(MOVABLE_TASKS)}, not {task!r}")
+    rng = np.random.default_rng([seed, zlib.crc32(f"{task}/{phrasing}/{event}/{min_blocks}".encode())])
+    while True:
+        objects = layout.draw_objects(rng, chosen.scene, min_blocks)
+        table = layout.table_of(objects)
+        goals = chosen.goals(table)
+        if goals:
+            goal = goals[int(rng.integers(len(goals)))]
+            others = [other for other in goals if other.target_index != goal.target_index]
+            place = layout.draw_free_place(rng, table, goal.target_index) if event == "moved" else None
+            if (event != "changed" or others) and (event != "moved" or place is not None):
+                break
+    wander = layout.draw_wander(rng, goal.target_index) if chosen.scene.wander else None
+    moving = -1 if wander is None else wander.index
+    words, goal, timeout_s = _instruct(chosen, goal, table, rng, phrasing, event, moving)
+    change = None
+    if event == "changed":
+        other = others[int(rng.integers(len(others)))]
+        change = Change(float(rng.uniform(0.7, 2.0)), say(chosen, other, table, rng, phrasing, moving), other)
+    return Episode(
+        task=task,
+        seed=seed,
+        objects=objects,
+        start_tool_m=_draw_start(rng),
+        start_width_m=arena.GRIPPER_OPEN_M,
+        instruction=words,
+        goal=goal,
+        timeout_s=timeout_s,
+        belt=layout.draw_belt(rng) if chosen.scene.belt else None,
+        wander=wander,
+        hand=None if place is None else HandPlan(float(rng.uniform(0.5, 2.5)), goal.target_index, place),
+        change=change,
+        **_draw_looks(rng),
+    )
+
+
+def instructions_for(
+    episode: Episode, phrasing: Phrasing = "seen", per_goal: int = 2, seed: int = 0
+) -> list[tuple[str, Goal]]:
+    """Instructions that make sense in the episode's scene, of every task, some of them for absent objects."""
+    return instructions_for_table(
+        episode.table(), np.random.default_rng([seed, episode.seed]), phrasing, per_goal, episode.moving_index
+    )
+
+
+def instructions_for_table(
+    objects: ObjectTable,
+    rng: np.random.Generator,
+    phrasing: Phrasing = "seen",
+    per_goal: int = 2,
+    moving: int = -1,
+    belt: bool | None = None,
+) -> list[tuple[str, Goal]]:
+    """Instructions that make sense for the objects as they lie now, of every task, some for absent objects.
+
+    Args:
+        objects: the scene.
+        rng: draws the wordings.
+        phrasing: "seen" or "unseen".
+        per_goal: wordings for each goal.
+        moving: row of a wandering block, or -1.
+        belt: whether the scene has a belt; unless told, the conveyor's instructions are left out.
+    """
+    pairs = []
+    for task in all_tasks().values():
+        if task.scene.belt and not belt:
+            continue
+        goals = task.goals(objects)
+        for goal in goals:
+            pairs += [(say(task, goal, objects, rng, phrasing, moving), goal) for _ in range(per_goal)]
+        if goals:
+            like = goals[int(rng.integers(len(goals)))]
+            missing = Goal(task.name, -1, -1, like.direction)
+            pairs += [(say_absent(task, like, objects, rng, phrasing), missing) for _ in range(per_goal)]
+    return pairs
+
+
+def _instruct(
+    task: Task, goal: Goal, table: ObjectTable, rng: np.random.Generator, phrasing: str, event: str | None, moving: int
+) -> tuple[str, Goal, float]:
+    """The opening words, their meaning, and the time limit."""
+    if event == "absent":
+        missing = Goal(task.name, -1, -1, goal.direction)
+        return say_absent(task, goal, table, rng, phrasing), missing, ABSENT_TIMEOUT_S + 1.0
+    return say(task, goal, table, rng, phrasing, moving), goal, task.timeout_s
+
+
+def _draw_start(rng: np.random.Generator) -> tuple[float, float, float]:
+    x, y, z = np.asarray(arena.START_TOOL_M) + rng.uniform(-1.0, 1.0, 3) * (0.04, 0.06, 0.04)
+    return float(x), float(y), float(z)
+
+
+def _draw_looks(rng: np.random.Generator) -> dict[str, object]:
+    """Light, cameras and colours of the furniture."""
+    grey = float(rng.uniform(0.55, 0.85))
+    tint = rng.uniform(-0.05, 0.05, 3)
+    table = np.clip(grey + tint, 0.0, 1.0)
+    belt = float(rng.uniform(0.18, 0.34))
+    light = Light(
+        direction=(float(rng.uniform(-0.5, 1.2)), float(rng.uniform(-1.0, 1.0)), float(rng.uniform(1.2, 2.0))),
+        ambient=float(rng.uniform(0.5, 0.65)),
+        diffuse=float(rng.uniform(0.3, 0.5)),
+        specular=float(rng.uniform(0.0, 0.1)),
+        colour=tuple(float(c) for c in rng.uniform(0.93, 1.0, 3)),  # type: ignore[arg-type]
+    )
+    return {
+        "table_rgba": (float(table[0]), float(table[1]), float(table[2]), 1.0),
+        "belt_rgba": (belt, belt, belt + 0.03, 1.0),
+        "light": light,
+        "fixed_camera": _jittered(FIXED_CAMERA, rng, 0.01, 0.5),
+        "wrist_camera": _jittered(WRIST_CAMERA, rng, 0.002, 0.5),
+    }
+
+
+def _jittered(pose: CameraPose, rng: np.random.Generator, shift_m: float, turn_deg: float) -> CameraPose:
+    distance = float(np.linalg.norm(np.subtract(pose.target_m, pose.eye_m)))
+    shift = rng.uniform(-shift_m, shift_m, 3)
+    turn = np.deg2rad(rng.uniform(-turn_deg, turn_deg, 3)) * distance
+    eye, target = np.asarray(pose.eye_m) + shift, np.asarray(pose.target_m) + shift + turn
+    return CameraPose(
+        (float(eye[0]), float(eye[1]), float(eye[2])),
+        (float(target[0]), float(target[1]), float(target[2])),
+        pose.fov_deg + float(rng.uniform(-turn_deg, turn_deg)),
+    )

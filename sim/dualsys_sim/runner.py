@@ -1,0 +1,191 @@
+"""Runs an episode with anything that can act, at policy rate, and records what happened.
+
+A policy step lasts 40 ms. The action moves the commanded tool point, inverse kinematics turns it into joint angles,
+and these are interpolated over the ten ticks of the step, as the runtime does on a real arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.robots.kinematics import PANDA, TOOL_DOWN
+from dualsys_sim import arena
+from dualsys_sim.disturbance import Disturbance
+from dualsys_sim.episode import Episode
+from dualsys_sim.referee import Referee
+from dualsys_sim.state import ExpertState, FloatArray, Goal, Snapshot
+from dualsys_sim.task import Verdict
+from dualsys_sim.tasks import expert_action
+from dualsys_sim.world import World
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an actor sees at the start of a policy step.
+
+    Attributes:
+        index: number of the step within the episode.
+        world: the world; `world.render(name)` gives images that were not recorded already.
+        snapshot: the present instant.
+        command_m: [3], the commanded tool point (base frame).
+        gripper: the last gripper action, +1 or -1.
+        q_rad: [7], measured joints.
+        goal: the goal in force.
+        instruction: the words for it.
+        images: images by camera name, of the cameras that are being recorded at this step.
+    """
+
+    index: int
+    world: World
+    snapshot: Snapshot
+    command_m: FloatArray
+    gripper: float
+    q_rad: FloatArray
+    goal: Goal
+    instruction: str
+    images: dict[str, NDArray[np.uint8]]
+
+    def expert_state(self) -> ExpertState:
+        """The same as the scripted experts see it."""
+        return ExpertState.of(self.command_m, self.snapshot)
+
+
+Actor = Callable[[Step], FloatArray]
+"""From a step to an action [4] in [-1, 1]: three of travel, one for the gripper."""
+
+Regoal = Callable[[Step, Verdict | None], tuple[str, Goal] | None]
+"""From a step and the verdict on the goal in force, if any, to a new instruction and goal, or None to go on."""
+
+
+def expert_actor(step: Step) -> FloatArray:
+    """The scripted expert of the goal in force."""
+    return np.array(expert_action(step.expert_state(), step.goal))
+
+
+@dataclass
+class Trajectory:
+    """A recorded run: `steps` holds one dictionary of arrays for each policy step, `verdict` how it ended.
+
+    `array(name)` stacks one entry over the steps.
+    """
+
+    episode: Episode
+    verdict: Verdict
+    steps: list[dict[str, NDArray[np.generic]]] = field(default_factory=list)
+    instructions: list[str] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+
+    def array(self, name: str) -> NDArray[np.generic]:
+        """One entry over the steps that have it: [steps, ...]."""
+        return np.stack([step[name] for step in self.steps if name in step])
+
+
+def run_episode(
+    world: World,
+    episode: Episode,
+    act: Actor = expert_actor,
+    disturb: np.random.Generator | None = None,
+    *,
+    cameras: bool = False,
+    regoal: Regoal | None = None,
+    linger_s: float = 0.0,
+) -> Trajectory:
+    """Run an episode from its reset to its verdict, and record every policy step.
+
+    Args:
+        world: reset by this call.
+        episode: what to run.
+        act: drives the arm; the expert by default. The expert's own action is recorded either way.
+        disturb: draws noise, kicks and gripper faults on top of the actions; None for none.
+        cameras: whether to render and record the wrist image at every step and the fixed image at every second one.
+        regoal: may give a new goal at any step; with it a verdict other than the time limit does not end the run.
+        linger_s: how long to go on after the verdict.
+    """
+    world.reset(episode)
+    referee = Referee(episode)
+    disturbance = None if disturb is None else Disturbance(disturb)
+    command = np.array(episode.start_tool_m)
+    knot = np.append(PANDA.inverse(command, TOOL_DOWN, PANDA.rest_rad)[0], episode.start_width_m)
+    gripper = 1.0 if episode.start_width_m > 0.04 else -1.0
+    given: tuple[str, Goal] | None = None
+    result = Trajectory(episode, Verdict(False, "timeout", {}))
+    verdict: Verdict | None = None
+    end_s = episode.timeout_s
+    for index in range(round(episode.timeout_s / arena.POLICY_STEP_S) + 1 + round(linger_s / arena.POLICY_STEP_S)):
+        step = _observe(world, episode, index, command, gripper, given, cameras)
+        fresh = referee.update(step.snapshot)
+        if verdict is None and fresh is not None:
+            verdict, end_s = fresh, step.snapshot.time_s + linger_s
+            result.verdict = fresh
+        if regoal is not None and step.snapshot.time_s < episode.timeout_s:
+            new = regoal(step, verdict)
+            if new is not None:
+                given, verdict = new, None
+                referee.give(new[1], step.snapshot)
+                step = _observe(world, episode, index, command, gripper, given, cameras, step.images)
+        if verdict is not None and step.snapshot.time_s >= end_s - 1e-9 and (regoal is None or end_s >= episode.timeout_s):
+            break
+        wanted = np.asarray(act(step), dtype=np.float64)
+        action = wanted if disturbance is None else disturbance.apply(wanted)
+        action = np.clip(action, -1.0, 1.0)
+        _record(result, step, wanted, action)
+        command = np.clip(command + arena.ACTION_STEP_M * action[:3], arena.COMMAND_LOW_M, arena.COMMAND_HIGH_M)
+        gripper = 1.0 if action[3] > 0.0 else -1.0
+        knot = _travel(world, knot, command, gripper)
+    return result
+
+
+def _observe(
+    world: World,
+    episode: Episode,
+    index: int,
+    command: FloatArray,
+    gripper: float,
+    given: tuple[str, Goal] | None,
+    cameras: bool,
+    images: dict[str, NDArray[np.uint8]] | None = None,
+) -> Step:
+    snapshot = world.snapshot()
+    instruction, goal = given or (episode.instruction_at(snapshot.time_s), episode.goal_at(snapshot.time_s))
+    if images is None:
+        images = {}
+        if cameras:
+            images["wrist"] = world.render("wrist")
+            if index % 2 == 0:
+                images["fixed"] = world.render("fixed")
+    q = world.measure().q_rad
+    return Step(index, world, snapshot, command, gripper, q, goal, instruction, images)
+
+
+def _travel(world: World, knot: FloatArray, command: FloatArray, gripper: float) -> FloatArray:
+    """Play one policy step towards a commanded tool point; returns the new knot [8] of joints and finger width."""
+    joints = PANDA.inverse(command, TOOL_DOWN, knot[:7])[0]
+    new = np.append(joints, arena.GRIPPER_OPEN_M if gripper > 0.0 else 0.0)
+    for tick in range(1, arena.POLICY_TICKS + 1):
+        world.step(knot + (new - knot) * (tick / arena.POLICY_TICKS))
+    return new
+
+
+def _record(result: Trajectory, step: Step, wanted: FloatArray, action: FloatArray) -> None:
+    snapshot = step.snapshot
+    result.steps.append(
+        {
+            "tool_m": snapshot.tool_m,
+            "command_m": step.command_m,
+            "width_m": np.float64(snapshot.width_m),
+            "width_speed_m_s": np.float64(snapshot.width_speed_m_s),
+            "gripper": np.float64(step.gripper),
+            "q_rad": step.q_rad,
+            "position_m": snapshot.objects.position_m,
+            "velocity_m_s": snapshot.objects.velocity_m_s,
+            "wanted": wanted,
+            "action": action,
+            **{f"{name}_image": image for name, image in step.images.items()},
+        }
+    )
+    result.instructions.append(step.instruction)
+    result.goals.append(step.goal)

@@ -1,0 +1,229 @@
+"""The simulated table: a Panda, blocks, bowls, movers and two cameras, advanced one control tick at a time."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Self
+
+import numpy as np
+import pybullet
+from numpy.typing import ArrayLike, NDArray
+
+from dualsys.robots.kinematics import PANDA, TOOL_DOWN
+from dualsys_sim import arena, bodies, cameras
+from dualsys_sim.episode import Episode
+from dualsys_sim.movers import Belt, Hand, Wander
+from dualsys_sim.state import ArmState, FloatArray, ObjectTable, Snapshot
+
+GRAVITY_M_S2: Final = 9.81
+JOINT_FORCES_NM: Final = (87.0, 87.0, 87.0, 87.0, 20.0, 20.0, 20.0)
+JOINT_POSITION_GAIN: Final = 0.2
+JOINT_VELOCITY_GAIN: Final = 1.0
+HAND_TO_TOOL_M: Final = 0.105
+LIFTED_M: Final = 0.006
+NEAR_TOOL_M: Final = 0.08
+
+
+class World:
+    """One simulated table, reused over episodes. The same episode and the same commands give the same bits.
+
+    Use it as a context manager, or call `close`. With `gui` PyBullet's window shows it.
+    """
+
+    def __init__(self, gui: bool = False) -> None:
+        self._client: int = pybullet.connect(pybullet.GUI if gui else pybullet.DIRECT)
+        self._gui = gui
+        self._arm = -1
+        self._ticks = 0
+        self._objects: list[int] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the physics client. Calling it again does nothing."""
+        if self._client >= 0:
+            pybullet.disconnect(self._client)
+            self._client = -1
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time since the reset."""
+        return self._ticks * arena.TICK_S
+
+    @property
+    def episode(self) -> Episode:
+        """The episode of the last reset."""
+        return self._episode
+
+    def reset(self, episode: Episode) -> None:
+        """Clear the table and build the episode's scene, with the arm at the episode's start pose and at rest."""
+        client = self._client
+        pybullet.resetSimulation(physicsClientId=client)
+        if self._gui:
+            self._frame_window()
+        pybullet.setGravity(0.0, 0.0, -GRAVITY_M_S2, physicsClientId=client)
+        pybullet.setPhysicsEngineParameter(
+            fixedTimeStep=arena.TICK_S, numSolverIterations=40, numSubSteps=1, deterministicOverlappingPairs=1,
+            physicsClientId=client,
+        )  # fmt: skip
+        self._episode = episode
+        self._arm = bodies.load_arm(client)
+        bodies.build_table(client, episode.table_rgba)
+        if episode.belt is not None:
+            bodies.build_belt(client, episode.belt_rgba)
+        self._objects = [bodies.build_object(client, spec) for spec in episode.objects]
+        self._kind = np.array([spec.kind for spec in episode.objects], dtype=np.int8)
+        self._colour = np.array([spec.colour for spec in episode.objects], dtype=np.int8)
+        self._belt = None if episode.belt is None else Belt(episode.belt)
+        self._wander = None if episode.wander is None else Wander(episode.wander)
+        self._hand = None if episode.hand is None else Hand(episode.hand)
+        self._ticks = 0
+        self.place_arm(PANDA.inverse(episode.start_tool_m, TOOL_DOWN, PANDA.rest_rad)[0], episode.start_width_m)
+
+    def place_arm(self, q_rad: ArrayLike, width_m: float) -> None:
+        """Put the arm at joint angles [7] and finger width at once, at rest, without physics."""
+        q = np.asarray(q_rad, dtype=np.float64).tolist()
+        for joint, angle in zip(bodies.ARM_JOINTS, q, strict=True):
+            pybullet.resetJointState(self._arm, joint, angle, 0.0, physicsClientId=self._client)
+        for joint in bodies.FINGER_JOINTS:
+            pybullet.resetJointState(self._arm, joint, width_m / 2, 0.0, physicsClientId=self._client)
+
+    def place_object(self, index: int, position_m: ArrayLike, yaw_rad: float) -> None:
+        """Put object `index` at `position_m` [3] (base frame) and yaw at once, at rest, without physics."""
+        position = np.asarray(position_m, dtype=np.float64).tolist()
+        turn = pybullet.getQuaternionFromEuler((0.0, 0.0, yaw_rad))
+        pybullet.resetBasePositionAndOrientation(self._objects[index], position, turn, physicsClientId=self._client)
+
+    def step(self, q_cmd: ArrayLike) -> None:
+        """Advance one tick under a command [8]: seven joint angles (rad) and the finger width (m, 0 to 0.08).
+
+        Raises:
+            ValueError: the command has a wrong shape or is not finite.
+        """
+        command = np.asarray(q_cmd, dtype=np.float64)
+        if command.shape != (8,) or not np.isfinite(command).all():
+            raise ValueError(f"q_cmd must be 8 finite numbers, found {command}")
+        angles = command.tolist()
+        pybullet.setJointMotorControlArray(
+            self._arm, bodies.ARM_JOINTS, pybullet.POSITION_CONTROL, targetPositions=angles[:7],
+            positionGains=[JOINT_POSITION_GAIN] * 7, velocityGains=[JOINT_VELOCITY_GAIN] * 7,
+            forces=JOINT_FORCES_NM, physicsClientId=self._client,
+        )  # fmt: skip
+        finger = 0.5 * min(arena.GRIPPER_OPEN_M, max(0.0, angles[7]))
+        for joint in bodies.FINGER_JOINTS:
+            pybullet.setJointMotorControl2(
+                self._arm, joint, pybullet.POSITION_CONTROL, targetPosition=finger, force=arena.FINGER_FORCE_N,
+                positionGain=0.2, velocityGain=1.0, maxVelocity=arena.FINGER_SPEED_M_S, physicsClientId=self._client,
+            )  # fmt: skip
+        self._move_objects()
+        pybullet.stepSimulation(physicsClientId=self._client)
+        self._ticks += 1
+
+    def measure(self) -> ArmState:
+        """The arm's measured joints and fingers."""
+        links = (*bodies.ARM_JOINTS, *bodies.FINGER_JOINTS)
+        states = pybullet.getJointStates(self._arm, links, physicsClientId=self._client)
+        return ArmState(
+            q_rad=np.array([state[0] for state in states[:7]]),
+            dq_rad_s=np.array([state[1] for state in states[:7]]),
+            width_m=float(states[7][0] + states[8][0]),
+            width_speed_m_s=float(states[7][1] + states[8][1]),
+        )
+
+    def objects(self) -> ObjectTable:
+        """Every object's kind, colour, position and velocity."""
+        position = np.zeros((len(self._objects), 3))
+        velocity = np.zeros((len(self._objects), 3))
+        for row, body in enumerate(self._objects):
+            position[row] = pybullet.getBasePositionAndOrientation(body, physicsClientId=self._client)[0]
+            velocity[row] = pybullet.getBaseVelocity(body, physicsClientId=self._client)[0]
+        return ObjectTable(self._kind, self._colour, position, velocity)
+
+    def snapshot(self) -> Snapshot:
+        """This instant, as judges and experts see it."""
+        arm = self.measure()
+        tool, _ = PANDA.forward(arm.q_rad)
+        return Snapshot(self.time_s, tool, arm.width_m, arm.width_speed_m_s, self.objects())
+
+    def render(self, name: str) -> NDArray[np.uint8]:
+        """The image of camera `fixed` [96, 128, 3] or `wrist` [64, 64, 3], uint8 RGB.
+
+        Raises:
+            KeyError: there is no camera of that name.
+        """
+        shape = cameras.CAMERA_SHAPES[name]
+        if name == "fixed":
+            pose = self._episode.fixed_camera
+            view = cameras.fixed_view(pose)
+            lens = cameras.projection(shape, pose.fov_deg, 0.2, 2.5)
+        else:
+            pose = self._episode.wrist_camera
+            tool, rotation = PANDA.forward(self.measure().q_rad)
+            view = cameras.wrist_view(pose, tool - HAND_TO_TOOL_M * rotation[:, 2], rotation)
+            lens = cameras.projection(shape, pose.fov_deg, 0.02, 1.0)
+        return cameras.draw(self._client, shape, view, lens, self._episode.light)
+
+    def _move_objects(self) -> None:
+        """Give every driven block its velocity for the next tick."""
+        if self._belt is None and self._wander is None and self._hand is None:
+            return
+        places = [
+            pybullet.getBasePositionAndOrientation(body, physicsClientId=self._client)[0] for body in self._objects
+        ]
+        if self._belt is not None:
+            riders = [i for i, place in enumerate(places) if self._rides(i, place)]
+            velocity = self._belt.velocity(self.time_s, [places[i][1] for i in riders])
+            for rider in riders:
+                self._drive(rider, velocity)
+        if self._wander is not None:
+            index = self._wander.plan.index
+            others = [(x, y) for i, (x, y, _) in enumerate(places) if i != index]
+            velocity = self._wander.velocity(self.time_s, places[index][:2], others)
+            if self._rests(index, places[index]) and not self._held(index, places[index]):
+                self._drive(index, velocity)
+        if self._hand is not None:
+            index = self._hand.plan.index
+            held = not self._rests(index, places[index]) or self._held(index, places[index])
+            slide = self._hand.velocity(self.time_s, places[index][:2], held)
+            if slide is not None:
+                self._drive(index, slide)
+
+    def _rests(self, index: int, place_m: tuple[float, float, float]) -> bool:
+        return bool(place_m[2] < bodies.rest_height_m(int(self._kind[index])) + LIFTED_M)
+
+    def _rides(self, index: int, place_m: tuple[float, float, float]) -> bool:
+        on_belt = (
+            abs(place_m[0] - arena.BELT_X_M) < arena.BELT_WIDTH_M / 2 + 0.01 and abs(place_m[1]) < arena.BELT_END_M + 0.03
+        )
+        return on_belt and self._rests(index, place_m) and not self._held(index, place_m)
+
+    def _held(self, index: int, place_m: tuple[float, float, float]) -> bool:
+        """Whether both fingers touch the object."""
+        tool = pybullet.getLinkState(self._arm, bodies.TOOL_LINK, physicsClientId=self._client)[0]
+        if math.dist(tool, place_m) > NEAR_TOOL_M:
+            return False
+        contacts = pybullet.getContactPoints(self._arm, self._objects[index], physicsClientId=self._client)
+        links = {contact[3] for contact in contacts if contact[8] < 0.0005}
+        return links.issuperset(bodies.FINGER_JOINTS)
+
+    def _drive(self, index: int, velocity_m_s: tuple[float, float]) -> None:
+        """Make a block that slides on the table travel at this velocity over the next tick, friction made good."""
+        body = self._objects[index]
+        linear, angular = pybullet.getBaseVelocity(body, physicsClientId=self._client)
+        speed = math.hypot(*velocity_m_s)
+        loss = bodies.BLOCK_FRICTION * bodies.TABLE_FRICTION * GRAVITY_M_S2 * arena.TICK_S
+        scale = 1.0 + loss / speed if speed > 1e-6 else 0.0
+        moved = (velocity_m_s[0] * scale, velocity_m_s[1] * scale, linear[2])
+        pybullet.resetBaseVelocity(body, moved, (0.0, 0.0, 0.5 * angular[2]), physicsClientId=self._client)
+
+    def _frame_window(self) -> None:
+        for flag in (pybullet.COV_ENABLE_GUI, pybullet.COV_ENABLE_SHADOWS):
+            pybullet.configureDebugVisualizer(flag, 0, physicsClientId=self._client)
+        pybullet.resetDebugVisualizerCamera(
+            cameraDistance=1.1, cameraYaw=60.0, cameraPitch=-35.0, cameraTargetPosition=(0.45, 0.0, 0.1),
+            physicsClientId=self._client,
+        )  # fmt: skip
