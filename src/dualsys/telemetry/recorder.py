@@ -1,0 +1,118 @@
+"""Writes down what happens in a run, as it happens.
+
+Files in the run folder, each line handed to the operating system at once:
+
+* `ticks.jsonl`: what the arm did, sampled;
+* `latents.jsonl`, `plans.jsonl`: what the two systems published;
+* `events.jsonl`: episodes, instructions, verdicts, changes of mode, processes that ended;
+* `frames.jsonl` with `frames.bin`: camera images as JPEG, for the film.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from dualsys.messages import ControlState, LatentPacket, Plan
+from dualsys.telemetry.run_folder import Json, JsonLines, RunFolder
+
+_JPEG_QUALITY = 92
+
+
+class Recorder:
+    """The logs of one run.
+
+    Args:
+        folder: Where they go.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self._events = JsonLines(folder.path / "events.jsonl")
+        self._ticks = JsonLines(folder.path / "ticks.jsonl")
+        self._latents = JsonLines(folder.path / "latents.jsonl")
+        self._plans = JsonLines(folder.path / "plans.jsonl")
+        self._frames = JsonLines(folder.path / "frames.jsonl")
+        self._images = os.open(folder.path / "frames.bin", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._image_bytes = os.fstat(self._images).st_size
+        self._mode = ""
+
+    def event(self, now_ns: int, kind: str, **details: Json) -> None:
+        """Note something that people want to know."""
+        self._events.append({"t_ns": now_ns, "kind": kind, **details})
+
+    def tick(self, state: ControlState) -> None:
+        """Note what the arm does; a change of mode becomes an event as well."""
+        self._ticks.append(
+            {
+                "t_ns": state.t_ns,
+                "seq": state.seq,
+                "position": state.position,
+                "command": state.command,
+                "mode": state.mode,
+                "plan_seq": state.plan_seq,
+                "latent_age_ns": state.latent_age_ns,
+                "plan_age_ns": state.plan_age_ns,
+            }
+        )
+        if state.mode != self._mode:
+            self._mode = state.mode
+            self.event(state.t_ns, "mode", mode=state.mode, reason=state.reason)
+
+    def latent(self, now_ns: int, packet: LatentPacket) -> None:
+        """Note a latent that arrived at `now_ns`."""
+        self._latents.append(
+            {
+                "t_ns": now_ns,
+                "seq": packet.seq,
+                "observation_seq": packet.observation_seq,
+                "episode": packet.episode,
+                "age_ns": now_ns - packet.t_capture_ns,
+                "compute_ns": packet.compute_ns,
+                "instruction": packet.instruction,
+                "text": packet.text,
+            }
+        )
+
+    def plan(self, now_ns: int, plan: Plan, join_rad_s: float | None) -> None:
+        """Note a plan that arrived at `now_ns`, and how far the joint speed jumps where it joins."""
+        self._plans.append(
+            {
+                "t_ns": now_ns,
+                "seq": plan.seq,
+                "episode": plan.episode,
+                "epoch": plan.epoch,
+                "latent_seq": plan.latent_seq,
+                "splice_ns": plan.splice_ns,
+                "delay_ns": plan.delay_ns,
+                "delay_steps": plan.delay_steps,
+                "join_rad_s": join_rad_s,
+            }
+        )
+
+    def frame(self, t_ns: int, camera: str, image: NDArray[np.uint8]) -> None:
+        """Note a camera image, uint8 `[height, width, 3]` RGB. Its index line is written after its bytes."""
+        data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=_JPEG_QUALITY, colorspace="RGB")
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._images, view) :]
+        self._frames.append(
+            {"t_ns": t_ns, "camera": camera, "offset": self._image_bytes, "bytes": len(data)},
+        )
+        self._image_bytes += len(data)
+
+    def summary(self, tree: Mapping[str, Json]) -> None:
+        """Replace `summary.json`."""
+        self.folder.write_json("summary.json", tree)
+
+    def close(self) -> None:
+        """Close all logs; further calls do nothing."""
+        for log in (self._events, self._ticks, self._latents, self._plans, self._frames):
+            log.close()
+        if self._images >= 0:
+            os.close(self._images)
+            self._images = -1
