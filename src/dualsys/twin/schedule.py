@@ -11,8 +11,8 @@ Action = Callable[[int], None]
 class Schedule:
     """Events of one virtual timeline.
 
-    Two events of the same time run by ascending priority; of the same priority too, in the order in which they
-    were entered. An action may enter further events, also for the present instant, but never for the past.
+    Two events of the same time run by ascending priority; of the same priority too, in the order in which
+    they were entered. An action may enter further events, also for the present instant, never for the past.
 
     Args:
         start_ns: Where the timeline begins.
