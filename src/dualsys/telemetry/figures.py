@@ -82,7 +82,7 @@ def draw_filmstrip(recording: Recording, camera: str = "fixed") -> Path | None:
             axes.imshow(image)
             axes.set_title(f"{time_s:.1f} s", fontsize=8, pad=2)
         axes_row[0].text(0, -0.04, title, transform=axes_row[0].transAxes, fontsize=9, va="top")
-    drawn.tight_layout(pad=0.4)
+    drawn.subplots_adjust(left=0.005, right=0.995, top=0.93, bottom=0.09, wspace=0.03, hspace=0.3)
     target = recording.path / "filmstrip.png"
     drawn.savefig(target)
     return target
@@ -150,4 +150,6 @@ def _mark_events(axes: Any, recording: Recording, start_ns: int) -> None:
         time_s = (event["t_ns"] - start_ns) / NS_PER_S
         axes.axvline(time_s, color="black", linewidth=0.8, linestyle=":")
         label = f" {event['kind']}: {event.get(words[event['kind']], '')}"
-        axes.text(time_s, 1.01, label, transform=axes.get_xaxis_transform(), fontsize=7, rotation=15)
+        # An episode begins right after the verdict on the one before: their words must not overlap.
+        height = 0.01 if event["kind"] == "verdict" else 1.01
+        axes.text(time_s, height, label, transform=axes.get_xaxis_transform(), fontsize=7, rotation=12)

@@ -19,7 +19,7 @@ def build_report(path: Path, frames_hz: float) -> tuple[list[Path], list[str]]:
         frames_hz: Pictures per second of the film.
 
     Returns:
-        The files that were made, and a line for each that could not be: a missing package costs its file only.
+        The files that were made, and a line for each that could not: a missing package costs its file only.
     """
     recording = Recording.load(path)
     builders: dict[str, Callable[[], Path | None]] = {
