@@ -1,0 +1,1 @@
+"""Turns what System 1 predicts into one continuous plan."""

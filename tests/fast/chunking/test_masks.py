@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualsys.errors import ConfigError
+from dualsys.fast.chunking.masks import MASK_SHAPES, guidance_weight, soft_mask
+
+
+@pytest.mark.parametrize(
+    ("shape", "horizon", "frozen", "executed", "expected"),
+    [
+        ("exp", 10, 2, 4, [1, 1, 0.570589, 0.287072, 0.114492, 0.025770, 0, 0, 0, 0]),
+        ("linear", 10, 2, 4, [1, 1, 0.8, 0.6, 0.4, 0.2, 0, 0, 0, 0]),
+        ("exp", 8, 1, 1, [1, 0.676632, 0.433459, 0.256334, 0.133455, 0.054991, 0.012767, 0]),
+        ("exp", 8, 3, 3, [1, 1, 1, 0.367706, 0.076746, 0, 0, 0]),
+        ("ones", 8, 3, 3, [1, 1, 1, 1, 1, 0, 0, 0]),
+        ("zeros", 8, 3, 3, [1, 1, 1, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_the_mask_has_the_values_of_the_paper(
+    shape: str, horizon: int, frozen: int, executed: int, expected: list[float]
+) -> None:
+    weights = soft_mask(frozen, horizon - executed, horizon, shape)
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(weights, expected, atol=1e-6)
+
+
+@given(st.sampled_from(MASK_SHAPES), st.integers(0, 20), st.integers(0, 20), st.integers(1, 16))
+def test_the_mask_falls_from_one_to_zero_and_ends_with_the_overlap(
+    shape: str, frozen: int, overlap: int, horizon: int
+) -> None:
+    weights = soft_mask(frozen, overlap, horizon, shape)
+    assert weights.shape == (horizon,)
+    assert (weights[: min(frozen, overlap)] == 1).all()
+    assert (weights[min(overlap, horizon) :] == 0).all()
+    assert (np.diff(weights) <= 0).all()
+
+
+def test_an_unknown_mask_shape_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="'cosine' is not one of exp, linear, ones, zeros"):
+        soft_mask(1, 4, 8, "cosine")
+
+
+def test_negative_counts_are_refused() -> None:
+    with pytest.raises(ValueError, match="frozen -5"):
+        soft_mask(-5, 4, 8)
+
+
+@pytest.mark.parametrize(
+    ("steps", "beta", "expected"),
+    [
+        (5, 5.0, [5, 4.25, 2.1667, 2.1667, 4.25]),
+        (10, 10.0, [10, 9.1111, 4.25, 2.7619, 2.1667, 2.0, 2.1667, 2.7619, 4.25, 9.1111]),
+    ],
+)
+def test_the_guidance_weight_has_the_values_of_the_paper(
+    steps: int, beta: float, expected: list[float]
+) -> None:
+    weights = [guidance_weight(step / steps, beta) for step in range(steps)]
+    np.testing.assert_allclose(weights, expected, atol=5e-5)
+
+
+def test_the_guidance_weight_equals_its_definition_through_r_squared() -> None:
+    for tau in (0.1, 0.35, 0.5, 0.9):
+        r_squared = (1 - tau) ** 2 / (tau**2 + (1 - tau) ** 2)
+        assert guidance_weight(tau, 1e9) == pytest.approx((1 - tau) / (tau * r_squared))
+
+
+def test_both_ends_of_flow_time_weigh_beta() -> None:
+    assert guidance_weight(0.0, 5.0) == guidance_weight(1.0, 5.0) == 5.0
+
+
+@pytest.mark.parametrize(("tau", "beta"), [(-0.1, 5.0), (1.1, 5.0), (0.5, -1.0), (float("nan"), 5.0)])
+def test_a_guidance_weight_outside_its_domain_is_refused(tau: float, beta: float) -> None:
+    with pytest.raises(ValueError, match="expected 0 <= tau <= 1"):
+        guidance_weight(tau, beta)

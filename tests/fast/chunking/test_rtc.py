@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from dualsys.fast.chunking.rtc import RealTimeChunking
+from dualsys.fast.chunking.strategy import Overlap
+from dualsys.fast.planner.track import Box, Chunk, Track
+
+STEP_NS = 40_000_000
+
+
+def overlap(valid: int, delay_steps: int, horizon: int = 10) -> Overlap:
+    actions = np.arange(4 * horizon, dtype=np.float32).reshape(horizon, 4)
+    return Overlap(actions, valid, delay_steps)
+
+
+def test_guidance_follows_the_overlap_with_the_soft_mask_of_the_paper() -> None:
+    guidance = RealTimeChunking(beta=3.0).request(overlap(valid=6, delay_steps=2))
+    assert guidance is not None
+    assert guidance.beta == 3.0
+    expected = [1, 1, 0.570589, 0.287072, 0.114492, 0.025770, 0, 0, 0, 0]
+    np.testing.assert_allclose(guidance.weights, expected, atol=1e-6)
+    np.testing.assert_array_equal(guidance.previous[:6], overlap(6, 2).previous[:6])
+
+
+def test_the_overlap_ends_no_later_than_the_execution_horizon_allows() -> None:
+    guidance = RealTimeChunking(mask="ones", execution_horizon=4).request(overlap(valid=10, delay_steps=2))
+    assert guidance is not None
+    np.testing.assert_array_equal(guidance.weights, [1] * 6 + [0] * 4)
+
+
+def test_only_real_actions_are_followed_and_the_rest_repeats_the_last_one() -> None:
+    guidance = RealTimeChunking(mask="ones").request(overlap(valid=3, delay_steps=2))
+    assert guidance is not None
+    np.testing.assert_array_equal(guidance.weights, [1, 1, 1] + [0] * 7)
+    np.testing.assert_array_equal(guidance.previous[3:], np.tile(guidance.previous[2], (7, 1)))
+
+
+def test_without_planned_motion_the_chunk_is_sampled_plainly_and_that_is_no_fault() -> None:
+    strategy = RealTimeChunking()
+    assert strategy.request(overlap(valid=0, delay_steps=2)) is None
+    assert strategy.statistics() == {"infeasible_requests": 0}
+
+
+def test_a_delay_beyond_the_planned_motion_is_refused_and_counted() -> None:
+    strategy = RealTimeChunking(execution_horizon=4)
+    assert strategy.request(overlap(valid=10, delay_steps=6)) is not None
+    assert strategy.request(overlap(valid=10, delay_steps=7)) is None
+    assert strategy.request(overlap(valid=3, delay_steps=4)) is None
+    strategy.reset()
+    assert strategy.statistics() == {"infeasible_requests": 2}
+
+
+def test_the_next_job_waits_for_the_execution_horizon_to_begin(
+    resting: Track, chunk_of: Callable[..., Chunk], everywhere: Box
+) -> None:
+    strategy = RealTimeChunking(execution_horizon=3)
+    assert strategy.wants_plan(0, resting)
+    track = strategy.merge(resting, chunk_of([1.0] * 8), STEP_NS, everywhere)
+    assert not strategy.wants_plan(2 * STEP_NS, track)
+    assert strategy.wants_plan(2 * STEP_NS + 1, track)
+    strategy.reset()
+    assert strategy.wants_plan(0, track)
+
+
+def test_an_exhausted_track_always_wants_a_plan(
+    resting: Track, chunk_of: Callable[..., Chunk], everywhere: Box
+) -> None:
+    strategy = RealTimeChunking(execution_horizon=7)
+    track = strategy.merge(resting, chunk_of([1.0] * 4), 0, everywhere)
+    assert strategy.wants_plan(4 * STEP_NS, track)
+
+
+def test_a_chunk_later_than_its_estimate_is_played_from_where_the_track_is(
+    resting: Track, chunk_of: Callable[..., Chunk], everywhere: Box
+) -> None:
+    strategy = RealTimeChunking()
+    track = strategy.merge(resting, chunk_of([1.0] * 16), 0, everywhere)
+    merged = strategy.merge(track, chunk_of([-1.0] * 16, step=2), 9 * STEP_NS, everywhere)
+    assert merged.at(9 * STEP_NS)[0][0] == pytest.approx(0.5 + 9 * 0.012)
+    assert merged.at(18 * STEP_NS)[0][0] == pytest.approx(0.5)
