@@ -1,0 +1,191 @@
+"""System 1: a flow-matching transformer over action chunks.
+
+It never sees the words. It reads the two newest latents of System 2 with their ages, two wrist images (now and a moment
+ago, so that it sees motion), and the robot state. These become one context, encoded once per plan; the denoiser then
+turns noise into a chunk of actions in a few Euler steps, attending to keys and values that are computed once.
+
+Conventions as in Kinetix: noise at flow time tau = 0, data at tau = 1, x = tau * a + (1 - tau) * eps, v = a - eps.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from dualsys.models.layers import (
+    ConvBlock,
+    CrossAttention,
+    SelfAttention,
+    feed_forward,
+    fourier_features,
+    images_to_float,
+)
+
+TIME_FREQUENCIES = 16
+AGE_FREQUENCIES = 8
+
+
+class System1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sizes of a `System1Net`.
+
+    Attributes:
+        horizon, actions: Shape of a chunk, H and A.
+        proprioception: Length of the state vector.
+        latent_tokens, latent_width: Shape of one latent.
+        latents, frames: How many newest latents and wrist frames are read.
+        wrist_px: Wrist image size (square).
+        width: Channels of every token.
+        context_depth, depth: Transformer blocks of the context encoder and of the denoiser.
+    """
+
+    horizon: int = 16
+    actions: int = 4
+    proprioception: int = 9
+    latent_tokens: int = 8
+    latent_width: int = 128
+    latents: int = 2
+    frames: int = 2
+    wrist_px: int = 64
+    width: int = 128
+    context_depth: int = 2
+    depth: int = 3
+    heads: int = 4
+
+    @property
+    def wrist_tokens(self) -> int:
+        """Feature tokens of one wrist image."""
+        return (self.wrist_px // 16) ** 2
+
+
+class WristEncoder(nn.Module):
+    """uint8 `[B, px, px, 3]` to features `[B, (px/16)^2, width]`; runs once per new frame."""
+
+    def __init__(self, config: System1Config) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 32, 4, stride=4),
+            ConvBlock(32),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            ConvBlock(64),
+            nn.Conv2d(64, config.width, 3, stride=2, padding=1),
+            ConvBlock(config.width),
+        )
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.norm(self.layers(images_to_float(image)).flatten(2).transpose(1, 2))
+
+
+class ContextBlock(nn.Module):
+    """Pre-norm self-attention block over the context tokens."""
+
+    def __init__(self, config: System1Config) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.attention = SelfAttention(config.width, config.heads)
+        self.mlp = feed_forward(config.width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class DenoiserBlock(nn.Module):
+    """Self-attention over the chunk, cross-attention to the context, perceptron; each modulated by flow time and state."""
+
+    def __init__(self, config: System1Config) -> None:
+        super().__init__()
+        width = config.width
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.self_attention = SelfAttention(width, config.heads)
+        self.cross_attention = CrossAttention(width, config.heads)
+        self.mlp = feed_forward(width, 3)
+        self.modulation = nn.Linear(width, 9 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, modulation: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2, shift3, scale3, gate3 = modulation.unsqueeze(1).chunk(9, dim=-1)
+        x = x + gate1 * self.self_attention(self.norm(x) * (1 + scale1) + shift1)
+        x = x + gate2 * self.cross_attention(self.norm(x) * (1 + scale2) + shift2, key, value)
+        return x + gate3 * self.mlp(self.norm(x) * (1 + scale3) + shift3)
+
+
+class System1Net(nn.Module):
+    """Latents, wrist features and state to a velocity field over chunks; see the module docstring."""
+
+    def __init__(self, config: System1Config) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.wrist = WristEncoder(config)
+        self.latent_in = nn.Linear(config.latent_width, width)
+        self.age_in = nn.Linear(2 * AGE_FREQUENCIES + 1, width)
+        self.latent_slot = nn.Parameter(torch.randn(1, config.latents, config.latent_tokens, width) * 0.2)
+        self.wrist_slot = nn.Parameter(torch.randn(1, config.frames, config.wrist_tokens, width) * 0.2)
+        self.state_in = nn.Sequential(nn.Linear(config.proprioception, width), nn.SiLU(), nn.Linear(width, 2 * width))
+        self.context_blocks = nn.ModuleList(ContextBlock(config) for _ in range(config.context_depth))
+        self.context_norm = nn.LayerNorm(width)
+        self.action_in = nn.Linear(config.actions, width)
+        self.action_slot = nn.Parameter(torch.randn(1, config.horizon, width) * 0.2)
+        self.time_in = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.state_modulation = nn.Linear(width, width)
+        self.blocks = nn.ModuleList(DenoiserBlock(config) for _ in range(config.depth))
+        self.norm_out = nn.LayerNorm(width)
+        self.action_out = nn.Linear(width, config.actions)
+        nn.init.zeros_(self.action_out.weight)
+        nn.init.zeros_(self.action_out.bias)
+        self.register_buffer("state_mean", torch.zeros(config.proprioception))
+        self.register_buffer("state_scale", torch.ones(config.proprioception))
+
+    def context(
+        self, tokens: Tensor, latent_age_s: Tensor, wrist: Tensor, proprioception: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode everything that does not depend on the chunk.
+
+        Args:
+            tokens: `[B, latents, latent_tokens, latent_width]`, newest first.
+            latent_age_s: `[B, latents]`.
+            wrist: `[B, frames, wrist_tokens, width]` features, newest first.
+            proprioception: `[B, P]`.
+
+        Returns:
+            Keys and values `[B, depth, heads, tokens, width / heads]`, and the state vector `[B, width]`.
+        """
+        batch, width = tokens.shape[0], self.config.width
+        age = torch.cat([latent_age_s.unsqueeze(-1), fourier_features(latent_age_s, AGE_FREQUENCIES, 8.0)], dim=-1)
+        latents = self.latent_in(tokens) + self.age_in(age).unsqueeze(2) + self.latent_slot
+        state = self.state_in((proprioception - self.state_mean) / self.state_scale)
+        x = torch.cat(
+            [
+                state.reshape(batch, 2, width),
+                latents.reshape(batch, -1, width),
+                (wrist + self.wrist_slot).reshape(batch, -1, width),
+            ],
+            dim=1,
+        )
+        for block in self.context_blocks:
+            x = block(x)
+        x = self.context_norm(x)
+        pairs = [block.cross_attention.keys_values(x) for block in self.blocks]
+        keys = torch.stack([key for key, _ in pairs], dim=1)
+        values = torch.stack([value for _, value in pairs], dim=1)
+        return keys, values, self.state_modulation(x[:, 0])
+
+    def modulations(self, tau: Tensor, state: Tensor) -> list[Tensor]:
+        """Modulation of every denoiser block for flow times `[B]`; independent of the chunk."""
+        condition = nn.functional.silu(self.time_in(fourier_features(tau, TIME_FREQUENCIES, 64.0)) + state)
+        return [block.modulation(condition) for block in self.blocks]
+
+    def field(self, x: Tensor, modulations: list[Tensor], keys: Tensor, values: Tensor) -> Tensor:
+        """Velocity `[B, H, A]` at the noisy chunk `x`, given what `modulations` and `context` returned."""
+        hidden = self.action_in(x) + self.action_slot
+        for index, block in enumerate(self.blocks):
+            hidden = block(hidden, modulations[index], keys[:, index], values[:, index])
+        return self.action_out(self.norm_out(hidden))
+
+    def velocity(self, x: Tensor, tau: Tensor, context: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Velocity field v(x, tau | context) for `x` `[B, H, A]` and `tau` `[B]`."""
+        keys, values, state = context
+        return self.field(x, self.modulations(tau, state), keys, values)

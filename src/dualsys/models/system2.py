@@ -1,0 +1,148 @@
+"""System 2: a small vision-language model.
+
+One image becomes tokens; the words of the instruction and a few learned queries go through one transformer that attends
+to them; the queries that come out are the latent. Auxiliary heads read from the latent where the named object and the
+goal are, whether the object is there at all, and what is to be done, so that the latent is about the scene and not an
+echo of the text (a latent that only re-encodes the instruction is the known failure of dual systems: OpenHelix,
+arXiv 2505.03912).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from dualsys.models.layers import ConvBlock, CrossAttention, SelfAttention, feed_forward, images_to_float
+
+
+class System2Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sizes of a `System2Net`.
+
+    Attributes:
+        vocabulary: Number of words, padding (index 0) included.
+        max_words: Longest instruction.
+        height_px, width_px: Image size; multiples of 8.
+        width: Channels of every token.
+        queries: Latent tokens.
+        depth: Transformer blocks.
+        tasks, directions, colours, shapes: Classes of the auxiliary heads.
+    """
+
+    vocabulary: int
+    max_words: int
+    tasks: int
+    directions: int
+    colours: int
+    shapes: int
+    height_px: int = 96
+    width_px: int = 128
+    width: int = 128
+    queries: int = 8
+    depth: int = 3
+    heads: int = 4
+
+
+class Reading(NamedTuple):
+    """What the auxiliary heads read from the latent of B instructions.
+
+    Attributes:
+        position: `[B, 3]` named object, m, base frame.
+        goal: `[B, 3]` where it is to go (the bowl), m, base frame.
+        presence: `[B]` logit: is the named object in view?
+        task, direction, colour, shape: Logits.
+    """
+
+    position: Tensor
+    goal: Tensor
+    presence: Tensor
+    task: Tensor
+    direction: Tensor
+    colour: Tensor
+    shape: Tensor
+
+
+class VisionTower(nn.Module):
+    """uint8 `[B, h, w, 3]` to tokens `[B, h/8 * w/8, width]`."""
+
+    def __init__(self, config: System2Config, channels: int = 48) -> None:
+        super().__init__()
+        self.patchify = nn.Conv2d(3, channels, 4, stride=4)
+        self.fine = ConvBlock(channels)
+        self.downsample = nn.Conv2d(channels, config.width, 3, stride=2, padding=1)
+        self.coarse = nn.Sequential(ConvBlock(config.width), ConvBlock(config.width))
+        places = (config.height_px // 8) * (config.width_px // 8)
+        self.place = nn.Parameter(torch.randn(1, places, config.width) * 0.2)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.coarse(self.downsample(self.fine(self.patchify(images_to_float(image)))))
+        return self.norm(features.flatten(2).transpose(1, 2) + self.place)
+
+
+class Block(nn.Module):
+    """Words and queries attend to each other, then to the image, then think."""
+
+    def __init__(self, config: System2Config) -> None:
+        super().__init__()
+        width = config.width
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
+        self.self_attention = SelfAttention(width, config.heads)
+        self.cross_attention = CrossAttention(width, config.heads)
+        self.mlp = feed_forward(width, 3)
+
+    def forward(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        x = x + self.self_attention(self.norm1(x))
+        x = x + self.cross_attention(self.norm2(x), key, value)
+        return x + self.mlp(self.norm3(x))
+
+
+class System2Net(nn.Module):
+    """Image and words to latent tokens; see the module docstring."""
+
+    def __init__(self, config: System2Config) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.vision = VisionTower(config)
+        self.words = nn.Embedding(config.vocabulary, width, padding_idx=0)
+        self.order = nn.Parameter(torch.randn(1, config.max_words, width) * 0.2)
+        self.queries = nn.Parameter(torch.randn(1, config.queries, width) * 0.5)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(width)
+        outputs = 3 + 3 + 1 + config.tasks + config.directions + config.colours + config.shapes
+        self.read = nn.Sequential(
+            nn.Linear(config.queries * width, 256), nn.SiLU(), nn.Linear(256, 128), nn.SiLU(), nn.Linear(128, outputs)
+        )
+
+    def see(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of the image tokens for every block: once per image, whatever the number of instructions."""
+        tokens = self.vision(image)
+        return [block.cross_attention.keys_values(tokens) for block in self.blocks]
+
+    def think(self, seen: list[tuple[Tensor, Tensor]], words: Tensor) -> Tensor:
+        """Latent tokens `[B, queries, width]` from `see` and word indices `[B, max_words]` (0 is padding)."""
+        batch = words.shape[0]
+        text = self.words(words) + self.order
+        x = torch.cat([self.queries.expand(batch, -1, -1), text], dim=1)
+        for block, (key, value) in zip(self.blocks, seen, strict=True):
+            x = block(x, key, value)
+        return self.norm(x[:, : self.config.queries])
+
+    def reading(self, latent: Tensor) -> Reading:
+        """What the auxiliary heads read from latent tokens `[B, queries, width]`."""
+        config = self.config
+        sizes = [3, 3, 1, config.tasks, config.directions, config.colours, config.shapes]
+        position, goal, presence, task, direction, colour, shape = self.read(latent.flatten(1)).split(sizes, dim=-1)
+        centre = position.new_tensor([0.5, 0.0, 0.05])
+        return Reading(
+            centre + 0.2 * position, centre + 0.2 * goal, presence.squeeze(-1), task, direction, colour, shape
+        )
+
+    def forward(self, image: Tensor, words: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The exported graph: tokens, position of the named object, its presence probability, goal position."""
+        latent = self.think(self.see(image), words)
+        reading = self.reading(latent)
+        return latent, reading.position, torch.sigmoid(reading.presence), reading.goal

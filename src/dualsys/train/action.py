@@ -1,0 +1,170 @@
+"""Stage 2: System 1 learns to act on latents that are old.
+
+System 2 is frozen and its latents are computed beforehand. Every training example draws how stale the newest latent is and how
+long before it the one before was made, so that a slow System 2 is normal to System 1. The same recorded state is shown with the
+latents of several instructions, each with the chunk that its expert would play from there: what to do can only be
+told from the latent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dualsys.models.system1 import System1Net
+from dualsys.models.system2 import System2Net
+from dualsys.train.loop import Stage, device, progress_bar
+from dualsys.train.vision import jitter_light
+
+BATCH = 192
+DRAWS = 3
+"""Noise and flow-time draws for each example; the context is encoded once for all."""
+PEAK_RATE = 1.0e-3
+STEP_S = 0.04
+FRAME_STEPS = 2
+"""Policy steps between two images of the fixed camera."""
+PREVIOUS_FRAME_STEPS = 3
+"""Policy steps between the two wrist images: 120 ms."""
+NORMAL_AGE_S, LARGEST_AGE_S = 0.8, 1.5
+RARE_AGE_SHARE = 0.1
+"""Share of examples whose newest latent is older than `NORMAL_AGE_S`."""
+LARGEST_GAP_S = 1.0
+SINGLE_LATENT_SHARE = 0.15
+"""Share of examples with one latent only, as after a new instruction."""
+
+
+@dataclass(frozen=True)
+class ActionData:
+    """Recorded steps with J instructions each. Arrays may be memory-mapped.
+
+    Attributes:
+        wrist: uint8 `[T, px, px, 3]`.
+        proprioception: float32 `[T, P]`.
+        first_step: int64 `[T]`, row of the first step of the same episode.
+        first_frame: int64 `[T]`, row in `latents` of that episode's first image.
+        chunks: float16 `[T, J, H, A]`, what the expert of each instruction would play from here.
+        latents: float16 `[F, J, tokens, width]`, one row for every `FRAME_STEPS` steps.
+    """
+
+    wrist: NDArray[np.uint8]
+    proprioception: NDArray[np.float32]
+    first_step: NDArray[np.int64]
+    first_frame: NDArray[np.int64]
+    chunks: NDArray[np.float16]
+    latents: NDArray[np.float16]
+
+
+def encode_latents(net: System2Net, images: NDArray[np.uint8], words: NDArray[np.int16], path: Path) -> NDArray[np.float16]:
+    """Latents of all images under all their instructions, float16 `[F, J, tokens, width]`, kept in `path`."""
+    frames, variants = words.shape[:2]
+    shape = (frames, variants, net.config.queries, net.config.width)
+    if path.exists():
+        kept: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
+        if kept.shape == shape:
+            return kept
+    where, partial = device(), path.with_suffix(".partial.npy")
+    out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+    net.eval()
+    with torch.no_grad(), progress_bar() as bar:
+        task = bar.add_task("latents", total=frames, note="")
+        for start in range(0, frames, 128):
+            stop = min(frames, start + 128)
+            seen = net.see(torch.from_numpy(images[start:stop]).to(where))
+            seen = [(key.repeat_interleave(variants, 0), value.repeat_interleave(variants, 0)) for key, value in seen]
+            text = torch.from_numpy(words[start:stop].astype(np.int64)).to(where).flatten(0, 1)
+            tokens = net.think(seen, text)
+            out[start:stop] = tokens.reshape(stop - start, *shape[1:]).half().cpu().numpy()
+            bar.update(task, completed=stop)
+    out.flush()
+    partial.replace(path)
+    finished: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return finished
+
+
+class ExampleSampler:
+    """Draws training examples from one or more recordings."""
+
+    def __init__(self, parts: list[ActionData]) -> None:
+        self.parts = parts
+        sizes = torch.tensor([len(part.wrist) for part in parts], dtype=torch.float64)
+        self.shares = sizes / sizes.sum()
+
+    def draw(self, size: int) -> dict[str, Tensor]:
+        """One batch: wrist images, proprioception, latents with ages, chunk; from torch's generator."""
+        counts = torch.bincount(torch.multinomial(self.shares, size, replacement=True), minlength=len(self.parts))
+        drawn = [
+            self._draw_from(part, int(count)) for part, count in zip(self.parts, counts, strict=True) if count > 0
+        ]
+        return {key: torch.cat([batch[key] for batch in drawn]) for key in drawn[0]}
+
+    def _draw_from(self, part: ActionData, size: int) -> dict[str, Tensor]:
+        step = torch.randint(len(part.wrist), (size,)).sort().values.numpy()
+        variant = torch.randint(part.chunks.shape[1], (size,)).numpy()
+        first = part.first_step[step]
+        newest, before, ages = self._draw_latents(step - first)
+        base = part.first_frame[step]
+        tokens = np.stack([part.latents[base + newest, variant], part.latents[base + before, variant]], axis=1)
+        earlier = np.maximum(step - PREVIOUS_FRAME_STEPS, first)
+        return {
+            "wrist": torch.from_numpy(np.stack([part.wrist[step], part.wrist[earlier]], axis=1)),
+            "proprioception": torch.from_numpy(part.proprioception[step]),
+            "tokens": torch.from_numpy(tokens.astype(np.float32)),
+            "age_s": ages,
+            "chunk": torch.from_numpy(part.chunks[step, variant].astype(np.float32)),
+        }
+
+    @staticmethod
+    def _draw_latents(since_start: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor]:
+        """Frame numbers, counted from the episode's start, of the newest latent and the one before, and their ages."""
+        size = len(since_start)
+        rare = torch.rand(size) < RARE_AGE_SHARE
+        age_s = torch.where(
+            rare, NORMAL_AGE_S + (LARGEST_AGE_S - NORMAL_AGE_S) * torch.rand(size), NORMAL_AGE_S * torch.rand(size)
+        )
+        gap_s = 2 * STEP_S + (LARGEST_GAP_S - 2 * STEP_S) * torch.rand(size)
+        gap_s = torch.where(torch.rand(size) < SINGLE_LATENT_SHARE, torch.zeros(size), gap_s)
+        frame_s = FRAME_STEPS * STEP_S
+        now_s = since_start * STEP_S
+        newest = np.maximum(np.floor((now_s - age_s.numpy()) / frame_s + 1e-6), 0).astype(np.int64)
+        before = np.maximum(newest - np.round(gap_s.numpy() / frame_s), 0).astype(np.int64)
+        ages = np.stack([now_s - newest * frame_s, now_s - before * frame_s], axis=1).astype(np.float32)
+        return newest, before, torch.from_numpy(ages)
+
+
+def set_state_scale(net: System1Net, parts: list[ActionData]) -> None:
+    """Normalise proprioception by its mean and standard deviation over the recordings."""
+    states = np.concatenate([np.asarray(part.proprioception) for part in parts])
+    net.state_mean.copy_(torch.from_numpy(states.mean(axis=0)))
+    net.state_scale.copy_(torch.from_numpy(np.maximum(states.std(axis=0), 1e-3)))
+
+
+def train_system1(
+    net: System1Net, parts: list[ActionData], folder: Path, *, name: str, steps: int, seed: int, peak_rate: float = PEAK_RATE
+) -> System1Net:
+    """Train in place; returns the averaged network. Resumes from `folder/<name>.pt`."""
+    where = device()
+    net.to(where)
+    sampler = ExampleSampler(parts)
+    stage = Stage(name, net, steps=steps, peak_rate=peak_rate, folder=folder)
+
+    def loss_of(_: int) -> dict[str, Tensor]:
+        example = {key: value.to(where) for key, value in sampler.draw(BATCH).items()}
+        images = jitter_light(example["wrist"].flatten(0, 1))
+        features = net.wrist(images).reshape(BATCH, net.config.frames, net.config.wrist_tokens, net.config.width)
+        context = net.context(example["tokens"], example["age_s"], features, example["proprioception"])
+        keys, values, state = (tensor.repeat_interleave(DRAWS, 0) for tensor in context)
+        chunk = example["chunk"].repeat_interleave(DRAWS, 0)
+        noise = torch.randn_like(chunk)
+        tau = torch.rand(len(chunk), device=where)
+        mix = tau.reshape(-1, 1, 1)
+        predicted = net.velocity(mix * chunk + (1 - mix) * noise, tau, (keys, values, state))
+        return {"flow": (predicted.float() - (chunk - noise)).square().mean()}
+
+    averaged = stage.run(loss_of, seed)
+    assert isinstance(averaged, System1Net)
+    return averaged

@@ -1,0 +1,137 @@
+"""The ONNX graphs of the bundles, traced from the torch networks.
+
+Whatever does not depend on the chunk is outside the sampling loop: the context (keys, values, state) is a graph of its own,
+and the modulations of all Euler steps are computed before the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch._decomp import get_decompositions
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from dualsys.models.flow import Field, sample, sample_guided
+from dualsys.models.system1 import System1Net
+from dualsys.models.system2 import System2Net
+
+OPSET = 18
+CONTEXT = ("keys", "values", "state")
+"""Names of the tensors that the condition graph hands to the samplers."""
+
+
+def chunk_field(net: System1Net, keys: Tensor, values: Tensor, state: Tensor, steps: int) -> Field:
+    """The velocity field of one context, with the modulations of all `steps` flow times computed beforehand."""
+    batch = state.shape[0]
+    taus = [torch.full((batch,), step / steps, dtype=state.dtype, device=state.device) for step in range(steps)]
+    modulations = [net.modulations(tau, state) for tau in taus]
+    return lambda x, step: net.field(x, modulations[step], keys, values)
+
+
+def system1_graphs(net: System1Net, steps: int) -> dict[str, tuple[Callable[..., object], dict[str, Tensor], list[str]]]:
+    """Functions, example inputs and output names of the graphs of a System 1 bundle, by file name."""
+    config = net.config
+    image = torch.zeros(1, config.wrist_px, config.wrist_px, 3, dtype=torch.uint8)
+    tokens = torch.randn(1, config.latents, config.latent_tokens, config.latent_width)
+    ages = torch.rand(1, config.latents)
+    frames = torch.randn(1, config.frames, config.wrist_tokens, config.width)
+    state_vector = torch.randn(1, config.proprioception)
+    with torch.no_grad():
+        context = dict(zip(CONTEXT, net.context(tokens, ages, frames, state_vector), strict=True))
+    noise = torch.randn(1, config.horizon, config.actions)
+    weights, beta = torch.rand(1, config.horizon), torch.full((1,), 5.0)
+
+    def plain(noise: Tensor, keys: Tensor, values: Tensor, state: Tensor) -> Tensor:
+        return sample(chunk_field(net, keys, values, state, steps), noise, steps)
+
+    def guided(
+        noise: Tensor, previous: Tensor, weights: Tensor, beta: Tensor, keys: Tensor, values: Tensor, state: Tensor
+    ) -> Tensor:
+        return sample_guided(chunk_field(net, keys, values, state, steps), noise, previous, weights, beta, steps)
+
+    def encode_wrist(image: Tensor) -> Tensor:
+        encoded: Tensor = net.wrist(image)
+        return encoded
+
+    def condition(tokens: Tensor, latent_age_s: Tensor, wrist: Tensor, proprioception: Tensor) -> tuple[Tensor, ...]:
+        return net.context(tokens, latent_age_s, wrist, proprioception)
+
+    conditions = {"tokens": tokens, "latent_age_s": ages, "wrist": frames, "proprioception": state_vector}
+    guidance = {"noise": noise, "previous": torch.randn_like(noise), "weights": weights, "beta": beta}
+    return {
+        "wrist.onnx": (encode_wrist, {"image": image}, ["features"]),
+        "condition.onnx": (condition, conditions, list(CONTEXT)),
+        "sampler.onnx": (plain, {"noise": noise} | context, ["chunk"]),
+        "guided.onnx": (guided, guidance | context, ["chunk"]),
+    }
+
+
+def system2_graphs(net: System2Net) -> dict[str, tuple[Callable[..., object], dict[str, Tensor], list[str]]]:
+    """As `system1_graphs`, for a System 2 bundle."""
+    config = net.config
+    image = torch.zeros(1, config.height_px, config.width_px, 3, dtype=torch.uint8)
+    words = torch.ones(1, config.max_words, dtype=torch.int64)
+
+    def encode(image: Tensor, words: Tensor) -> tuple[Tensor, ...]:
+        return net(image, words)  # type: ignore[no-any-return]
+
+    return {
+        "system2.onnx": (encode, {"image": image, "words": words}, ["tokens", "position", "presence", "goal"])
+    }
+
+
+def export_graph(
+    function: Callable[..., object], inputs: dict[str, Tensor], outputs: Sequence[str], path: Path
+) -> None:
+    """Trace `function` (vector-Jacobian products and all) at the shapes of `inputs` and write it as ONNX.
+
+    The trace holds plain tensor operations only, so the file needs neither torch nor autograd to run.
+    """
+    with torch.no_grad():
+        traced = make_fx(function, decomposition_table=_decompositions(), tracing_mode="real")(*inputs.values())
+    _drop_unused(traced)
+    program = torch.onnx.export(
+        traced,
+        tuple(inputs.values()),
+        dynamo=True,
+        input_names=list(inputs),
+        output_names=list(outputs),
+        opset_version=OPSET,
+        optimize=True,
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
+
+
+def _decompositions() -> dict[torch._ops.OperatorBase, Callable[..., object]]:
+    # The exporter knows the forward operators but not their gradients: take those apart into what it knows.
+    aten = torch.ops.aten
+    gradients = [
+        aten.silu_backward,
+        aten.native_layer_norm_backward,
+        aten._softmax_backward_data,
+        aten.slice_backward,
+        aten.select_backward,
+    ]
+    return dict(get_decompositions(gradients))
+
+
+def _drop_unused(traced: nn.Module) -> None:
+    assert isinstance(traced, torch.fx.GraphModule)
+    for node in reversed(traced.graph.nodes):
+        if node.op == "call_function" and not node.users and node.target is torch.ops.aten.detach.default:
+            traced.graph.erase_node(node)
+    for node in list(traced.graph.nodes):
+        if node.op == "call_function" and node.target is torch.ops.aten.detach.default:
+            node.replace_all_uses_with(node.args[0])
+            traced.graph.erase_node(node)
+    traced.graph.eliminate_dead_code()
+    traced.recompile()

@@ -1,0 +1,85 @@
+"""The instructions that a recorded scene is shown with, and what they mean there, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from dualsys_sim import arena
+from dualsys_sim.episode import instructions_for_table
+from dualsys_sim.state import Goal, ObjectTable
+from dualsys_sim.tasks import all_tasks
+from numpy.typing import NDArray
+
+IGNORED = -100
+"""Class label of what a loss should leave out."""
+
+MAX_WORDS = 16
+DIRECTIONS = ("", "left", "right", "away")
+FILLERS = frozenset({"the", "please", "up", "your", "now", "of"})
+"""Words that an instruction can lose and keep its meaning."""
+LOSS_SHARE = 0.15
+"""Share of training instructions that lose one filler."""
+
+
+def class_counts() -> dict[str, int]:
+    """Sizes of the auxiliary heads of System 2."""
+    return {
+        "tasks": len(all_tasks()),
+        "directions": len(DIRECTIONS),
+        "colours": len(arena.COLOURS),
+        "shapes": 2,
+    }
+
+
+def draw_variants(
+    table: ObjectTable, rng: np.random.Generator, count: int, moving: int, belt: bool
+) -> list[tuple[str, Goal]]:
+    """`count` instructions for a scene, every task as likely as another, about one in six for an absent object."""
+    pairs = instructions_for_table(table, rng, "seen", 1, moving, belt)
+    by_task: dict[str, list[tuple[str, Goal]]] = {}
+    for text, goal in pairs:
+        by_task.setdefault(goal.task, []).append((text, goal))
+    drawn = []
+    for task in rng.choice(sorted(by_task), count):
+        options = by_task[task]
+        absent = [pair for pair in options if pair[1].target_index < 0]
+        present = [pair for pair in options if pair[1].target_index >= 0]
+        pool = absent if not present or (absent and rng.random() < 1 / 6) else present
+        drawn.append(pool[int(rng.integers(len(pool)))])
+    return drawn
+
+
+def word_indices(text: str, vocabulary: Sequence[str], rng: np.random.Generator | None = None) -> NDArray[np.int16]:
+    """Indices `[MAX_WORDS]` of the words, 0 for padding; with `rng`, sometimes one filler word is lost."""
+    words = text.split()
+    if rng is not None and rng.random() < LOSS_SHARE:
+        fillers = [position for position, word in enumerate(words) if word in FILLERS]
+        if fillers:
+            del words[fillers[int(rng.integers(len(fillers)))]]
+    indices = np.zeros(MAX_WORDS, dtype=np.int16)
+    indices[: len(words)] = [vocabulary.index(word) for word in words]
+    return indices
+
+
+def meaning(text: str, goal: Goal, table: ObjectTable) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """What an instruction means in a scene: places `[6]` (m, base frame, NaN for none) and classes `[5]`.
+
+    Classes are present, task, direction, colour, shape; colour and shape follow the words for an absent object, and an
+    unspoken shape of an absent object is `IGNORED`.
+    """
+    places = np.full(6, np.nan, dtype=np.float32)
+    target = goal.target_index
+    if target >= 0:
+        places[:3] = table.position_m[target]
+        colour, shape = int(table.colour[target]), int(table.kind[target])
+    else:
+        words = text.split()
+        colour = next(arena.COLOURS.index(word) for word in words if word in arena.COLOURS)
+        shape = next((arena.KINDS.index(word) for word in words if word in ("cube", "cylinder")), IGNORED)
+    if goal.goal_index >= 0:
+        places[3:] = table.position_m[goal.goal_index]
+    tasks = sorted(all_tasks())
+    return places, np.array(
+        [target >= 0, tasks.index(goal.task), DIRECTIONS.index(goal.direction), colour, shape], dtype=np.int8
+    )
