@@ -1,0 +1,134 @@
+"""The processes of a run: started, watched, stopped. None is restarted: a robot must not resume by itself."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from dualsys.clock import NS_PER_S, Clock, nanoseconds
+from dualsys.errors import DualsysError
+
+_POLL_NS = NS_PER_S // 100
+_LAST_LINES = 12
+
+
+class ProcessEndedError(DualsysError):
+    """A process ended that was needed.
+
+    Args:
+        ending: Which one, and how.
+    """
+
+    def __init__(self, ending: Ending) -> None:
+        self.ending = ending
+        super().__init__(ending.describe())
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended.
+
+    Attributes:
+        name: Which process.
+        code: Exit code; negative for the signal that ended it.
+        log: Its log file; None if it wrote to the terminal.
+        expected: It had been asked to stop.
+    """
+
+    name: str
+    code: int
+    log: Path | None
+    expected: bool
+
+    @property
+    def how(self) -> str:
+        """In words, without the log."""
+        signal_name = signal.Signals(-self.code).name if self.code < 0 else ""
+        return f"was ended by {signal_name}" if signal_name else f"ended with code {self.code}"
+
+    def describe(self) -> str:
+        """What happened, and the last lines that the process wrote."""
+        text = f"process {self.name!r} {self.how}"
+        if self.log is None:
+            return text
+        said = self.log.read_text("utf-8", errors="replace").splitlines()[-_LAST_LINES:]
+        ends_with = (
+            "\n".join([", and ends with", *(f"  {line}" for line in said)]) if said else " and is empty"
+        )
+        return f"{text}; its log is {self.log}{ends_with}"
+
+
+class Children:
+    """The processes of one run. All of them end when this process does.
+
+    Args:
+        clock: Where time comes from.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._running: dict[str, tuple[subprocess.Popen[bytes], Path | None]] = {}
+        self._asked: set[str] = set()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Processes that have not been seen to end, in the order of their start."""
+        return tuple(self._running)
+
+    def start(self, name: str, command: Sequence[str], log: Path | None) -> int:
+        """Start a process.
+
+        Args:
+            name: What to call it.
+            command: Its command line.
+            log: Where its output is appended; None for the terminal.
+
+        Returns:
+            Its process id.
+        """
+        # Its own process group: Ctrl-C reaches this process only, which then stops the others in order.
+        with log.open("ab") if log else nullcontext() as output:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+            )
+        self._running[name] = (process, log)
+        return process.pid
+
+    def ended(self) -> list[Ending]:
+        """Processes that ended since the last call."""
+        endings: list[Ending] = []
+        for name, (process, log) in list(self._running.items()):
+            code = process.poll()
+            if code is not None:
+                endings.append(Ending(name, code, log, name in self._asked))
+                del self._running[name]
+        return endings
+
+    def stop(self, names: Sequence[str], grace_s: float) -> list[Ending]:
+        """Ask processes to end (SIGTERM), one after the other; kill those that have not within `grace_s`."""
+        endings: list[Ending] = []
+        for name in names:
+            if name not in self._running:
+                continue
+            process, _ = self._running[name]
+            self._asked.add(name)
+            process.terminate()
+            deadline_ns = self._clock.now_ns() + nanoseconds(grace_s)
+            while process.poll() is None and self._clock.now_ns() < deadline_ns:
+                self._clock.sleep_until_ns(self._clock.now_ns() + _POLL_NS)
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            endings += self.ended()
+        return endings
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for process, _ in self._running.values():
+            process.kill()
+        for process, _ in self._running.values():
+            process.wait()
