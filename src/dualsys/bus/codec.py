@@ -1,0 +1,139 @@
+"""Messages to bytes and back, and images to messages and back.
+
+Whatever bytes come in, decoding either returns a complete, valid message or raises MessageError.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Literal, TypeVar, Union, overload
+
+import msgspec
+import numpy as np
+import simplejpeg  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from dualsys.errors import MessageError
+from dualsys.messages import AnyMessage, Image, Message
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+"""Largest frame that is sent or read: a few raw images, or the largest tensor with room to spare."""
+
+A = TypeVar("A", bound=Message)
+B = TypeVar("B", bound=Message)
+
+_ENCODER = msgspec.msgpack.Encoder()
+_SHOWN_CHARACTERS = 300
+
+
+def encode(message: Message) -> bytes:
+    """Turn a message into one frame.
+
+    Raises:
+        MessageError: It holds something that cannot be sent, or is larger than `MAX_FRAME_BYTES`.
+    """
+    try:
+        frame = _ENCODER.encode(message)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise MessageError(f"{type(message).__name__} cannot be sent: {_shown(error)}") from error
+    if len(frame) > MAX_FRAME_BYTES:
+        name = type(message).__name__
+        raise MessageError(
+            f"{name} takes {len(frame)} bytes, at most {MAX_FRAME_BYTES} can be sent: make it smaller"
+        )
+    return frame
+
+
+@overload
+def decode(frame: bytes | memoryview, a: type[A], /) -> A: ...
+@overload
+def decode(frame: bytes | memoryview, a: type[A], b: type[B], /) -> A | B: ...
+@overload
+def decode(frame: bytes | memoryview, /, *types: type[Message]) -> Message: ...
+def decode(frame: bytes | memoryview, /, *types: type[Message]) -> Message:
+    """Turn one frame into a message. Tensors and images stay views into `frame`.
+
+    Args:
+        frame: One frame, as received.
+        *types: Accepted message types; none: all.
+
+    Raises:
+        MessageError: Anything is wrong with it: truncated, malformed, too large, another type, a value out of
+            its bounds, an inconsistent tensor. Names the path of the field.
+    """
+    if len(frame) > MAX_FRAME_BYTES:
+        raise MessageError(f"a frame of {len(frame)} bytes was refused: at most {MAX_FRAME_BYTES} are read")
+    try:
+        message: Message = _decoder(types).decode(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        expected = " or ".join(kind.__name__ for kind in types) or "message"
+        raise MessageError(f"not a valid {expected}: {_shown(error)}") from error
+    return message
+
+
+@functools.lru_cache(maxsize=64)
+def _decoder(types: tuple[type[Message], ...]) -> msgspec.msgpack.Decoder[Any]:
+    accepted: Any = Union[types] if types else AnyMessage  # noqa: UP007 (a tuple of types cannot be joined by |)
+    return msgspec.msgpack.Decoder(accepted)
+
+
+def _shown(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + " ..."
+
+
+def to_image(array: NDArray[np.uint8], encoding: Literal["raw", "jpeg"] = "raw", quality: int = 80) -> Image:
+    """Wrap a camera frame for the wire.
+
+    Args:
+        array: uint8 `[height, width, 3]`, RGB.
+        encoding: `raw` loses nothing; `jpeg` is smaller.
+        quality: JPEG quality, 1 to 100.
+
+    Raises:
+        MessageError: The array is not such an image.
+    """
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise MessageError(f"image: expected uint8[height, width, 3], got {array.dtype}{list(array.shape)}")
+    pixels = np.ascontiguousarray(array)
+    height, width = array.shape[:2]
+    if encoding == "raw":
+        return Image("raw", width, height, pixels.tobytes())
+    return Image("jpeg", width, height, simplejpeg.encode_jpeg(pixels, quality, colorspace="RGB"))
+
+
+def from_image(image: Image) -> NDArray[np.uint8]:
+    """Unwrap a camera frame.
+
+    Returns:
+        uint8 `[height, width, 3]`, RGB; read-only.
+
+    Raises:
+        MessageError: The bytes are not an image of the stated size. The size is checked before memory is
+            reserved.
+    """
+    shape = (image.height, image.width, 3)
+    if image.encoding == "raw":
+        expected = image.height * image.width * 3
+        if len(image.data) != expected:
+            raise MessageError(f"image: {list(shape)} takes {expected} bytes, got {len(image.data)}")
+        pixels: NDArray[np.uint8] = np.frombuffer(image.data, np.uint8).reshape(shape)
+    else:
+        pixels = _from_jpeg(image, shape)
+    pixels.flags.writeable = False
+    return pixels
+
+
+def _from_jpeg(image: Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    # The decoder takes the address of the bytes, which not every view provides.
+    data = bytes(image.data)
+    try:
+        height, width = simplejpeg.decode_jpeg_header(data)[:2]
+        if (height, width) != shape[:2]:
+            raise MessageError(f"image: stated as {list(shape)}, but the JPEG is {[height, width, 3]}")
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB")
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, MessageError):
+            raise
+        raise MessageError(f"image: not a JPEG that can be read: {_shown(error)}") from error
+    return pixels

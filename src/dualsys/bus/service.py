@@ -1,0 +1,229 @@
+"""Services: questions and answers, each with a deadline.
+
+A client asks one question at a time and waits for the answer that carries the question's number, for so long
+and no longer; an answer to a question that was given up is dropped. A question is never queued for a server
+that is not
+there: a "reset" that nobody heard must not be carried out by a server that starts later.
+
+Sockets are not thread-safe: use each client and each server from one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import zmq
+
+from dualsys.bus.codec import decode, encode
+from dualsys.bus.sockets import ZmqContext, ZmqSocket, attach, open_socket
+from dualsys.clock import NS_PER_MS, WallClock, nanoseconds
+from dualsys.errors import DualsysError, MessageError, PeerTimeoutError
+from dualsys.messages import Hello, Message, Reply, Request, Welcome, clip_text
+
+MAX_SERVICE_BYTES = 1024 * 1024
+"""Largest question or answer. Big things travel on channels."""
+
+_QUESTIONS_PER_CALL = 32
+_REQUEST_ID_BYTES = 8
+
+
+@dataclass(frozen=True)
+class PeerToken:
+    """Whom to answer, and which question: opaque outside this module."""
+
+    identity: bytes
+    request_id: bytes
+
+
+@dataclass(frozen=True)
+class ServiceStatistics:
+    """Totals of one service server.
+
+    Attributes:
+        received: Valid questions.
+        rejected: Questions that were not a valid message.
+        undelivered: Answers whose client had gone.
+        last_fault: What was wrong with the last rejected question; empty while there is none.
+    """
+
+    received: int
+    rejected: int
+    undelivered: int
+    last_fault: str
+
+
+class ServiceServer:
+    """Answers questions, without ever blocking.
+
+    Args:
+        context: From `sockets.open_context`.
+        endpoint: Address to bind.
+        setting: Name of the setting that the address came from.
+
+    Raises:
+        AddressInUseError: Another process owns the address.
+        BusError: The address cannot be used.
+    """
+
+    def __init__(self, context: ZmqContext, endpoint: str, *, setting: str) -> None:
+        self._socket = open_socket(context, zmq.ROUTER, MAX_SERVICE_BYTES)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self.endpoint = attach(self._socket, endpoint, bind=True, setting=setting)
+        self._received = 0
+        self._rejected = 0
+        self._undelivered = 0
+        self._last_fault = ""
+
+    @property
+    def socket(self) -> ZmqSocket:
+        """The socket, to wait on several at once. Do not read from it."""
+        return self._socket
+
+    def poll(self) -> list[tuple[PeerToken, Hello | Request]]:
+        """Return the questions that are waiting. Each must be answered with `answer`."""
+        questions: list[tuple[PeerToken, Hello | Request]] = []
+        for _ in range(_QUESTIONS_PER_CALL):
+            try:
+                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            question = self._read(parts)
+            if question is not None:
+                questions.append(question)
+        return questions
+
+    def answer(self, peer: PeerToken, message: Message) -> None:
+        """Send the answer. A client that has gone is counted, not waited for."""
+        try:
+            self._socket.send_multipart([peer.identity, peer.request_id, encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                raise
+            self._undelivered += 1
+
+    def serve(
+        self,
+        on_hello: Callable[[Hello], Welcome | Reply],
+        on_request: Callable[[Request], Reply],
+    ) -> int:
+        """Answer every question that is waiting.
+
+        Args:
+            on_hello: Answers a handshake, usually with `handshake.answer_hello`.
+            on_request: Carries out a request. A DualsysError that it raises becomes a refusal with that text;
+                anything else is a bug and propagates.
+
+        Returns:
+            How many were answered.
+        """
+        questions = self.poll()
+        for peer, question in questions:
+            answer: Welcome | Reply
+            try:
+                answer = on_hello(question) if isinstance(question, Hello) else on_request(question)
+            except DualsysError as error:
+                answer = refusal(str(error))
+            self.answer(peer, answer)
+        return len(questions)
+
+    def statistics(self) -> ServiceStatistics:
+        """Return totals since it was made."""
+        return ServiceStatistics(self._received, self._rejected, self._undelivered, self._last_fault)
+
+    def close(self) -> None:
+        """Release the address. Closing twice is allowed."""
+        self._socket.close()
+
+    def _read(self, parts: list[bytes]) -> tuple[PeerToken, Hello | Request] | None:
+        if len(parts) != 3 or len(parts[1]) != _REQUEST_ID_BYTES:
+            # Without a number there is no question to answer.
+            self._rejected += 1
+            self._last_fault = f"not a question: {len(parts)} parts instead of sender, number and message"
+            return None
+        peer = PeerToken(parts[0], parts[1])
+        try:
+            question = decode(parts[2], Hello, Request)
+        except MessageError as error:
+            self._rejected += 1
+            self._last_fault = str(error)
+            self.answer(peer, refusal(str(error)))
+            return None
+        self._received += 1
+        return peer, question
+
+
+class ServiceClient:
+    """Asks one server questions, each with a deadline.
+
+    Args:
+        context: From `sockets.open_context`.
+        endpoint: Address of the server.
+        peer_name: What to call the server in errors, such as `System 2`.
+
+    Raises:
+        BusError: The address cannot be used.
+    """
+
+    def __init__(self, context: ZmqContext, endpoint: str, peer_name: str) -> None:
+        self._clock = WallClock()
+        self._peer_name = peer_name
+        self._socket = open_socket(context, zmq.DEALER, MAX_SERVICE_BYTES)
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        self.endpoint = attach(self._socket, endpoint, bind=False, setting=f"address of {peer_name}")
+        self._asked = 0
+        self.late_answers = 0
+
+    @property
+    def peer_name(self) -> str:
+        """What the server is called in errors."""
+        return self._peer_name
+
+    def ask(self, message: Hello | Request, timeout_s: float) -> Welcome | Reply:
+        """Ask, and wait for the answer.
+
+        Raises:
+            PeerTimeoutError: No answer within `timeout_s`. Whether the question was acted upon is not known.
+            MessageError: The answer is not a valid message.
+        """
+        deadline_ns = self._clock.now_ns() + nanoseconds(timeout_s)
+        payload = encode(message)
+        self._asked += 1
+        request_id = self._asked.to_bytes(_REQUEST_ID_BYTES, "big")
+        while self._wait(zmq.POLLOUT, deadline_ns):
+            try:
+                self._socket.send_multipart([request_id, payload], zmq.NOBLOCK)
+                break
+            except zmq.Again:
+                continue
+        while self._wait(zmq.POLLIN, deadline_ns):
+            parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            if len(parts) == 2 and parts[0] == request_id:
+                return decode(parts[1], Welcome, Reply)
+            self.late_answers += 1
+        raise PeerTimeoutError(self._peer_name, self.endpoint, timeout_s)
+
+    def request(self, verb: str, timeout_s: float, arguments: Mapping[str, str] | None = None) -> Reply:
+        """Ask for something by verb.
+
+        Raises:
+            PeerTimeoutError: No answer within `timeout_s`.
+            MessageError: The answer is not a valid reply.
+        """
+        answer = self.ask(Request(verb=verb, arguments=dict(arguments or {})), timeout_s)
+        if not isinstance(answer, Reply):
+            raise MessageError(f"{self._peer_name} answered {verb!r} with a handshake instead of a reply")
+        return answer
+
+    def close(self) -> None:
+        """Disconnect. Closing twice is allowed."""
+        self._socket.close(linger=0)
+
+    def _wait(self, event: int, deadline_ns: int) -> bool:
+        remaining_ns = deadline_ns - self._clock.now_ns()
+        return remaining_ns > 0 and bool(self._socket.poll(-(-remaining_ns // NS_PER_MS), event))
+
+
+def refusal(text: str, values: Mapping[str, str] | None = None) -> Reply:
+    """Make the answer that says no, with the reason in words."""
+    return Reply(ok=False, text=clip_text(text), values={k: clip_text(v) for k, v in (values or {}).items()})

@@ -1,0 +1,171 @@
+"""Questions and answers over real sockets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import zmq
+
+from dualsys.bus.codec import encode
+from dualsys.bus.service import PeerToken, ServiceClient, ServiceServer
+from dualsys.bus.sockets import ZmqContext
+from dualsys.errors import BusError, MessageError, PeerTimeoutError
+from dualsys.messages import MAX_TEXT, Hello, Reply, Request, Welcome
+
+Until = Callable[[Callable[[], Any]], Any]
+ANY_PORT = "tcp://127.0.0.1:*"
+HELLO = Hello(protocol=1, role="operator", session=1)
+
+
+def welcome(hello: Hello) -> Welcome:
+    return Welcome(protocol=1, role="double", details={"caller": hello.role})
+
+
+def carry_out(request: Request) -> Reply:
+    if request.verb == "refuse":
+        raise BusError("no" * MAX_TEXT)
+    return Reply(ok=True, text=request.verb, values=request.arguments)
+
+
+@contextmanager
+def serving(server: ServiceServer) -> Iterator[None]:
+    """Answer in a thread, as a process of its own would."""
+    stop = threading.Event()
+
+    def loop() -> None:
+        while not stop.is_set():
+            if server.socket.poll(5):
+                server.serve(welcome, carry_out)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture
+def server(context: ZmqContext) -> ServiceServer:
+    return ServiceServer(context, ANY_PORT, setting="service")
+
+
+@pytest.fixture
+def client(context: ZmqContext, server: ServiceServer) -> ServiceClient:
+    return ServiceClient(context, server.endpoint, "the double")
+
+
+def test_a_request_is_answered(server: ServiceServer, client: ServiceClient) -> None:
+    with serving(server):
+        assert client.request("say", 5, {"text": "hello"}) == Reply(
+            ok=True, text="say", values={"text": "hello"}
+        )
+    assert server.statistics().received == 1
+
+
+def test_a_handshake_is_answered(server: ServiceServer, client: ServiceClient) -> None:
+    with serving(server):
+        assert client.ask(HELLO, 5) == Welcome(protocol=1, role="double", details={"caller": "operator"})
+        with pytest.raises(PeerTimeoutError, match="no answer from the double at tcp://"):
+            client.ask(HELLO, -1)
+
+
+def test_many_clients_get_their_own_answers(context: ZmqContext, server: ServiceServer) -> None:
+    clients = [ServiceClient(context, server.endpoint, "the double") for _ in range(5)]
+    with serving(server):
+        for round_ in range(3):
+            for number, client in enumerate(clients):
+                assert client.request(f"{number}.{round_}", 5).text == f"{number}.{round_}"
+
+
+def test_what_a_handler_refuses_is_told_to_the_client(server: ServiceServer, client: ServiceClient) -> None:
+    with serving(server):
+        answer = client.request("refuse", 5)
+        assert not answer.ok
+        assert len(answer.text) == MAX_TEXT
+        assert client.request("after", 5).ok
+
+
+def test_nobody_there_is_a_timeout(context: ZmqContext) -> None:
+    client = ServiceClient(context, "tcp://127.0.0.1:9", "System 2")
+    with pytest.raises(PeerTimeoutError, match=r"System 2 at tcp://127\.0\.0\.1:9 within 0\.05 s"):
+        client.request("status", 0.05)
+
+
+def test_a_question_that_nobody_heard_is_never_carried_out_later(
+    context: ZmqContext, server: ServiceServer, reopened: Until
+) -> None:
+    endpoint = server.endpoint
+    server.close()
+    client = ServiceClient(context, endpoint, "the double")
+    with pytest.raises(PeerTimeoutError):
+        client.request("reset", 0.05)
+    late = reopened(lambda: ServiceServer(context, endpoint, setting="service"))
+    with serving(late):
+        assert client.request("status", 5).text == "status"
+    assert late.statistics().received == 1
+
+
+def test_the_answer_to_a_question_that_was_given_up_is_dropped(
+    server: ServiceServer, client: ServiceClient, until: Until
+) -> None:
+    with pytest.raises(PeerTimeoutError):
+        client.request("slow", 0.3)
+    questions = until(server.poll)
+    for peer, _ in questions:
+        server.answer(peer, Reply(ok=True, text="late"))
+    with serving(server):
+        assert client.request("quick", 5).text == "quick"
+    assert client.late_answers == len(questions) == 1
+
+
+def test_an_invalid_question_is_refused_and_counted(
+    context: ZmqContext, server: ServiceServer, until: Until
+) -> None:
+    stranger = context.socket(zmq.DEALER)
+    stranger.connect(server.endpoint)
+    stranger.send_multipart([b"12345678", b"garbage"])
+    stranger.send_multipart([b"12345678", encode(Reply(ok=True))])
+    stranger.send(b"alone")
+    stranger.send_multipart([b"short", b"x", b"y"])
+    until(lambda: server.poll() == [] and server.statistics().rejected == 4)
+    number, payload = stranger.recv_multipart()
+    assert number == b"12345678"
+    assert b"not a valid Hello or Request" in payload
+    assert server.statistics().received == 0
+
+
+def test_a_client_that_has_gone_is_counted(server: ServiceServer) -> None:
+    server.answer(PeerToken(b"gone", b"12345678"), Reply(ok=True))
+    assert server.statistics().undelivered == 1
+
+
+def test_an_invalid_answer_is_an_error(context: ZmqContext) -> None:
+    double = context.socket(zmq.ROUTER)
+    double.bind(ANY_PORT)
+    client = ServiceClient(context, double.getsockopt_string(zmq.LAST_ENDPOINT), "the double")
+
+    def misbehave() -> None:
+        identity, number, _ = double.recv_multipart()
+        double.send_multipart([identity, number, b"garbage"])
+        identity, number, _ = double.recv_multipart()
+        double.send_multipart([identity, number, encode(welcome(HELLO))])
+
+    thread = threading.Thread(target=misbehave)
+    thread.start()
+    with pytest.raises(MessageError, match="not a valid Welcome or Reply"):
+        client.request("status", 5)
+    with pytest.raises(MessageError, match="handshake instead of a reply"):
+        client.request("status", 5)
+    thread.join()
+
+
+def test_closing_twice_is_allowed(server: ServiceServer, client: ServiceClient) -> None:
+    for _ in range(2):
+        client.close()
+        server.close()
