@@ -35,13 +35,14 @@ _MAX_IPC_BYTES = 107
 
 
 def _check_endpoint(endpoint: str) -> str:
-    tcp = re.fullmatch(r"tcp://([A-Za-z0-9_.\-]+|\*|\[[0-9a-fA-F:]+\]):(\d{1,5})", endpoint)
-    if tcp and 1 <= int(tcp.group(2)) <= 65535:
+    tcp = re.fullmatch(r"tcp://(localhost|127(?:\.\d{1,3}){3}|\[::1\]):(\d{1,5})", endpoint)
+    if tcp and 1 <= int(tcp[2]) <= 65535:
         return endpoint
     if endpoint.startswith("ipc:///") and len(endpoint.removeprefix("ipc://").encode()) <= _MAX_IPC_BYTES:
         return endpoint
     raise ValueError(
-        f"tcp://HOST:PORT with a port from 1 to 65535, or ipc:///PATH of at most {_MAX_IPC_BYTES} bytes"
+        "tcp://127.0.0.1:PORT with a port from 1 to 65535, or ipc:///PATH of at most "
+        f"{_MAX_IPC_BYTES} bytes: nothing on the bus is encrypted, so nothing may leave this machine"
     )
 
 
@@ -206,7 +207,13 @@ class AgesConfig(Section):
         default=500.0, gt=0, le=10_000, description="time without a new plan past which the arm holds"
     )
     reading_hard_ms: float = Field(
-        default=20.0, gt=0, le=1000, description="time without a reading past which control stops"
+        default=100.0, gt=0, le=1000, description="age of the arm's reading past which control stops"
+    )
+    gap_hard_ms: float = Field(
+        default=200.0,
+        gt=0,
+        le=5000,
+        description="pause of control, or of its commands, past which the arm holds",
     )
 
 
@@ -318,6 +325,8 @@ def _timing_faults(config: SystemConfig) -> Iterator[str]:
         yield _fault("control.ages.plan_hard_ms", ages.plan_hard_ms, expected)
     if ages.reading_hard_ms < two_ticks_ms:
         yield _fault("control.ages.reading_hard_ms", ages.reading_hard_ms, two_ticks)
+    if ages.gap_hard_ms < two_ticks_ms:
+        yield _fault("control.ages.gap_hard_ms", ages.gap_hard_ms, two_ticks)
     if config.sim.watchdog_ms < two_ticks_ms:
         yield _fault("sim.watchdog_ms", config.sim.watchdog_ms, two_ticks)
     if fast.plan_hz > control.rate_hz:

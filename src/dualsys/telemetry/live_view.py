@@ -89,7 +89,8 @@ def line(view: LiveView) -> str:
 def _ages(view: LiveView) -> str:
     return (
         f"latent age {_ms(view.latent_age_ms)}  plan age {_ms(view.plan_age_ms)}"
-        f"  plan delay {_ms(view.plan_delay_ms)}  join {_number(view.join_rad_s, 'rad/s')}  missed {view.missed} of {view.ticks} ticks"
+        f"  plan delay {_ms(view.plan_delay_ms)}  join {_number(view.join_rad_s, 'rad/s')}"
+        f"  missed {view.missed} of {view.ticks} ticks"
     )
 
 

@@ -1,0 +1,275 @@
+"""One run from start to summary: processes up, episodes, processes down, folder complete."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from dualsys.bus.sockets import close_context, open_context
+from dualsys.clock import NS_PER_S, Pacer, WallClock, nanoseconds, seconds
+from dualsys.config import SystemConfig
+from dualsys.errors import BusError, DualsysError, PeerTimeoutError
+from dualsys.supervisor.children import Children, Ending, ProcessEndedError
+from dualsys.supervisor.display import Display, milliseconds
+from dualsys.supervisor.interrupts import Interrupts
+from dualsys.supervisor.monitor import Monitor
+from dualsys.supervisor.peers import RESET_S, Peer, open_peers
+from dualsys.supervisor.summary import EpisodeResult, RunSummary, emulation_line
+from dualsys.telemetry.live_view import LiveView, ProcessView
+from dualsys.telemetry.recorder import Recorder
+from dualsys.telemetry.report import build_report
+from dualsys.telemetry.run_folder import RunFolder
+
+PROCESSES = ("sim", "slow", "control", "planner")
+"""In the order of their start; they are stopped in the opposite order."""
+
+_PERIOD_NS = NS_PER_S // 50
+_STATUS_EVERY = 5
+_SUMMARY_EVERY = 50
+_STOP_GRACE_S = 3.0
+
+
+class _InterruptedError(DualsysError):
+    """Somebody wants the run to end."""
+
+
+@dataclass
+class _Episode:
+    """The episode that is going on."""
+
+    number: int
+    seed: int
+    instruction: str
+    started_ns: int
+
+
+class Run:
+    """Runs a system.
+
+    Args:
+        config: What to run.
+        console: Where it is shown.
+
+    Attributes:
+        folder: What it leaves behind.
+    """
+
+    def __init__(self, config: SystemConfig, console: Console) -> None:
+        self._config = config
+        self._clock = WallClock()
+        self.folder = RunFolder.create(config.run.folder, config.name)
+        self._config_path = self.folder.write_text("config.yaml", config.to_yaml())
+        self._recorder = Recorder(self.folder)
+        self._summary = RunSummary(config, self._clock.now_ns())
+        self._children = Children(self._clock)
+        self._interrupts = Interrupts(self._children.kill)
+        self._display = Display(console)
+        self._episode: _Episode | None = None
+        self._count = 0
+
+    def execute(self) -> RunSummary:
+        """Run all episodes, then build the report. Ctrl-C ends it early, with all that was recorded.
+
+        Returns:
+            What it came to. A fault of the system is in `state` and `problem`, not an exception.
+        """
+        context = open_context()
+        monitor = Monitor(context, self._config, self._recorder)
+        peers = open_peers(context, self._config)
+        self._recorder.event(self._now(), "run", name=self._config.name, config=str(self._config_path))
+        try:
+            with self._interrupts:
+                with self._display:
+                    self._go(monitor, peers)
+                self._finish(monitor)
+        finally:
+            self._children.kill()
+            monitor.close()
+            for peer in peers.values():
+                peer.close()
+            close_context(context)
+            self._recorder.close()
+        return self._summary
+
+    def _go(self, monitor: Monitor, peers: dict[str, Peer]) -> None:
+        summary = self._summary
+        try:
+            self._start(peers)
+            summary.state = "running"
+            pacer = Pacer(self._clock, _PERIOD_NS)
+            for number in range(self._config.run.episodes):
+                self._begin(number, peers)
+                self._follow(monitor, peers, pacer)
+            summary.state = "finished"
+        except _InterruptedError:
+            summary.state, summary.problem = "interrupted", "stopped by the operator"
+        except DualsysError as error:
+            summary.state, summary.problem = "failed", str(error)
+        if self._episode is not None:
+            self._end(success=False, reason=summary.problem, judged=False)
+        self._stop(peers)
+
+    def _start(self, peers: dict[str, Peer]) -> None:
+        self._display.say(f"run folder {self.folder.path}")
+        self._display.say(emulation_line(self._config.slow))
+        deadline_ns = self._now() + nanoseconds(self._config.run.startup_timeout_s)
+        for name in PROCESSES:
+            arguments = (name, str(self._config_path), str(os.getpid()))
+            command = [sys.executable, "-m", "dualsys.cli.process", *arguments]
+            pid = self._children.start(name, command, self.folder.log(name))
+            self._recorder.event(self._now(), "process", name=name, pid=pid)
+        waiting = dict(peers)
+        while waiting:
+            for name, peer in list(waiting.items()):
+                self._check_children()
+                if (welcome := peer.knock()) is not None:
+                    self._summary.peers[name] = dict(welcome.details)
+                    del waiting[name]
+            if waiting and self._now() > deadline_ns:
+                peer = next(iter(waiting.values()))
+                raise PeerTimeoutError(peer.name, peer.endpoint, self._config.run.startup_timeout_s)
+
+    def _begin(self, number: int, peers: dict[str, Peer]) -> None:
+        """Rest the arm, build the world anew, tell the planner: no plan of the episode before is followed."""
+        run = self._config.run
+        seed = run.seed + number
+        peers["planner"].ask("end_episode")
+        peers["control"].ask("new_epoch")
+        wanted = {"task": run.task, "seed": str(seed)}
+        if run.instruction is not None:
+            wanted["instruction"] = run.instruction
+        scene = peers["sim"].ask("reset", wanted, RESET_S)
+        instruction = run.instruction or scene.get("instruction", "")
+        if not instruction:
+            raise BusError(f"the simulated robot gave no instruction for task {run.task!r}, seed {seed}")
+        peers["planner"].ask("start_episode", {"episode": str(number), "instruction": instruction})
+        self._episode = _Episode(number, seed, instruction, self._now())
+        self._recorder.event(
+            self._now(), "episode", episode=number, task=run.task, seed=seed, instruction=instruction
+        )
+
+    def _follow(self, monitor: Monitor, peers: dict[str, Peer], pacer: Pacer) -> None:
+        """Watch the episode until it ends."""
+        while self._episode is not None:
+            self._check_children()
+            now_ns = self._now()
+            monitor.poll(now_ns)
+            self._count += 1
+            if self._count % _STATUS_EVERY == 0:
+                self._ask_judge(peers)
+            if self._count % _SUMMARY_EVERY == 0:
+                self._write_summary(monitor)
+            if self._display.due(now_ns):
+                self._display.show(now_ns, self._view(monitor, now_ns))
+            pacer.wait()
+
+    def _ask_judge(self, peers: dict[str, Peer]) -> None:
+        episode = self._episode
+        if episode is None:
+            return
+        status = peers["sim"].ask("status")
+        said = status.get("instruction", "")
+        if self._config.run.instruction is None and said and said != episode.instruction:
+            peers["planner"].ask("say", {"text": said})
+            episode.instruction = said
+            self._recorder.event(self._now(), "instruction", instruction=said)
+        if status.get("verdict"):
+            self._end(success=status["verdict"] == "success", reason=status.get("reason", ""), judged=True)
+
+    def _end(self, *, success: bool, reason: str, judged: bool) -> None:
+        episode = self._episode
+        if episode is None:
+            return
+        now_ns = self._now()
+        task, duration_s = self._config.run.task, seconds(now_ns - episode.started_ns)
+        result = EpisodeResult(
+            episode.number, task, episode.seed, episode.instruction, success, reason, judged, duration_s
+        )
+        self._summary.results.append(result)
+        word = ("success" if success else f"failure: {reason}") if judged else f"broken off: {reason}"
+        self._recorder.event(now_ns, "verdict", episode=episode.number, result=word)
+        self._display.say(
+            f"episode {episode.number}: {word} after {duration_s:.1f} s  “{episode.instruction}”"
+        )
+        self._episode = None
+
+    def _check_children(self) -> None:
+        if self._interrupts.asked:
+            raise _InterruptedError
+        for ending in self._children.ended():
+            self._note(ending)
+            raise ProcessEndedError(ending)
+
+    def _stop(self, peers: dict[str, Peer]) -> None:
+        """Bring the arm to rest first, then end the processes, those that lead before those that follow."""
+        if "control" in self._children.names:
+            try:
+                peers["control"].ask("stop", {"reason": "the run is over"}, timeout_s=0.5)
+            except BusError as error:
+                self._recorder.event(self._now(), "fault", text=str(error))
+        for ending in self._children.stop(tuple(reversed(PROCESSES)), _STOP_GRACE_S):
+            self._note(ending)
+
+    def _note(self, ending: Ending) -> None:
+        self._summary.endings[ending.name] = ending.how
+        self._recorder.event(self._now(), "ended", name=ending.name, how=ending.how, expected=ending.expected)
+
+    def _write_summary(self, monitor: Monitor) -> None:
+        self._summary.measured = monitor.summary()
+        self._recorder.summary(self._summary.tree(self._now()))
+
+    def _finish(self, monitor: Monitor) -> None:
+        self._recorder.event(self._now(), "end", state=self._summary.state, problem=self._summary.problem)
+        self._write_summary(monitor)
+        made, notes = build_report(self.folder.path, self._config.run.video_hz)
+        for note in notes:
+            self._display.say(note)
+        for words in self._summary.closing_words():
+            self._display.say(words)
+        files = ", ".join(path.name for path in [Path("summary.json"), *made])
+        self._display.say(f"run folder {self.folder.path}: {files}")
+
+    def _view(self, monitor: Monitor, now_ns: int) -> LiveView:
+        config, episode, state = self._config, self._episode, monitor.state
+        alive = self._children.names
+        counters = {} if state is None else state.counters
+
+        def process(
+            name: str, delivers: str, flow: str, wanted_hz: float | None, note: str = ""
+        ) -> ProcessView:
+            rate_hz = monitor.flows[flow].per_second(now_ns)
+            return ProcessView(name, delivers, rate_hz, wanted_hz, note, name in alive)
+
+        compute_ms = "" if monitor.latent is None else f"computes {monitor.latent.compute_ns / 1e6:.1f} ms"
+        plan = monitor.plan
+        return LiveView(
+            title=f"{config.name}: {config.run.task}, strategy {config.fast.strategy.name}",
+            emulation=emulation_line(config.slow),
+            episode="" if episode is None else f"episode {episode.number + 1} of {config.run.episodes}",
+            instruction="" if episode is None else episode.instruction,
+            elapsed_s=0.0 if episode is None else seconds(now_ns - episode.started_ns),
+            processes=(
+                process("sim", "wrist images", "wrist", config.sim.camera_wrist_hz),
+                process("slow", "latents", "latent", config.slow.rate_hz, compute_ms),
+                process("planner", "plans", "plan", config.fast.plan_hz),
+                process("control", "states", "state", config.control.state_rate_hz),
+            ),
+            mode="" if state is None else state.mode,
+            reason="" if state is None else state.reason,
+            latent_age_ms=None if state is None else milliseconds(state.latent_age_ns),
+            plan_age_ms=None if state is None else milliseconds(state.plan_age_ns),
+            plan_delay_ms=None if plan is None else milliseconds(plan.delay_ns),
+            join_rad_s=monitor.last_join_rad_s,
+            missed=counters.get("missed", 0),
+            ticks=counters.get("ticks", 0),
+            successes=self._summary.successes,
+            finished=self._summary.finished,
+            says="" if monitor.latent is None else monitor.latent.text,
+        )
+
+    def _now(self) -> int:
+        return self._clock.now_ns()

@@ -1,0 +1,125 @@
+"""What a run came to, complete at any moment: the content of `summary.json`, and the closing words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dualsys.clock import NS_PER_S
+from dualsys.config import SlowConfig, SystemConfig
+from dualsys.telemetry.run_folder import Json
+from dualsys.telemetry.statistics import success_line, wilson_interval
+
+RunState = Literal["starting", "running", "finished", "interrupted", "failed"]
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One finished episode.
+
+    Attributes:
+        success: Whether the task was done.
+        reason: What the judge says, or why the episode was broken off.
+        judged: The judge gave a verdict; only such episodes count.
+    """
+
+    episode: int
+    task: str
+    seed: int
+    instruction: str
+    success: bool
+    reason: str
+    judged: bool
+    duration_s: float
+
+    def tree(self) -> dict[str, Json]:
+        """For JSON."""
+        return {
+            "episode": self.episode,
+            "task": self.task,
+            "seed": self.seed,
+            "instruction": self.instruction,
+            "success": self.success,
+            "judged": self.judged,
+            "reason": self.reason,
+            "duration_s": round(self.duration_s, 3),
+        }
+
+
+@dataclass
+class RunSummary:
+    """Everything about one run so far."""
+
+    config: SystemConfig
+    started_ns: int
+    state: RunState = "starting"
+    problem: str = ""
+    peers: dict[str, dict[str, str]] = field(default_factory=dict)
+    endings: dict[str, str] = field(default_factory=dict)
+    results: list[EpisodeResult] = field(default_factory=list)
+    measured: dict[str, Json] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> int:
+        """Episodes with a verdict."""
+        return sum(result.judged for result in self.results)
+
+    @property
+    def successes(self) -> int:
+        """Episodes whose task was done."""
+        return sum(result.success for result in self.results if result.judged)
+
+    def tree(self, now_ns: int) -> dict[str, Json]:
+        """For `summary.json`."""
+        low, high = wilson_interval(self.successes, self.finished)
+        config = self.config
+        return {
+            "name": config.name,
+            "state": self.state,
+            "problem": self.problem,
+            "elapsed_s": round((now_ns - self.started_ns) / NS_PER_S, 3),
+            "episodes_wanted": config.run.episodes,
+            "episodes_finished": self.finished,
+            "successes": self.successes,
+            "success_interval_95": [round(low, 4), round(high, 4)],
+            "system2": {
+                "emulation": emulation_line(config.slow),
+                "delay_ms": config.slow.delay_ms,
+                "rate_hz": config.slow.rate_hz,
+            },
+            "strategy": config.fast.strategy.name,
+            "episodes": [result.tree() for result in self.results],
+            "processes": {"answered": self.peers, "ended": self.endings},
+            **self.measured,
+        }
+
+    def closing_words(self) -> list[str]:
+        """What to tell people at the end."""
+        measured = self.measured
+        rates = measured.get("rates_hz")
+        counters = measured.get("control_counters")
+        words = [f"success: {success_line(self.successes, self.finished)}"]
+        if isinstance(rates, dict):
+            names = {"latent": "System 2", "plan": "planner", "state": "control"}
+            words.append(
+                "rates: " + ", ".join(f"{names[key]} {rates[key]:g} Hz" for key in names if key in rates)
+            )
+        if isinstance(counters, dict) and counters:
+            shown = ("ticks", "missed", "clamped", "rejected_plans", "starved", "held", "stopped")
+            words.append(
+                "control: " + ", ".join(f"{name} {counters[name]}" for name in shown if name in counters)
+            )
+        words.append(emulation_line(self.config.slow))
+        if self.problem:
+            words.append(f"problem: {self.problem}")
+        return words
+
+
+def emulation_line(slow: SlowConfig) -> str:
+    """Say plainly that System 2 is slower than it would be by itself, or that it is not."""
+    if slow.delay_ms == 0 and slow.rate_hz is None:
+        return "System 2 runs at its own speed: no delay and no rate limit are emulated"
+    rate = "any rate" if slow.rate_hz is None else f"{slow.rate_hz:g} Hz"
+    return (
+        f"System 2 is slowed down on purpose, as if a 7B model ran elsewhere: {slow.delay_ms:g} ms at {rate}"
+    )
