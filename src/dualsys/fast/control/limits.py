@@ -1,8 +1,9 @@
 """What an arm can do, and commands that stay within it: position, velocity and acceleration of every axis.
 
 Pure functions of (limits, target, previous command, previous velocity, dt). The velocity of a command is the
-difference of two commands divided by the tick, exactly as a robot that is fed one set-point per tick sees it. All
-bounds are exact in discrete time: an axis that obeys them can always come to rest before its position limit.
+difference of two commands divided by the tick, exactly as a robot that is fed one set-point per tick sees
+it. All bounds are exact in discrete time: an axis that obeys them can always come to rest before its
+position limit.
 """
 
 from __future__ import annotations

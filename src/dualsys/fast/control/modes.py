@@ -7,8 +7,8 @@
        │
        └──────── STOPPED ◀── any mode
 
-`STOPPED`, and `HOLDING` after a hard age, are left only on request, and then for `WAITING`: whatever moves the arm
-next is a plan that was made afterwards.
+`STOPPED`, and `HOLDING` after a hard age, are left only on request, and then for `WAITING`: whatever moves
+the arm next is a plan that was made afterwards.
 """
 
 from __future__ import annotations

@@ -1,0 +1,409 @@
+"""Control without a socket, a clock or a sleep: arm reading, plans and time in; one limited command out.
+
+Each tick is `judge the reading -> choose the mode -> sample the plan -> limit -> check -> command`. While
+SLOWED, time within the plan runs at a part of its pace, so the arm keeps to the path; it is made up for
+afterwards. A hold is a braking at the greatest deceleration, then rest at the last commanded pose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dualsys.clock import NS_PER_MS, NS_PER_S
+from dualsys.errors import RobotError, SpecError
+from dualsys.fast.control.follower import REFUSALS, PlanFollower
+from dualsys.fast.control.limits import FloatArray, Limits, Step, brake_step, limit_step
+from dualsys.fast.control.modes import Mode, require_legal
+from dualsys.fast.control.readings import ReadingGuard, Tolerances
+from dualsys.fast.control.reference import PlanRefusedError
+from dualsys.messages import ControlState, Plan
+from dualsys.robots.contract import ArmReading
+
+COUNTERS = (
+    "ticks", "missed", "plans", "rejected_plans",
+    "clamped", "clamped_position", "clamped_velocity", "clamped_acceleration", "clamped_setpoints",
+    "starved", "slowed", "held", "suspended", "stopped", "resumed", "restarted", "robot_watchdog",
+)  # fmt: skip
+
+MAX_REASON = 500
+
+
+@dataclass(frozen=True)
+class Ages:
+    """How old things may get, ns.
+
+    Attributes:
+        latent_soft_ns: Age of the latent past which the arm slows down.
+        latent_hard_ns: Age of the latent past which it holds.
+        plan_hard_ns: Time without a new plan past which it holds.
+        reading_hard_ns: Age of the reading past which it stops.
+        gap_hard_ns: Time between two ticks, or without commands reaching the robot, past which it holds.
+    """
+
+    latent_soft_ns: int = 1000 * NS_PER_MS
+    latent_hard_ns: int = 2000 * NS_PER_MS
+    plan_hard_ns: int = 500 * NS_PER_MS
+    reading_hard_ns: int = 100 * NS_PER_MS
+    gap_hard_ns: int = 200 * NS_PER_MS
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if not getattr(self, name) > 0:
+                raise SpecError(f"ages.{name}: expected a positive number, got {getattr(self, name)}")
+        if self.latent_hard_ns < self.latent_soft_ns:
+            raise SpecError(
+                f"ages.latent_hard_ns: expected at least latent_soft_ns ({self.latent_soft_ns}), "
+                f"got {self.latent_hard_ns}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ControlOutput:
+    """What one tick decided.
+
+    Attributes:
+        command: float64 [A] to be sent, or None: send nothing, and have the robot stop by its own means.
+        mode: What control does.
+        reason: Why; empty while RUNNING.
+        state: The same for others to see.
+    """
+
+    command: FloatArray | None
+    mode: Mode
+    reason: str
+    state: ControlState
+
+
+class ControlCore:
+    """The decisions of control.
+
+    Args:
+        limits: What the arm may do.
+        ages: How old things may get.
+        period_ns: Time between two ticks, ns. Commands obey the limits as if none were ever late.
+        session: Plans of another session are refused.
+        slowed_fraction: Pace of the plan while SLOWED, in (0, 1].
+        tolerances: How far apart things may be that should be equal.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        ages: Ages,
+        period_ns: int,
+        *,
+        session: int,
+        slowed_fraction: float = 0.3,
+        tolerances: Tolerances | None = None,
+    ) -> None:
+        if period_ns <= 0 or not 0 < slowed_fraction <= 1:
+            raise SpecError(
+                f"expected period_ns > 0 and 0 < slowed_fraction <= 1, got {period_ns} and {slowed_fraction}"
+            )
+        self._limits = limits
+        self._ages = ages
+        self._dt_s = period_ns / NS_PER_S
+        self._session = session
+        self._slowed_fraction = slowed_fraction
+        self._tolerances = tolerances or Tolerances()
+        self._follower = PlanFollower(limits, session, self._tolerances.start_rad)
+        self._guard = ReadingGuard(limits, self._tolerances, ages.reading_hard_ns)
+        self._moved = self._tolerances.per_axis(limits, self._tolerances.moved_rad, self._tolerances.moved_m)
+        self._counters = dict.fromkeys(COUNTERS, 0) | {f"rejected_{kind}": 0 for kind in REFUSALS}
+        self._rest = np.zeros(limits.axes)
+
+        self._mode = Mode.WAITING
+        self._reason = "waiting for the first plan"
+        self._latched = False
+        self._braking = False
+        self._epoch = 0
+        self._follow_arm = True
+        self._adrift = False
+
+        self._now_ns = -1
+        self._reading: ArmReading | None = None
+        self._reading_fault = "no reading yet"
+        self._watchdog_since_ns = -1
+        self._command: FloatArray | None = None
+        self._velocity = self._rest
+
+        self._plan_seq = -1
+        self._plan_ns = -1
+        self._latent_ns = -1
+        self.last_refusal = ""
+
+    @property
+    def mode(self) -> Mode:
+        """What control does."""
+        return self._mode
+
+    @property
+    def epoch(self) -> int:
+        """Plans of any other epoch are refused."""
+        return self._epoch
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the commands have stopped changing."""
+        return not self._velocity.any()
+
+    def statistics(self) -> dict[str, int]:
+        """Named totals since the start."""
+        return dict(self._counters)
+
+    def on_plan(self, plan: Plan, now_ns: int | None = None) -> bool:
+        """Take in a plan.
+
+        It is refused if it is of another session or epoch, not newer than the one before, malformed, over,
+        stamped in the future, or if it takes over elsewhere than where the arm is led now. While control
+        holds after a hard age, or is stopped, a plan is refused too, but is evidence that plans are made
+        again.
+
+        Args:
+            plan: The plan.
+            now_ns: Edge time; that of the last tick by default.
+
+        Returns:
+            Whether it will be followed. Why not is in `last_refusal` and in the counters.
+        """
+        now_ns = self._now_ns if now_ns is None else now_ns
+        try:
+            reference, moved = self._follower.admit(plan, self._epoch, now_ns)
+            if self._command is None or self._latched or self._mode is Mode.STOPPED:
+                raise PlanRefusedError("start", f"no plan is followed while {self._mode}: {self._reason}")
+            following = self._mode in (Mode.RUNNING, Mode.SLOWED)
+            self._follower.join(reference, now_ns, self._command, following)
+        except PlanRefusedError as error:
+            self._counters["rejected_plans"] += 1
+            self._counters[f"rejected_{error.kind}"] += 1
+            self.last_refusal = str(error)
+            return False
+        self._counters["plans"] += 1
+        self._counters["clamped_setpoints"] += moved
+        self._plan_seq, self._plan_ns = plan.seq, now_ns
+        if plan.latent_seq >= 0:
+            self._latent_ns = max(self._latent_ns, plan.t_latent_ns)
+        self._follow_arm = False
+        if self._mode in (Mode.WAITING, Mode.HOLDING):
+            self._enter(Mode.RUNNING, "")
+        return True
+
+    def step(self, now_ns: int, reading: ArmReading, missed: int = 0) -> ControlOutput:
+        """One tick.
+
+        Args:
+            now_ns: Edge time of this tick.
+            reading: The newest reading of the arm.
+            missed: Ticks that were skipped just before this one.
+        """
+        elapsed_ns = 0 if self._now_ns < 0 else now_ns - self._now_ns
+        self._now_ns = now_ns
+        self._counters["ticks"] += 1
+        self._counters["missed"] += missed
+        self._reading_fault = self._guard.fault(now_ns, reading, self._command)
+        if self._reading_fault:
+            self._stop(self._reading_fault, braking=False)
+        else:
+            self._reading = reading
+            self._start_where_the_arm_is(reading)
+            self._watch_for_gaps(now_ns, elapsed_ns, reading)
+        self._watch_ages(now_ns)
+        command = self._move(now_ns, elapsed_ns)
+        return ControlOutput(command, self._mode, self._reason, self._state(now_ns))
+
+    def request_stop(self, reason: str) -> None:
+        """Brake within the limits, then command nothing until `resume`."""
+        self._stop(reason, braking=True)
+
+    def new_epoch(self) -> int:
+        """Refuse every plan made so far, for a new episode: come to rest; the next plan starts the motion.
+
+        This also leaves a hold: starting an episode is as deliberate as `resume`. If the arm is elsewhere
+        when it has come to rest, because a reset moved it, commands continue from there.
+
+        Returns:
+            The epoch that plans must have from now on.
+
+        Raises:
+            RobotError: Control is stopped; only `resume` leads on from there.
+        """
+        if self._mode is Mode.STOPPED:
+            raise RobotError(f"control is stopped ({self._reason}): resume it before starting a new epoch")
+        self._restart_epoch("waiting for the first plan of the epoch")
+        self._follow_arm = True
+        return self._epoch
+
+    def resume(self, now_ns: int) -> int:
+        """Leave a latched hold or a stop. The motion starts with the next plan, made in the new epoch.
+
+        Returns:
+            The epoch that plans must have from now on.
+
+        Raises:
+            RobotError: There is nothing to resume, the arm is still braking, its reading is not good, it was
+                moved, or no fresh plan from a fresh latent has come in. Lists every reason.
+        """
+        if not (self._latched or self._mode is Mode.STOPPED):
+            raise RobotError(f"nothing to resume: control is {self._mode}")
+        if faults := self._faults_of_resuming(now_ns):
+            raise RobotError(f"cannot resume: {'; '.join(faults)}")
+        self._counters["resumed"] += 1
+        self._follow_arm = self._adrift
+        self._restart_epoch("resumed; waiting for the first plan of the epoch")
+        return self._epoch
+
+    def _faults_of_resuming(self, now_ns: int) -> list[str]:
+        faults = [self._reading_fault] if self._reading_fault else []
+        if not self.at_rest:
+            faults.append("the arm is still braking")
+        if self._reading is not None and self._command is not None and not self._adrift:
+            moved = np.abs(self._reading.position - self._command)[: self._limits.joints].max(initial=0.0)
+            if moved > self._tolerances.moved_rad:
+                faults.append(
+                    f"the arm was moved by {moved:.3f} rad from where it was left, "
+                    f"at most {self._tolerances.moved_rad:g} rad"
+                )
+        if self._plan_ns < 0:
+            return faults  # it was stopped before it was ever led: there is nothing that could be out of date
+        ages = (
+            ("plan", self._follower.seen_plan_ns, self._ages.plan_hard_ns),
+            ("latent", self._follower.seen_latent_ns, self._ages.latent_soft_ns),
+        )
+        for name, seen_ns, oldest_ns in ages:
+            if seen_ns >= 0 and now_ns - seen_ns > oldest_ns:
+                age_ms = (now_ns - seen_ns) // NS_PER_MS
+                faults.append(f"the newest {name} is {age_ms} ms old, at most {oldest_ns // NS_PER_MS} ms")
+        return faults
+
+    def _restart_epoch(self, reason: str) -> None:
+        self._epoch += 1
+        self._follower.clear()
+        self._plan_seq = self._plan_ns = self._latent_ns = -1
+        self._latched = self._braking = self._adrift = False
+        if self._mode is Mode.WAITING:
+            self._reason = reason
+        else:
+            self._enter(Mode.WAITING, reason)
+
+    def _start_where_the_arm_is(self, reading: ArmReading) -> None:
+        if self._command is None:
+            self._command, self._velocity = self._limits.clip(reading.position), self._rest
+            return
+        if not (self._follow_arm and self._mode is Mode.WAITING and self.at_rest):
+            return
+        if (np.abs(reading.position - self._command) > self._moved).any():
+            self._counters["restarted"] += 1
+            self._command = self._limits.clip(reading.position)
+
+    def _watch_for_gaps(self, now_ns: int, elapsed_ns: int, reading: ArmReading) -> None:
+        leading = self._mode in (Mode.RUNNING, Mode.SLOWED)
+        if elapsed_ns > self._ages.gap_hard_ns:
+            # The robot has come to rest by itself meanwhile; the plan went on without the arm.
+            self._counters["suspended"] += 1
+            self._velocity = self._rest
+            if leading:
+                self._hold(f"control was suspended for {elapsed_ns // NS_PER_MS} ms", latched=True)
+        if reading.status != "watchdog":
+            self._watchdog_since_ns = -1
+            return
+        self._counters["robot_watchdog"] += 1
+        if self._watchdog_since_ns < 0:
+            self._watchdog_since_ns = now_ns
+        cut_off_ns = now_ns - self._watchdog_since_ns
+        if cut_off_ns > self._ages.gap_hard_ns and leading:
+            self._hold(f"the robot has received no command for {cut_off_ns // NS_PER_MS} ms", latched=True)
+
+    def _watch_ages(self, now_ns: int) -> None:
+        if not self._follower.has_plan or self._latched or self._mode is Mode.STOPPED:
+            return
+        latent_age_ns = now_ns - self._latent_ns if self._latent_ns >= 0 else 0
+        plan_age_ns = now_ns - self._plan_ns
+        ages = self._ages
+        if latent_age_ns > ages.latent_hard_ns:
+            oldest_ms = ages.latent_hard_ns // NS_PER_MS
+            self._hold(f"latent is {latent_age_ns // NS_PER_MS} ms old, at most {oldest_ms} ms", latched=True)
+        elif plan_age_ns > ages.plan_hard_ns:
+            oldest_ms = ages.plan_hard_ns // NS_PER_MS
+            self._hold(f"no plan for {plan_age_ns // NS_PER_MS} ms, at most {oldest_ms} ms", latched=True)
+        elif self._mode is Mode.HOLDING:
+            pass
+        elif self._follower.is_over(now_ns):
+            self._counters["starved"] += 1
+            self._hold("the plan is over and no other has come", latched=False)
+        elif latent_age_ns > ages.latent_soft_ns:
+            if self._mode is Mode.RUNNING:
+                self._counters["slowed"] += 1
+                oldest_ms = ages.latent_soft_ns // NS_PER_MS
+                self._enter(Mode.SLOWED, f"latent is more than {oldest_ms} ms old")
+        elif self._mode is Mode.SLOWED:
+            self._enter(Mode.RUNNING, "")
+
+    def _move(self, now_ns: int, elapsed_ns: int) -> FloatArray | None:
+        if self._command is None or (self._mode is Mode.STOPPED and not self._braking):
+            return None
+        if self._mode in (Mode.RUNNING, Mode.SLOWED):
+            pace = self._slowed_fraction if self._mode is Mode.SLOWED else 1.0
+            target, rate = self._follower.lead(now_ns, elapsed_ns, pace)
+            step = limit_step(self._limits, target, rate, self._command, self._velocity, self._dt_s)
+            self._count_clamps(step)
+        else:
+            step = brake_step(self._limits, self._command, self._velocity, self._dt_s)
+        if not np.isfinite(step.position).all():
+            self._stop("a command is not finite", braking=False)
+            return None
+        self._command, self._velocity = step.position, step.velocity
+        if self._braking and self.at_rest:
+            self._braking = False
+        return step.position
+
+    def _count_clamps(self, step: Step) -> None:
+        if step.clamped_position or step.clamped_velocity or step.clamped_acceleration:
+            counters = self._counters
+            counters["clamped"] += 1
+            counters["clamped_position"] += step.clamped_position
+            counters["clamped_velocity"] += step.clamped_velocity
+            counters["clamped_acceleration"] += step.clamped_acceleration
+
+    def _hold(self, reason: str, *, latched: bool) -> None:
+        self._latched = latched
+        if self._mode is Mode.HOLDING:
+            self._reason = reason
+            return
+        self._counters["held"] += 1
+        self._enter(Mode.HOLDING, reason)
+
+    def _stop(self, reason: str, *, braking: bool) -> None:
+        if not braking:
+            # From here on the robot brakes by its own means, and comes to rest who knows where.
+            self._braking, self._adrift, self._velocity = False, True, self._rest
+        if self._mode is Mode.STOPPED:
+            return
+        self._counters["stopped"] += 1
+        self._latched = False
+        self._braking = braking and not self.at_rest
+        self._enter(Mode.STOPPED, reason[:MAX_REASON])
+
+    def _enter(self, mode: Mode, reason: str) -> None:
+        self._mode = require_legal(self._mode, mode)
+        self._reason = reason
+
+    def _state(self, now_ns: int) -> ControlState:
+        reading = self._reading
+        nothing = (0.0,) * self._limits.axes
+        return ControlState(
+            session=self._session,
+            seq=self._counters["ticks"],
+            t_ns=reading.t_ns if reading is not None else now_ns,
+            position=tuple(reading.position.tolist()) if reading is not None else nothing,
+            velocity=tuple(reading.velocity.tolist()) if reading is not None else nothing,
+            command=tuple(self._command.tolist()) if self._command is not None else nothing,
+            mode=self._mode.value,
+            reason=self._reason,
+            epoch=self._epoch,
+            plan_seq=self._plan_seq,
+            latent_age_ns=now_ns - self._latent_ns if self._latent_ns >= 0 else -1,
+            plan_age_ns=now_ns - self._plan_ns if self._plan_ns >= 0 else -1,
+            counters=dict(self._counters),
+        )

@@ -1,0 +1,126 @@
+"""Whether a reading of the arm can be believed and acted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dualsys.clock import NS_PER_MS
+from dualsys.errors import SpecError
+from dualsys.fast.control.limits import FloatArray, Limits
+from dualsys.robots.contract import ArmReading
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """How far apart things may be that should be equal.
+
+    Attributes:
+        start_rad: Joints of a plan where it takes over, from the command or from the plan before it.
+        moved_rad: Measured joints from the commanded ones after a rest; beyond, somebody moved the arm.
+        moved_m: The same for gripper openings.
+        outside_rad: Measured joints beyond their limits.
+        outside_m: Measured gripper openings beyond their limits.
+        speed_factor: Measured speeds relative to their limits.
+        violations: Readings in a row that must be beyond a limit, to tell a violation from a spike.
+        frozen_rad: Commanded travel during which the reading must change.
+        frozen_ns: Least time without any change that counts as frozen, ns.
+    """
+
+    start_rad: float = 0.15
+    moved_rad: float = 0.05
+    moved_m: float = 0.01
+    outside_rad: float = 0.02
+    outside_m: float = 0.01
+    speed_factor: float = 1.5
+    violations: int = 3
+    frozen_rad: float = 0.05
+    frozen_ns: int = 200 * NS_PER_MS
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if not getattr(self, name) > 0:
+                raise SpecError(f"tolerances.{name}: expected a positive number, got {getattr(self, name)}")
+
+    def per_axis(self, limits: Limits, rad: float, m: float) -> FloatArray:
+        """One number for each axis: `rad` for the joints and `m` for the gripper openings."""
+        return np.array([rad] * limits.joints + [m] * (limits.axes - limits.joints), dtype=np.float64)
+
+
+class ReadingGuard:
+    """Finds readings that are old, not finite, frozen or beyond the limits of the arm.
+
+    Args:
+        limits: What the arm can do.
+        tolerances: How far beyond it a reading may be.
+        oldest_ns: Greatest age of a reading, ns.
+    """
+
+    def __init__(self, limits: Limits, tolerances: Tolerances, oldest_ns: int) -> None:
+        margin = tolerances.per_axis(limits, tolerances.outside_rad, tolerances.outside_m)
+        self._lowest = limits.lower - margin
+        self._highest = limits.upper + margin
+        self._fastest = limits.velocity * tolerances.speed_factor
+        self._limits = limits
+        self._tolerances = tolerances
+        self._oldest_ns = oldest_ns
+        self._violations = 0
+        self._seen: ArmReading | None = None
+        self._still_since_ns = 0
+        self._still_command: FloatArray | None = None
+
+    def fault(self, now_ns: int, reading: ArmReading, command: FloatArray | None) -> str:
+        """What is wrong with the newest reading, or nothing.
+
+        Args:
+            now_ns: Edge time.
+            reading: The newest reading.
+            command: [A], the last command; None before the first.
+        """
+        age_ns = now_ns - reading.t_ns
+        if age_ns > self._oldest_ns:
+            oldest_ms = self._oldest_ns // NS_PER_MS
+            return f"no reading of the arm for {age_ns // NS_PER_MS} ms, at most {oldest_ms} ms"
+        if reading.status in ("protective_stop", "emergency_stop"):
+            return f"the robot reports {reading.status}"
+        if reading is not self._seen and (fault := self._fault_of_new(reading)):
+            return fault
+        return self._frozen(now_ns, reading, command)
+
+    def _fault_of_new(self, reading: ArmReading) -> str:
+        axes = (self._limits.axes,)
+        if reading.position.shape != axes or reading.velocity.shape != axes:
+            got = f"{list(reading.position.shape)} and {list(reading.velocity.shape)}"
+            return f"reading: expected {axes[0]} positions and velocities, got {got}"
+        if not (np.isfinite(reading.position).all() and np.isfinite(reading.velocity).all()):
+            return "reading: expected finite numbers, got NaN or infinity"
+        outside = (reading.position < self._lowest) | (reading.position > self._highest)
+        beyond = outside | (np.abs(reading.velocity) > self._fastest)
+        if not beyond.any():
+            self._violations = 0
+            return ""
+        self._violations += 1
+        if self._violations < self._tolerances.violations:
+            return ""
+        axis = int(beyond.argmax())
+        if outside[axis]:
+            limit = f"{self._limits.lower[axis]:g} to {self._limits.upper[axis]:g}"
+            return f"reading: position of axis {axis} is {reading.position[axis]:g}, the limits are {limit}"
+        limit = f"{self._limits.velocity[axis]:g}"
+        return f"reading: velocity of axis {axis} is {reading.velocity[axis]:g}, the limit is {limit}"
+
+    def _frozen(self, now_ns: int, reading: ArmReading, command: FloatArray | None) -> str:
+        seen, self._seen = self._seen, reading
+        still = seen is not None and (reading is seen or bool((reading.position == seen.position).all()))
+        if not still or command is None or self._still_command is None:
+            self._still_since_ns, self._still_command = now_ns, command
+            return ""
+        still_ns = now_ns - self._still_since_ns
+        if still_ns < self._tolerances.frozen_ns:
+            return ""
+        joints = self._limits.joints
+        travel = np.abs(command[:joints] - self._still_command[:joints]).max(initial=0.0)
+        if travel < self._tolerances.frozen_rad:
+            return ""
+        return f"reading: frozen for {still_ns // NS_PER_MS} ms while {travel:.3f} rad were commanded"

@@ -1,0 +1,110 @@
+"""The plan that control follows: set-points over time, checked when they come in, linear in between."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.errors import MessageError
+from dualsys.fast.control.limits import FloatArray, Limits
+from dualsys.messages import Plan
+
+MAX_KNOTS = 4096
+NS_TO_S = 1e-9
+
+
+class PlanRefusedError(MessageError):
+    """A plan cannot be followed. Nothing of it was applied.
+
+    Args:
+        kind: One word, used as the name of a counter.
+        text: Which field, what came, and what was expected.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        super().__init__(text)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Piecewise linear set-points, held before the first knot and after the last.
+
+    Attributes:
+        t_ns: N strictly increasing times, ns.
+        setpoints: float64 [N, A], rad, then m.
+        slopes: float64 [N - 1, A], per second.
+    """
+
+    t_ns: list[int]
+    setpoints: FloatArray
+    slopes: FloatArray
+
+    @classmethod
+    def through(cls, t_ns: NDArray[np.int64], setpoints: FloatArray) -> Self:
+        """A reference through knots that are known to be valid."""
+        slopes = np.diff(setpoints, axis=0) / (np.diff(t_ns) * NS_TO_S)[:, None]
+        return cls(t_ns.tolist(), setpoints, slopes)
+
+    @property
+    def start_ns(self) -> int:
+        """Time of the first knot."""
+        return self.t_ns[0]
+
+    @property
+    def end_ns(self) -> int:
+        """Time of the last knot."""
+        return self.t_ns[-1]
+
+    def at(self, t_ns: int) -> tuple[FloatArray, FloatArray]:
+        """Set-point [A] and its rate of change [A] per second at one time."""
+        times = self.t_ns
+        right = bisect_right(times, t_ns)
+        if right == 0 or right == len(times):
+            setpoint = self.setpoints[right - 1 if right else 0]
+            return setpoint, np.zeros_like(setpoint)
+        slope = self.slopes[right - 1]
+        return self.setpoints[right - 1] + slope * ((t_ns - times[right - 1]) * NS_TO_S), slope
+
+    def followed_by(self, later: Reference, t_ns: int) -> Reference:
+        """This reference from `t_ns` on, until `later` starts; then `later`.
+
+        Where the two differ at the join, the segment before it leads over: the set-point never jumps.
+        """
+        if later.start_ns <= t_ns:
+            return later
+        first, last = bisect_right(self.t_ns, t_ns), bisect_right(self.t_ns, later.start_ns - 1)
+        times = [t_ns, *self.t_ns[first:last], *later.t_ns]
+        rows = [self.at(t_ns)[0][None], self.setpoints[first:last], later.setpoints]
+        return Reference.through(np.array(times, dtype=np.int64), np.concatenate(rows))
+
+
+def read_plan(plan: Plan, limits: Limits) -> tuple[Reference, bool]:
+    """Check the arrays of a plan.
+
+    Returns:
+        The reference, and whether set-points had to be moved to the position limits.
+
+    Raises:
+        PlanRefusedError: `shape` for a wrong size or element type, `finite` for NaN or infinity, `times`
+            unless the times increase strictly.
+    """
+    times: NDArray[Any] = plan.t_ns.array()
+    setpoints: NDArray[Any] = plan.setpoints.array()
+    if times.dtype != np.int64 or times.ndim != 1 or not 1 <= len(times) <= MAX_KNOTS:
+        got = f"{times.dtype}{list(times.shape)}"
+        raise PlanRefusedError("shape", f"plan.t_ns: expected int64[N], N from 1 to {MAX_KNOTS}, got {got}")
+    if setpoints.dtype != np.float64 or setpoints.shape != (len(times), limits.axes):
+        got = f"{setpoints.dtype}{list(setpoints.shape)}"
+        expected = f"float64[{len(times)}, {limits.axes}]"
+        raise PlanRefusedError("shape", f"plan.setpoints: expected {expected}, got {got}")
+    if not np.isfinite(setpoints).all():
+        raise PlanRefusedError("finite", "plan.setpoints: expected finite numbers, got NaN or infinity")
+    if times[0] < 0 or not (times[1:] > times[:-1]).all():
+        raise PlanRefusedError("times", "plan.t_ns: expected strictly increasing times from zero on")
+    inside = limits.clip(setpoints)
+    return Reference.through(times, inside), bool((inside != setpoints).any())

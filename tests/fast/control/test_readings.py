@@ -1,0 +1,116 @@
+"""Readings: NaN, frozen, stale and impossible ones stop the arm; spikes and noise do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dualsys.clock import NS_PER_MS
+from dualsys.errors import SpecError
+from dualsys.fast.control.modes import Mode
+from dualsys.fast.control.readings import Tolerances
+from dualsys.robots.contract import ArmReading
+
+from .conftest import HOME, JOINT_1, Rig
+
+
+def changed(rig: Rig, **changes: NDArray[np.float64]) -> Callable[[], ArmReading]:
+    """Readings that differ from the arm in some field."""
+
+    def reading() -> ArmReading:
+        true = rig.reading()
+        fields = {"position": true.position, "velocity": true.velocity} | changes
+        return ArmReading(true.t_ns, fields["position"], fields["velocity"])
+
+    return reading
+
+
+@pytest.mark.parametrize("name", ["position", "velocity"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_reading_that_is_not_finite_stops_at_once(rig: Rig, name: str, value: float) -> None:
+    rig.give(rig.plan(rate=0.1 * JOINT_1))
+    rig.tick(5)
+    output = rig.tick(reading=changed(rig, **{name: np.full(8, value)}))
+    assert (output.mode, output.command) == (Mode.STOPPED, None)
+    assert "NaN" in output.reason
+    assert all(np.isfinite(output.state.position))
+    assert rig.tick(10).mode is Mode.STOPPED
+
+
+def test_a_bad_first_reading_leads_to_no_command_at_all() -> None:
+    rig = Rig()
+    output = rig.tick(reading=changed(rig, position=np.full(8, np.nan)))
+    assert (output.mode, output.command) == (Mode.STOPPED, None)
+
+
+def test_a_reading_of_another_size_stops(rig: Rig) -> None:
+    output = rig.tick(reading=changed(rig, position=np.zeros(7)))
+    assert output.mode is Mode.STOPPED
+    assert "[7]" in output.reason
+
+
+def test_a_reading_beyond_the_limits_stops_and_names_the_axis(rig: Rig) -> None:
+    beyond = HOME.copy()
+    beyond[3] = rig.limits.upper[3] + 0.05
+    output = rig.tick(3, changed(rig, position=beyond))
+    assert output.mode is Mode.STOPPED
+    assert "position of axis 3" in output.reason
+
+
+def test_a_single_spike_of_the_measured_speed_does_not_stop_but_a_lasting_excess_does(rig: Rig) -> None:
+    spike = changed(rig, velocity=4.0 * JOINT_1)
+    rig.tick(2, spike)
+    rig.tick()
+    assert rig.tick(2, spike).mode is Mode.WAITING
+    output = rig.tick(1, spike)
+    assert output.mode is Mode.STOPPED
+    assert "velocity of axis 0" in output.reason
+
+
+def test_noise_just_outside_the_limits_is_tolerated_and_commands_stay_inside(rig: Rig) -> None:
+    noisy = HOME.copy()
+    noisy[7] = 0.0803
+    rig = Rig()
+    assert rig.tick(10, changed(rig, position=noisy)).mode is Mode.WAITING
+    assert rig.commands[-1][7] == rig.limits.upper[7]
+
+
+def test_readings_that_stay_away_stop(rig: Rig) -> None:
+    rig.give(rig.plan(duration_ms=2000))
+    old = rig.reading()
+    assert rig.tick(25, lambda: old).mode is Mode.RUNNING
+    output = rig.tick(1, lambda: old)
+    assert output.mode is Mode.STOPPED
+    assert "no reading of the arm for 104 ms" in output.reason
+
+
+def test_readings_that_do_not_change_while_motion_is_commanded_stop(rig: Rig) -> None:
+    rig.give(rig.plan(rate=0.5 * JOINT_1, duration_ms=2000))
+    frozen = HOME.copy()
+    output = rig.tick(60, changed(rig, position=frozen))
+    assert output.mode is Mode.STOPPED
+    assert "frozen" in output.reason
+
+
+def test_an_arm_at_rest_or_a_blocked_gripper_is_not_taken_for_frozen(rig: Rig) -> None:
+    closing = np.zeros(8)
+    closing[7] = -0.1
+    for _ in range(5):
+        rig.give(rig.plan(rig.core.step(rig.now_ns, rig.reading()).command, rate=closing))
+        rig.tick(50, changed(rig, position=HOME))
+    assert rig.core.mode is Mode.RUNNING
+
+
+@pytest.mark.parametrize("status", ["protective_stop", "emergency_stop"])
+def test_a_robot_that_stopped_itself_stops_control(rig: Rig, status: str) -> None:
+    output = rig.tick(1, lambda: ArmReading(rig.now_ns, HOME, 0 * HOME, status))  # type: ignore[arg-type]
+    assert output.mode is Mode.STOPPED
+    assert status in output.reason
+
+
+def test_tolerances_that_make_no_sense_are_refused_by_name() -> None:
+    with pytest.raises(SpecError, match=r"tolerances\.frozen_ns"):
+        Tolerances(frozen_ns=-NS_PER_MS)
