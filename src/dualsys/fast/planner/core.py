@@ -1,0 +1,401 @@
+"""The planner without a socket, a clock or a sleep: latents, images and arm state in; plans out.
+
+A plan job is `begin -> compute -> finish`. `compute` is the only slow part and changes nothing; whatever
+arrives while it runs is taken in as usual. One job runs at a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.bus.codec import to_image
+from dualsys.clock import NS_PER_MS
+from dualsys.errors import InstructionError, MessageError, SpecError
+from dualsys.fast.chunking.delay import DelayEstimator
+from dualsys.fast.chunking.strategy import ChunkStrategy, Overlap
+from dualsys.fast.planner.arm import PROPRIOCEPTION, ArmModel, ArmState, Kinematics, proprioception
+from dualsys.fast.planner.frames import FrameHistory, WristFrame
+from dualsys.fast.planner.latents import Latent, LatentHistory
+from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatistics
+from dualsys.fast.planner.track import ActionArray, Chunk, Track
+from dualsys.fast.policies.policy import System1
+from dualsys.messages import MAX_TEXT, ControlState, LatentPacket, Observation, Plan, Tensor
+from dualsys.robots.kinematics import TOOL_DOWN
+
+_HISTORY_NS = 1000 * NS_PER_MS
+
+
+class PlannerCore:
+    """The decisions of the planner.
+
+    Args:
+        policy: System 1.
+        strategy: How chunks join.
+        kinematics: Geometry of the arm.
+        session: Random number of this run; anything of another session is dropped.
+        seed: Seed of all noise. Noise depends on seed, episode and job number only.
+        settings: The rest.
+        tool_rotation: [3, 3], the constant orientation of the tool in the base frame.
+
+    Raises:
+        SpecError: The policy is made for another kind of action, state or latent.
+        ConfigError: The strategy does not suit the policy's chunks.
+    """
+
+    def __init__(
+        self,
+        policy: System1,
+        strategy: ChunkStrategy,
+        kinematics: Kinematics,
+        session: int,
+        seed: int,
+        settings: PlannerSettings | None = None,
+        tool_rotation: NDArray[np.float64] = TOOL_DOWN,
+    ) -> None:
+        _require_tool_actions(policy)
+        strategy.check(policy.action)
+        self._policy = policy
+        self._strategy = strategy
+        self._settings = settings or PlannerSettings()
+        self._action = policy.action
+        self._scale_m = (policy.action.scale[0], policy.action.scale[1], policy.action.scale[2])
+        self._arm_model = ArmModel(kinematics, tool_rotation, self._settings.open_m)
+        self._latents = LatentHistory(session, policy.specs.latent)
+        self._frames = FrameHistory(policy.wrist, self._settings.frame_lag_ns)
+        self._delay = DelayEstimator(policy.action.step_ns)
+        self._session = session
+        self._seed = seed
+        self._counts: Counter[str] = Counter()
+        self._last_fault = ""
+        self._waiting_for = "an episode"
+
+        self._episode = -1
+        self._epoch = 0
+        self._instruction = ""
+        self._job_number = 0
+        self._running: PlanJob | None = None
+        self._arm: ArmState | None = None
+        self._track: Track | None = None
+
+    @property
+    def episode(self) -> int:
+        """The present episode; -1 before the first."""
+        return self._episode
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that plans are made for."""
+        return self._epoch
+
+    @property
+    def instruction(self) -> str:
+        """What the robot was told last."""
+        return self._instruction
+
+    def start_episode(self, episode: int, instruction: str, epoch: int | None = None) -> None:
+        """Forget all motion, images and latents, and begin anew.
+
+        Args:
+            episode: Its number, greater than any before.
+            instruction: What the robot is told.
+            epoch: The epoch that control has started for it; None leaves it to what control reports.
+
+        Raises:
+            SpecError: The episode or epoch runs backwards.
+            InstructionError: The instruction is blank or too long.
+        """
+        if episode <= self._episode:
+            raise SpecError(f"episode: expected more than {self._episode}, got {episode}")
+        if epoch is not None and epoch < self._epoch:
+            raise SpecError(f"epoch: expected at least {self._epoch}, got {epoch}")
+        self.instruct(instruction)
+        self._episode = episode
+        self._epoch = self._epoch if epoch is None else epoch
+        self._job_number = 0
+        self._running = None
+        self._arm = None
+        self._track = None
+        self._latents.clear()
+        self._frames.clear()
+        self._strategy.reset()
+
+    def instruct(self, text: str) -> None:
+        """Tell the robot something else within the episode. It keeps on moving; old latents serve until a new
+        one comes.
+
+        Raises:
+            InstructionError: The instruction is blank or too long.
+        """
+        if not text.strip() or len(text) > MAX_TEXT:
+            raise InstructionError(f"instruction: expected 1 to {MAX_TEXT} characters, got {text[:80]!r}")
+        self._instruction = text
+
+    def on_latent(self, packet: LatentPacket) -> bool:
+        """Take in a latent. Returns whether it was accepted; if not, why not is counted."""
+        return self._latents.offer(packet, self._episode, self._instruction)
+
+    def on_state(self, state: ControlState) -> bool:
+        """Take in what the arm does. Returns whether it was accepted; if not, that is counted.
+
+        When control has started a new epoch, everything planned before is void.
+        """
+        try:
+            if state.session != self._session:
+                raise SpecError(f"control_state.session: expected {self._session}, got {state.session}")
+            if self._arm is not None and state.t_ns < self._arm.t_ns:
+                raise SpecError(f"control_state.t_ns: expected {self._arm.t_ns} or later, got {state.t_ns}")
+            if state.epoch < self._epoch:
+                self._counts["states_of_old_epochs"] += 1
+                return False
+            arm = self._arm_model.read(state)
+        except SpecError as error:
+            self._reject("states_rejected", error)
+            return False
+        self._arm = arm
+        if state.epoch > self._epoch:
+            self._epoch = state.epoch
+            self._track = None
+            self._strategy.reset()
+        return True
+
+    def on_frame(self, camera: str, image: NDArray[np.uint8], t_ns: int) -> bool:
+        """Take in a wrist image. Returns whether it was accepted; if not, that is counted.
+
+        Args:
+            camera: `wrist`; other cameras are for `observation`.
+            image: uint8 `[height, width, 3]`.
+            t_ns: When it arrived.
+        """
+        try:
+            if camera != "wrist":
+                raise SpecError(f"camera: expected 'wrist', got {camera!r}")
+            self._frames.add(image, t_ns)
+        except SpecError as error:
+            self._reject("frames_rejected", error)
+            return False
+        return True
+
+    def observation(self, now_ns: int, images: Mapping[str, NDArray[np.uint8]]) -> Observation | None:
+        """What System 2 is shown next, or None while there is no episode, no arm state, or no proper image.
+
+        Args:
+            now_ns: When the images were taken.
+            images: Camera name to uint8 `[height, width, 3]`, exactly the cameras that System 2 was made for.
+        """
+        if self._episode < 0 or self._arm is None:
+            return None
+        cameras = self._policy.specs.observation.cameras
+        try:
+            if images.keys() != cameras.keys():
+                raise SpecError(f"images: expected cameras {sorted(cameras)}, got {sorted(images)}")
+            for name, spec in cameras.items():
+                spec.validate(images[name], f"images.{name}")
+            encoding, quality = self._settings.image_encoding, self._settings.jpeg_quality
+            packed = {name: to_image(image, encoding, quality) for name, image in images.items()}
+        except (SpecError, MessageError) as error:
+            self._reject("frames_rejected", error)
+            return None
+        observation = Observation(
+            session=self._session,
+            episode=self._episode,
+            seq=self._counts["observations"],
+            t_capture_ns=now_ns,
+            images=packed,
+            proprioception=Tensor.of(proprioception(self._arm, self._grip(now_ns))),
+            instruction=self._instruction,
+        )
+        self._counts["observations"] += 1
+        self._latents.expect(observation)
+        return observation
+
+    def begin(self, now_ns: int) -> PlanJob | None:
+        """Begin a plan job if one is wanted and everything for it is there.
+
+        It needs a latent of this episode, a fresh arm state and a fresh wrist image; what is missing is
+        counted. None is also returned while another job runs.
+        """
+        if self._episode < 0 or self._running is not None:
+            return None
+        inputs = self._inputs(now_ns)
+        if inputs is None:
+            return None
+        track = self._track_from(now_ns, inputs[0])
+        if not self._strategy.wants_plan(now_ns, track):
+            return None
+        self._running = self._job(now_ns, track, *inputs)
+        self._job_number += 1
+        self._counts["jobs"] += 1
+        self._counts["guided_jobs"] += self._running.guidance is not None
+        return self._running
+
+    def compute(self, job: PlanJob) -> ActionArray:
+        """Ask System 1 for the chunk, float32 `[H, 4]`. Slow; changes nothing that anything else depends on.
+
+        Raises:
+            PolicyError: The policy failed; then `abandon` the job.
+        """
+        features = np.stack([frame.features(self._policy.encode_wrist) for frame in job.frames])
+        condition = self._policy.condition(job.tokens, job.latent_age_s, features, job.proprioception)
+        if job.guidance is None:
+            return self._policy.sample(job.noise, condition)
+        guidance = job.guidance
+        return self._policy.guided(job.noise, condition, guidance.previous, guidance.weights, guidance.beta)
+
+    def finish(self, job: PlanJob, chunk: ActionArray, now_ns: int) -> Plan | None:
+        """Join a computed chunk to the motion.
+
+        Args:
+            job: From `begin`.
+            chunk: From `compute`.
+            now_ns: When the chunk was ready.
+
+        Returns:
+            The new plan; None if the job is void, or if the chunk is unusable or wholly over. Each is
+            counted, and the last good plan stays.
+        """
+        arm = self._arm
+        current = job is self._running
+        if current:
+            self._running = None
+        if not current or job.epoch != self._epoch or arm is None or self._track is None:
+            self._counts["stale_jobs"] += 1
+            return None
+        delay_ns = now_ns - job.t0_ns
+        self._counts["late_chunks"] += self._delay.in_steps(delay_ns) > job.overlap.delay_steps
+        self._delay.observe(delay_ns)
+        try:
+            self._action.chunk.validate(chunk, "chunk")
+        except SpecError as error:
+            self._reject("chunks_rejected", error)
+            return None
+        actions = np.clip(chunk, -1.0, 1.0)
+        self._counts["clipped_actions"] += int((actions != chunk).sum())
+        timed = Chunk(job.t0_ns, self._action.step_ns, actions, self._scale_m)
+        merged = self._strategy.merge(self._track, timed, now_ns, self._settings.workspace)
+        if merged is self._track:
+            self._counts["expired_chunks"] += 1
+            return None
+        self._track = merged.since(now_ns - _HISTORY_NS)
+        return self._plan(job, arm, merged.since(now_ns), now_ns)
+
+    def abandon(self, job: PlanJob, reason: str) -> None:
+        """Give up a job whose computation failed. The last good plan stays."""
+        if job is self._running:
+            self._running = None
+        self._counts["abandoned_jobs"] += 1
+        self._last_fault = reason
+
+    def statistics(self) -> PlannerStatistics:
+        """Totals since the start."""
+        return PlannerStatistics(
+            **(self._counts | self._latents.counts),
+            strategy=dict(self._strategy.statistics()),
+            delay_steps=self._delay.steps,
+            waiting_for=self._waiting_for,
+            last_fault=self._last_fault or self._latents.last_fault,
+        )
+
+    def _inputs(self, now_ns: int) -> tuple[ArmState, Latent, WristFrame] | None:
+        """Arm state, latent and wrist image for a job; None if one is missing or old."""
+        arm, latent, frame = self._arm, self._latents.newest, self._frames.newest
+        self._waiting_for = ""
+        if arm is None or abs(now_ns - arm.t_ns) > self._settings.max_state_age_ns:
+            self._decline("declined_no_state", "a fresh arm state")
+        elif frame is None or abs(now_ns - frame.t_ns) > self._settings.max_frame_age_ns:
+            self._decline("declined_no_frame", "a fresh wrist image")
+        elif latent is None:
+            self._decline("declined_no_latent", "a latent of this episode")
+        else:
+            return arm, latent, frame
+        return None
+
+    def _job(self, now_ns: int, track: Track, arm: ArmState, latent: Latent, frame: WristFrame) -> PlanJob:
+        action = self._action
+        previous, valid = track.displacements(now_ns, action.step_ns, action.horizon, self._scale_m)
+        overlap = Overlap(previous, valid, self._delay.steps)
+        tokens, latent_age_s = self._latents.pair(now_ns)
+        rng = np.random.default_rng((self._seed, self._episode, self._job_number))
+        return PlanJob(
+            number=self._job_number,
+            episode=self._episode,
+            epoch=self._epoch,
+            t0_ns=now_ns,
+            latent=latent,
+            t_observation_ns=min(arm.t_ns, frame.t_ns),
+            tokens=tokens,
+            latent_age_s=latent_age_s,
+            frames=self._frames.pair(),
+            proprioception=proprioception(arm, self._grip(now_ns)),
+            noise=rng.standard_normal(action.chunk.shape, dtype=np.float32),
+            overlap=overlap,
+            guidance=self._strategy.request(overlap),
+        )
+
+    def _plan(self, job: PlanJob, arm: ArmState, ahead: Track, now_ns: int) -> Plan:
+        setpoints, reachable = self._arm_model.setpoints(ahead, arm)
+        self._counts["unreachable_plans"] += not reachable
+        seq = self._counts["plans"]
+        self._counts["plans"] += 1
+        return Plan(
+            session=self._session,
+            episode=job.episode,
+            epoch=job.epoch,
+            seq=seq,
+            t_ns=Tensor.of(ahead.t_ns),
+            setpoints=Tensor.of(setpoints),
+            latent_seq=job.latent.seq,
+            t_latent_ns=job.latent.t_capture_ns,
+            t_observation_ns=job.t_observation_ns,
+            splice_ns=now_ns,
+            delay_ns=now_ns - job.t0_ns,
+            delay_steps=job.overlap.delay_steps,
+        )
+
+    def _track_from(self, now_ns: int, arm: ArmState) -> Track:
+        """The motion to continue: what is planned, or a fresh start where the arm is commanded to be.
+
+        A plan that is over, or that control has not followed, is nothing to be continuous with.
+        """
+        if self._track is not None and now_ns < self._track.end_ns:
+            planned_m = self._track.at(arm.t_ns)[0]
+            if np.linalg.norm(planned_m - arm.commanded_tool_m) <= self._settings.max_divergence_m:
+                return self._track
+            self._counts["divergences"] += 1
+            self._strategy.reset()
+        else:
+            self._counts["fresh_starts"] += 1
+        grip = self._grip(now_ns)
+        self._arm_model.anchor(arm, now_ns)
+        self._track = Track.holding(now_ns, arm.commanded_tool_m, grip)
+        return self._track
+
+    def _grip(self, t_ns: int) -> float:
+        """What the gripper is told at a time: by the track, or by the command while there is none."""
+        if self._track is not None:
+            return self._track.at(t_ns)[1]
+        return 1.0 if self._arm is None else self._arm_model.grip_of(float(self._arm.command[-1]))
+
+    def _decline(self, counter: str, missing: str) -> None:
+        self._counts[counter] += 1
+        self._waiting_for = missing
+
+    def _reject(self, counter: str, error: Exception) -> None:
+        self._counts[counter] += 1
+        self._last_fault = str(error)
+
+
+def _require_tool_actions(policy: System1) -> None:
+    action, state = policy.action, policy.specs.observation.proprioception
+    if action.space != "tool_velocity" or len(action.names) != 4:
+        raise SpecError(
+            "action: expected space 'tool_velocity' with 4 dimensions, "
+            f"got {action.space!r} with {len(action.names)}"
+        )
+    if state.shape != (PROPRIOCEPTION,) or state.dtype != "float32":
+        raise SpecError(
+            f"proprioception: expected float32[{PROPRIOCEPTION}], the policy has {state.describe()}"
+        )

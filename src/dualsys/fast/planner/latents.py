@@ -1,0 +1,138 @@
+"""Which latents are accepted, and the last two of those."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.clock import NS_PER_S
+from dualsys.errors import SpecError
+from dualsys.messages import LatentPacket, Observation
+from dualsys.specs import LatentSpec
+
+TOKENS = "tokens"
+"""Name of the tensor that System 1 reads."""
+
+_REMEMBERED_OBSERVATIONS = 1024
+
+
+@dataclass(frozen=True)
+class Latent:
+    """An accepted latent.
+
+    Attributes:
+        seq: Its number, given by System 2.
+        t_capture_ns: When the images behind it were taken.
+        instruction: What it was computed for.
+        tokens: float32 `[tokens, width]`.
+    """
+
+    seq: int
+    t_capture_ns: int
+    instruction: str
+    tokens: NDArray[np.float32]
+
+
+class LatentHistory:
+    """The newest two latents of this session, episode and instruction.
+
+    The other side is not trusted: a latent counts only if it answers an observation that was sent, with the
+    stamp that it was sent with. Otherwise an old or invented latent could pass for a fresh one.
+
+    Args:
+        session: Latents of other sessions are dropped.
+        spec: What a latent must look like.
+
+    Raises:
+        SpecError: The spec lacks what System 1 reads.
+    """
+
+    def __init__(self, session: int, spec: LatentSpec) -> None:
+        if TOKENS not in spec.tensors:
+            names = ", ".join(spec.tensors) or "none"
+            raise SpecError(f"latent: expected a tensor named {TOKENS!r}, the specification has {names}")
+        self._session = session
+        self._spec = spec
+        self._sent: dict[int, int] = {}
+        self._newest_observation = -1
+        self._kept: deque[Latent] = deque(maxlen=2)
+        self.counts: Counter[str] = Counter()
+        self.last_fault = ""
+
+    @property
+    def newest(self) -> Latent | None:
+        """The newest accepted latent of this episode."""
+        return self._kept[-1] if self._kept else None
+
+    def clear(self) -> None:
+        """Forget all latents, for a new episode. Answers to earlier observations will not be accepted."""
+        self._kept.clear()
+        self._sent.clear()
+
+    def expect(self, observation: Observation) -> None:
+        """Remember an observation that is about to be sent."""
+        self._sent[observation.seq] = observation.t_capture_ns
+        if len(self._sent) > _REMEMBERED_OBSERVATIONS:
+            del self._sent[next(iter(self._sent))]
+
+    def offer(self, packet: LatentPacket, episode: int, instruction: str) -> bool:
+        """Accept a latent, or count why not. Returns whether it was accepted."""
+        reason = self._objection(packet, episode, instruction)
+        if reason is None:
+            reason = self._fault(packet)
+        if reason is not None:
+            self.counts[reason] += 1
+            return False
+        if self._kept and self._kept[-1].instruction != packet.instruction:
+            # A latent for other words is not the past of this one.
+            self._kept.clear()
+        tokens = packet.tensors[TOKENS].array().astype(np.float32)
+        self._kept.append(Latent(packet.seq, packet.t_capture_ns, packet.instruction, tokens))
+        self._newest_observation = packet.observation_seq
+        self.counts["latents_accepted"] += 1
+        return True
+
+    def pair(self, t0_ns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What System 1 reads; a single latent stands for both.
+
+        Args:
+            t0_ns: When the chunk starts.
+
+        Returns:
+            Tokens float32 `[2, tokens, width]`, newest first, and their ages float32 `[2]` in s.
+        """
+        newest, before = self._kept[-1], self._kept[0]
+        ages_ns = (t0_ns - newest.t_capture_ns, t0_ns - before.t_capture_ns)
+        return np.stack([newest.tokens, before.tokens]), np.array(ages_ns, np.float32) / np.float32(NS_PER_S)
+
+    def _objection(self, packet: LatentPacket, episode: int, instruction: str) -> str | None:
+        """Name of the counter of what makes a well-formed latent useless, or None."""
+        if packet.session != self._session:
+            return "latents_other_session"
+        if packet.episode != episode:
+            return "latents_other_episode"
+        if packet.instruction != instruction:
+            return "latents_other_instruction"
+        if packet.observation_seq <= self._newest_observation:
+            return "latents_not_newer"
+        if self._sent.get(packet.observation_seq) != packet.t_capture_ns:
+            return "latents_unknown_observation"
+        return None
+
+    def _fault(self, packet: LatentPacket) -> str | None:
+        """`latents_rejected` if the content does not fit the specification."""
+        try:
+            if packet.kind != self._spec.kind:
+                raise SpecError(f"latent.kind: expected {self._spec.kind!r}, got {packet.kind!r}")
+            if packet.tensors.keys() != self._spec.tensors.keys():
+                expected, got = sorted(self._spec.tensors), sorted(packet.tensors)
+                raise SpecError(f"latent.tensors: expected {expected}, got {got}")
+            for name, spec in self._spec.tensors.items():
+                spec.validate(packet.tensors[name].array(), f"latent.tensors.{name}")
+        except SpecError as error:
+            self.last_fault = str(error)
+            return "latents_rejected"
+        return None
