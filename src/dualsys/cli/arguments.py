@@ -1,0 +1,178 @@
+"""What can be typed: one dataclass for each command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from dualsys.errors import ConfigError
+
+DEFAULT_CONFIG = Path("configs/tabletop.yaml")
+
+
+@dataclass(frozen=True)
+class RunCommand:
+    """Run a whole system: simulator, System 2, planner and control. Leaves a run folder."""
+
+    config: Positional[Path]
+    """YAML of the system, such as configs/tabletop.yaml."""
+    instruction: str | None = None
+    """What to tell the robot, such as "pick up the red cube"; by default the task says it."""
+    task: str | None = None
+    """Task of the simulated world; `dualsys list tasks` names them."""
+    episodes: int | None = None
+    """Episodes to run."""
+    seed: int | None = None
+    """Seed of the first episode; each next one adds 1."""
+    full_speed: bool = False
+    """Do not emulate a larger System 2: no delay, no rate limit."""
+    gui: bool = False
+    """Open a window on the simulated world."""
+
+
+@dataclass(frozen=True)
+class SlowCommand:
+    """System 2 alone."""
+
+    config: Positional[Path]
+    """YAML of the system."""
+
+
+@dataclass(frozen=True)
+class FastCommand:
+    """Planner and control alone: the two processes next to the arm."""
+
+    config: Positional[Path]
+    """YAML of the system."""
+
+
+@dataclass(frozen=True)
+class SimCommand:
+    """The simulated robot alone."""
+
+    config: Positional[Path]
+    """YAML of the system."""
+
+
+@dataclass(frozen=True)
+class SayCommand:
+    """Give a running system a new instruction."""
+
+    text: Positional[str]
+    """The instruction, such as "pick up the blue cube"."""
+    config: Positional[Path] = DEFAULT_CONFIG
+    """YAML of the system."""
+
+
+@dataclass(frozen=True)
+class RobotCommand:
+    """Stop a running arm, or let it go on after a stop or a hold."""
+
+    action: Positional[Literal["stop", "resume"]]
+    """What to do."""
+    config: Positional[Path] = DEFAULT_CONFIG
+    """YAML of the system."""
+
+
+@dataclass(frozen=True)
+class TwinCommand:
+    """Measure success under latency on the digital twin: same seed, same result."""
+
+    config: Positional[Path] = DEFAULT_CONFIG
+    """YAML of the system."""
+    task: str = "pick"
+    """Task; `dualsys list tasks` names them."""
+    episodes: int = 20
+    """Episodes to run."""
+    seed: int = 0
+    """Seed of the first episode; each next one adds 1."""
+    system2_delay: str | None = None
+    """From an observation to its latent, such as 200ms; by default that of the configuration."""
+    system2_rate: str | None = None
+    """Passes of System 2 per second, at most, such as 5Hz; by default that of the configuration."""
+    system1_delay: str = "60ms"
+    """Duration of a plan."""
+    strategy: str | None = None
+    """Chunk strategy; `dualsys list strategies` names them."""
+    event: Literal["moved", "changed", "absent"] | None = None
+    """What happens on the way."""
+    phrasing: Literal["seen", "unseen"] = "seen"
+    """Wordings of training, or others."""
+    latent: Literal["true", "zeroed", "shuffled", "other"] = "true"
+    """What System 1 is given in place of the latent."""
+    workers: int = 1
+    """Processes to spread the episodes over."""
+    json: Path | None = None
+    """Where to write the report."""
+
+
+@dataclass(frozen=True)
+class ListCommand:
+    """List what there is to choose from."""
+
+    what: Positional[Literal["tasks", "strategies", "robots", "settings"]]
+    """What to list."""
+
+
+Command = (
+    Annotated[RunCommand, tyro.conf.subcommand("run")]
+    | Annotated[SlowCommand, tyro.conf.subcommand("slow")]
+    | Annotated[FastCommand, tyro.conf.subcommand("fast")]
+    | Annotated[SimCommand, tyro.conf.subcommand("sim")]
+    | Annotated[SayCommand, tyro.conf.subcommand("say")]
+    | Annotated[RobotCommand, tyro.conf.subcommand("robot")]
+    | Annotated[TwinCommand, tyro.conf.subcommand("twin")]
+    | Annotated[ListCommand, tyro.conf.subcommand("list")]
+)
+
+_DESCRIPTION = (
+    "Run slow-fast robot policies. Any setting of a configuration can be given as --section.setting VALUE, "
+    "such as --slow.delay_ms 300; `dualsys list settings` shows all."
+)
+
+
+def parse(argv: Sequence[str]) -> tuple[Command, dict[str, str]]:
+    """Read a command line.
+
+    Args:
+        argv: Arguments after the program's name.
+
+    Returns:
+        The command, and the settings given as `--section.setting value`.
+
+    Raises:
+        ConfigError: A setting has no value, or is given twice.
+        SystemExit: Help was asked for, or the command line is wrong: the answer was printed.
+    """
+    rest, overrides = split_settings(argv)
+    command = tyro.cli(Command, args=rest, prog="dualsys", description=_DESCRIPTION)
+    return command, overrides
+
+
+def split_settings(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Separate settings, which have a dot in their name, from the options of a command.
+
+    Raises:
+        ConfigError: A setting has no value, or is given twice.
+    """
+    rest: list[str] = []
+    overrides: dict[str, str] = {}
+    tokens = iter(argv)
+    for token in tokens:
+        name, equals, value = token.removeprefix("--").partition("=")
+        if not token.startswith("--") or "." not in name:
+            rest.append(token)
+            continue
+        name = name.replace("-", "_")
+        given: str | None = value if equals else next(tokens, None)
+        if given is None:
+            raise ConfigError("command line", [f"--{name}: has no value; write --{name} VALUE"])
+        if name in overrides:
+            raise ConfigError("command line", [f"--{name}: is given twice"])
+        overrides[name] = given
+    return rest, overrides

@@ -1,0 +1,149 @@
+"""What the commands do. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from dualsys.cli.arguments import (
+    FastCommand,
+    ListCommand,
+    RobotCommand,
+    RunCommand,
+    SayCommand,
+    SimCommand,
+    SlowCommand,
+    TwinCommand,
+    parse,
+)
+from dualsys.config import SystemConfig, load_config
+from dualsys.errors import DualsysError
+
+Overrides = Mapping[str, object]
+
+DONE, RUN_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+def execute(argv: Sequence[str]) -> int:
+    """Run one command line.
+
+    Returns:
+        Exit code; see `dualsys.cli.main`.
+    """
+    try:
+        command, overrides = parse(argv)
+        match command:
+            case RunCommand():
+                return run(command, overrides)
+            case SlowCommand() | SimCommand():
+                return serve(command, overrides)
+            case FastCommand():
+                return fast(command, overrides)
+            case SayCommand():
+                return say(command, overrides)
+            case RobotCommand():
+                return robot(command, overrides)
+            case TwinCommand():
+                from dualsys.cli.twin_command import twin
+
+                return twin(command, overrides)
+            case ListCommand():
+                from dualsys.cli.listing import show
+
+                show(Console(), command.what)
+    except DualsysError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return DONE
+
+
+def run(command: RunCommand, overrides: Overrides) -> int:
+    """Run a whole system."""
+    from dualsys.cli.world import require_task
+    from dualsys.supervisor.run import Run
+
+    config = load_config(command.config, {**run_settings(command), **overrides})
+    require_task(config.run.task)
+    summary = Run(config, Console()).execute()
+    return {"finished": DONE, "interrupted": INTERRUPTED}.get(summary.state, RUN_FAILED)
+
+
+def run_settings(command: RunCommand) -> dict[str, object]:
+    """The settings that the options of `run` stand for."""
+    settings: dict[str, object] = {
+        f"run.{name}": value
+        for name in ("instruction", "task", "episodes", "seed")
+        if (value := getattr(command, name)) is not None
+    }
+    if command.full_speed:
+        settings |= {"slow.delay_ms": 0.0, "slow.rate_hz": None, "fast.delay_ms": 0.0}
+    if command.gui:
+        settings["sim.gui"] = True
+    return settings
+
+
+def serve(command: SlowCommand | SimCommand, overrides: Overrides) -> int:
+    """One process, in this one."""
+    from dualsys.cli.process import PROCESSES
+
+    PROCESSES["slow" if isinstance(command, SlowCommand) else "sim"](load_config(command.config, overrides))
+    return DONE
+
+
+def fast(command: FastCommand, overrides: Overrides) -> int:
+    """Control and planner, until one of them ends or Ctrl-C."""
+    from tempfile import TemporaryDirectory
+
+    from dualsys.clock import NS_PER_S, WallClock
+    from dualsys.supervisor.children import Children, Ending
+    from dualsys.supervisor.interrupts import Interrupts
+
+    config = load_config(command.config, overrides)
+    clock = WallClock()
+    children = Children(clock)
+    with TemporaryDirectory(prefix="dualsys-") as folder, Interrupts(children.kill) as interrupts:
+        path = Path(folder) / "config.yaml"
+        path.write_text(config.to_yaml(), "utf-8")
+        for name in ("control", "planner"):
+            line = [sys.executable, "-m", "dualsys.cli.process", name, str(path), str(os.getpid())]
+            children.start(name, line, log=None)
+        endings: list[Ending] = []
+        while not endings and not interrupts.asked:
+            clock.sleep_until_ns(clock.now_ns() + NS_PER_S // 20)
+            endings = children.ended()
+        for ending in endings:
+            print(f"error: {ending.describe()}", file=sys.stderr)
+        children.stop(("planner", "control"), grace_s=3.0)
+    return RUN_FAILED if endings else INTERRUPTED
+
+
+def say(command: SayCommand, overrides: Overrides) -> int:
+    """Give a running system a new instruction."""
+    answer = _ask(load_config(command.config, overrides), "planner", "say", {"text": command.text})
+    print(answer or f"told the robot: {command.text}")
+    return DONE
+
+
+def robot(command: RobotCommand, overrides: Overrides) -> int:
+    """Stop a running arm, or let it go on."""
+    arguments = {"reason": "stopped by the operator"} if command.action == "stop" else {}
+    answer = _ask(load_config(command.config, overrides), "control", command.action, arguments)
+    print(answer or f"{command.action}: done")
+    return DONE
+
+
+def _ask(config: SystemConfig, name: str, verb: str, arguments: Mapping[str, str]) -> str:
+    from dualsys.bus.sockets import close_context, open_context
+    from dualsys.supervisor.peers import open_peers
+
+    context = open_context()
+    try:
+        return open_peers(context, config)[name].ask(verb, arguments).get("text", "")
+    finally:
+        close_context(context)
