@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dualsys.errors import SpecError
 from dualsys.fast.planner.track import FloatArray, Track
+from dualsys.fast.policies.policy import System1
 from dualsys.messages import ControlState
 
 PROPRIOCEPTION = 9
@@ -151,3 +152,17 @@ def proprioception(arm: ArmState, grip: float) -> NDArray[np.float32]:
         ],
         dtype=np.float32,
     )
+
+
+def require_tool_actions(policy: System1) -> None:
+    """Raise SpecError unless the policy moves a tool and reads the proprioception of this module."""
+    action, state = policy.action, policy.specs.observation.proprioception
+    if action.space != "tool_velocity" or len(action.names) != 4:
+        raise SpecError(
+            "action: expected space 'tool_velocity' with 4 dimensions, "
+            f"got {action.space!r} with {len(action.names)}"
+        )
+    if state.shape != (PROPRIOCEPTION,) or state.dtype != "float32":
+        raise SpecError(
+            f"proprioception: expected float32[{PROPRIOCEPTION}], the policy has {state.describe()}"
+        )

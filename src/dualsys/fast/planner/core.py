@@ -17,7 +17,13 @@ from dualsys.clock import NS_PER_MS
 from dualsys.errors import InstructionError, MessageError, SpecError
 from dualsys.fast.chunking.delay import DelayEstimator
 from dualsys.fast.chunking.strategy import ChunkStrategy, Overlap
-from dualsys.fast.planner.arm import PROPRIOCEPTION, ArmModel, ArmState, Kinematics, proprioception
+from dualsys.fast.planner.arm import (
+    ArmModel,
+    ArmState,
+    Kinematics,
+    proprioception,
+    require_tool_actions,
+)
 from dualsys.fast.planner.frames import FrameHistory, WristFrame
 from dualsys.fast.planner.latents import Latent, LatentHistory
 from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatistics
@@ -56,7 +62,7 @@ class PlannerCore:
         settings: PlannerSettings | None = None,
         tool_rotation: NDArray[np.float64] = TOOL_DOWN,
     ) -> None:
-        _require_tool_actions(policy)
+        require_tool_actions(policy)
         strategy.check(policy.action)
         self._policy = policy
         self._strategy = strategy
@@ -71,8 +77,9 @@ class PlannerCore:
         self._seed = seed
         self._counts: Counter[str] = Counter()
         self._last_fault = ""
-        self._waiting_for = "an episode"
+        self._waiting_for = ""
 
+        self._active = False
         self._episode = -1
         self._epoch = 0
         self._instruction = ""
@@ -113,9 +120,15 @@ class PlannerCore:
         if epoch is not None and epoch < self._epoch:
             raise SpecError(f"epoch: expected at least {self._epoch}, got {epoch}")
         self.instruct(instruction)
+        self.end_episode()
         self._episode = episode
         self._epoch = self._epoch if epoch is None else epoch
         self._job_number = 0
+        self._active = True
+
+    def end_episode(self) -> None:
+        """Forget all motion, images and latents, and stay idle until the next episode starts."""
+        self._active = False
         self._running = None
         self._arm = None
         self._track = None
@@ -136,7 +149,7 @@ class PlannerCore:
 
     def on_latent(self, packet: LatentPacket) -> bool:
         """Take in a latent. Returns whether it was accepted; if not, why not is counted."""
-        return self._latents.offer(packet, self._episode, self._instruction)
+        return self._latents.offer(packet, self._episode if self._active else -1, self._instruction)
 
     def on_state(self, state: ControlState) -> bool:
         """Take in what the arm does. Returns whether it was accepted; if not, that is counted.
@@ -186,7 +199,7 @@ class PlannerCore:
             now_ns: When the images were taken.
             images: Camera name to uint8 `[height, width, 3]`, exactly the cameras that System 2 was made for.
         """
-        if self._episode < 0 or self._arm is None:
+        if not self._active or self._arm is None:
             return None
         cameras = self._policy.specs.observation.cameras
         try:
@@ -218,7 +231,7 @@ class PlannerCore:
         It needs a latent of this episode, a fresh arm state and a fresh wrist image; what is missing is
         counted. None is also returned while another job runs.
         """
-        if self._episode < 0 or self._running is not None:
+        if not self._active or self._running is not None:
             return None
         inputs = self._inputs(now_ns)
         if inputs is None:
@@ -295,7 +308,7 @@ class PlannerCore:
             **(self._counts | self._latents.counts),
             strategy=dict(self._strategy.statistics()),
             delay_steps=self._delay.steps,
-            waiting_for=self._waiting_for,
+            waiting_for=self._waiting_for if self._active else "an episode",
             last_fault=self._last_fault or self._latents.last_fault,
         )
 
@@ -386,16 +399,3 @@ class PlannerCore:
     def _reject(self, counter: str, error: Exception) -> None:
         self._counts[counter] += 1
         self._last_fault = str(error)
-
-
-def _require_tool_actions(policy: System1) -> None:
-    action, state = policy.action, policy.specs.observation.proprioception
-    if action.space != "tool_velocity" or len(action.names) != 4:
-        raise SpecError(
-            "action: expected space 'tool_velocity' with 4 dimensions, "
-            f"got {action.space!r} with {len(action.names)}"
-        )
-    if state.shape != (PROPRIOCEPTION,) or state.dtype != "float32":
-        raise SpecError(
-            f"proprioception: expected float32[{PROPRIOCEPTION}], the policy has {state.describe()}"
-        )

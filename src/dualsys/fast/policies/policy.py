@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,8 @@ from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 Float32Array = NDArray[np.float32]
 
 
-class Condition(Protocol):
-    """Everything that a policy knows before it samples; only the policy that made it can read it."""
+Condition = Any
+"""What a policy has made of everything that it knows before it samples; only that policy can read it."""
 
 
 class System1(Protocol):
