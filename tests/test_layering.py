@@ -148,12 +148,20 @@ def test_only_the_simulator_imports_the_physics_engine() -> None:
     assert offences(("dualsys",), "pybullet", "pybullet_data") == []
 
 
-def test_dualsys_reaches_for_the_simulator_only_lazily_from_the_command_line_and_the_twin() -> None:
-    allowed = ("dualsys.cli", "dualsys.twin", "dualsys.train", "dualsys.bench")
+def test_dualsys_reaches_for_the_simulator_only_lazily_and_only_where_it_drives_one() -> None:
+    # Training is the exception: it is made of simulated scenes, and no process that drives an arm imports it.
+    allowed = ("dualsys.cli", "dualsys.twin", "dualsys.bench")
     ours = [found for found in IMPORTS if within(found.importer, "dualsys")]
-    reaching = [found for found in ours if within(found.target, "dualsys_sim")]
+    running = [found for found in ours if not within(found.importer, "dualsys.train")]
+    reaching = [found for found in running if within(found.target, "dualsys_sim")]
     assert [found.line for found in reaching if not within(found.importer, *allowed)] == []
     assert [found.line for found in reaching if not (found.deferred or found.typing_only)] == []
+
+
+def test_what_drives_an_arm_imports_no_training() -> None:
+    rest = [found for found in IMPORTS if not within(found.importer, "dualsys.models", "dualsys.train")]
+    eager = [found for found in rest if not (found.deferred or found.typing_only)]
+    assert [found.line for found in eager if within(found.target, "dualsys.models", "dualsys.train")] == []
 
 
 @pytest.mark.parametrize("module", ["dualsys", "dualsys.fast.planner.core", "dualsys.slow.core"])
