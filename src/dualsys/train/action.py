@@ -1,9 +1,9 @@
 """Stage 2: System 1 learns to act on latents that are old.
 
-System 2 is frozen and its latents are computed beforehand. Every training example draws how stale the newest latent is and how
-long before it the one before was made, so that a slow System 2 is normal to System 1. The same recorded state is shown with the
-latents of several instructions, each with the chunk that its expert would play from there: what to do can only be
-told from the latent.
+System 2 is frozen and its latents are computed beforehand. Every training example draws how stale the newest
+latent is and how long before it the one before was made, so that a slow System 2 is normal to System 1. The
+same recorded state is shown with the latents of several instructions, each with the chunk that its expert
+would play from there: what to do can only be told from the latent.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class ActionData:
     latents: NDArray[np.float16]
 
 
-def encode_latents(net: System2Net, images: NDArray[np.uint8], words: NDArray[np.int16], path: Path) -> NDArray[np.float16]:
+def encode_latents(
+    net: System2Net, images: NDArray[np.uint8], words: NDArray[np.int16], path: Path
+) -> NDArray[np.float16]:
     """Latents of all images under all their instructions, float16 `[F, J, tokens, width]`, kept in `path`."""
     frames, variants = words.shape[:2]
     shape = (frames, variants, net.config.queries, net.config.width)
@@ -75,7 +77,10 @@ def encode_latents(net: System2Net, images: NDArray[np.uint8], words: NDArray[np
         for start in range(0, frames, 128):
             stop = min(frames, start + 128)
             seen = net.see(torch.from_numpy(images[start:stop]).to(where))
-            seen = [(key.repeat_interleave(variants, 0), value.repeat_interleave(variants, 0)) for key, value in seen]
+            seen = [
+                (key.repeat_interleave(variants, 0), value.repeat_interleave(variants, 0))
+                for key, value in seen
+            ]
             text = torch.from_numpy(words[start:stop].astype(np.int64)).to(where).flatten(0, 1)
             tokens = net.think(seen, text)
             out[start:stop] = tokens.reshape(stop - start, *shape[1:]).half().cpu().numpy()
@@ -96,9 +101,13 @@ class ExampleSampler:
 
     def draw(self, size: int) -> dict[str, Tensor]:
         """One batch: wrist images, proprioception, latents with ages, chunk; from torch's generator."""
-        counts = torch.bincount(torch.multinomial(self.shares, size, replacement=True), minlength=len(self.parts))
+        counts = torch.bincount(
+            torch.multinomial(self.shares, size, replacement=True), minlength=len(self.parts)
+        )
         drawn = [
-            self._draw_from(part, int(count)) for part, count in zip(self.parts, counts, strict=True) if count > 0
+            self._draw_from(part, int(count))
+            for part, count in zip(self.parts, counts, strict=True)
+            if count > 0
         ]
         return {key: torch.cat([batch[key] for batch in drawn]) for key in drawn[0]}
 
@@ -108,7 +117,9 @@ class ExampleSampler:
         first = part.first_step[step]
         newest, before, ages = self._draw_latents(step - first)
         base = part.first_frame[step]
-        tokens = np.stack([part.latents[base + newest, variant], part.latents[base + before, variant]], axis=1)
+        tokens = np.stack(
+            [part.latents[base + newest, variant], part.latents[base + before, variant]], axis=1
+        )
         earlier = np.maximum(step - PREVIOUS_FRAME_STEPS, first)
         return {
             "wrist": torch.from_numpy(np.stack([part.wrist[step], part.wrist[earlier]], axis=1)),
@@ -124,7 +135,9 @@ class ExampleSampler:
         size = len(since_start)
         rare = torch.rand(size) < RARE_AGE_SHARE
         age_s = torch.where(
-            rare, NORMAL_AGE_S + (LARGEST_AGE_S - NORMAL_AGE_S) * torch.rand(size), NORMAL_AGE_S * torch.rand(size)
+            rare,
+            NORMAL_AGE_S + (LARGEST_AGE_S - NORMAL_AGE_S) * torch.rand(size),
+            NORMAL_AGE_S * torch.rand(size),
         )
         gap_s = 2 * STEP_S + (LARGEST_GAP_S - 2 * STEP_S) * torch.rand(size)
         gap_s = torch.where(torch.rand(size) < SINGLE_LATENT_SHARE, torch.zeros(size), gap_s)
@@ -144,7 +157,14 @@ def set_state_scale(net: System1Net, parts: list[ActionData]) -> None:
 
 
 def train_system1(
-    net: System1Net, parts: list[ActionData], folder: Path, *, name: str, steps: int, seed: int, peak_rate: float = PEAK_RATE
+    net: System1Net,
+    parts: list[ActionData],
+    folder: Path,
+    *,
+    name: str,
+    steps: int,
+    seed: int,
+    peak_rate: float = PEAK_RATE,
 ) -> System1Net:
     """Train in place; returns the averaged network. Resumes from `folder/<name>.pt`."""
     where = device()
@@ -155,7 +175,9 @@ def train_system1(
     def loss_of(_: int) -> dict[str, Tensor]:
         example = {key: value.to(where) for key, value in sampler.draw(BATCH).items()}
         images = jitter_light(example["wrist"].flatten(0, 1))
-        features = net.wrist(images).reshape(BATCH, net.config.frames, net.config.wrist_tokens, net.config.width)
+        features = net.wrist(images).reshape(
+            BATCH, net.config.frames, net.config.wrist_tokens, net.config.width
+        )
         context = net.context(example["tokens"], example["age_s"], features, example["proprioception"])
         keys, values, state = (tensor.repeat_interleave(DRAWS, 0) for tensor in context)
         chunk = example["chunk"].repeat_interleave(DRAWS, 0)

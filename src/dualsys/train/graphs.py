@@ -6,8 +6,10 @@ and the modulations of all Euler steps are computed before the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -20,6 +22,15 @@ from dualsys.models.system1 import System1Net
 from dualsys.models.system2 import System2Net
 
 OPSET = 18
+@dataclass(frozen=True)
+class Graph:
+    """One graph to be: the function, example inputs by name (they fix the shapes), and the names of its outputs."""
+
+    function: Callable[..., Any]
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+
+
 CONTEXT = ("keys", "values", "state")
 """Names of the tensors that the condition graph hands to the samplers."""
 
@@ -32,8 +43,8 @@ def chunk_field(net: System1Net, keys: Tensor, values: Tensor, state: Tensor, st
     return lambda x, step: net.field(x, modulations[step], keys, values)
 
 
-def system1_graphs(net: System1Net, steps: int) -> dict[str, tuple[Callable[..., object], dict[str, Tensor], list[str]]]:
-    """Functions, example inputs and output names of the graphs of a System 1 bundle, by file name."""
+def system1_graphs(net: System1Net, steps: int) -> dict[str, Graph]:
+    """The graphs of a System 1 bundle, by file name."""
     config = net.config
     image = torch.zeros(1, config.wrist_px, config.wrist_px, 3, dtype=torch.uint8)
     tokens = torch.randn(1, config.latents, config.latent_tokens, config.latent_width)
@@ -63,14 +74,14 @@ def system1_graphs(net: System1Net, steps: int) -> dict[str, tuple[Callable[...,
     conditions = {"tokens": tokens, "latent_age_s": ages, "wrist": frames, "proprioception": state_vector}
     guidance = {"noise": noise, "previous": torch.randn_like(noise), "weights": weights, "beta": beta}
     return {
-        "wrist.onnx": (encode_wrist, {"image": image}, ["features"]),
-        "condition.onnx": (condition, conditions, list(CONTEXT)),
-        "sampler.onnx": (plain, {"noise": noise} | context, ["chunk"]),
-        "guided.onnx": (guided, guidance | context, ["chunk"]),
+        "wrist.onnx": Graph(encode_wrist, {"image": image}, ("features",)),
+        "condition.onnx": Graph(condition, conditions, CONTEXT),
+        "sampler.onnx": Graph(plain, {"noise": noise} | context, ("chunk",)),
+        "guided.onnx": Graph(guided, guidance | context, ("chunk",)),
     }
 
 
-def system2_graphs(net: System2Net) -> dict[str, tuple[Callable[..., object], dict[str, Tensor], list[str]]]:
+def system2_graphs(net: System2Net) -> dict[str, Graph]:
     """As `system1_graphs`, for a System 2 bundle."""
     config = net.config
     image = torch.zeros(1, config.height_px, config.width_px, 3, dtype=torch.uint8)
@@ -79,27 +90,24 @@ def system2_graphs(net: System2Net) -> dict[str, tuple[Callable[..., object], di
     def encode(image: Tensor, words: Tensor) -> tuple[Tensor, ...]:
         return net(image, words)  # type: ignore[no-any-return]
 
-    return {
-        "system2.onnx": (encode, {"image": image, "words": words}, ["tokens", "position", "presence", "goal"])
-    }
+    outputs = ("tokens", "position", "presence", "goal")
+    return {"system2.onnx": Graph(encode, {"image": image, "words": words}, outputs)}
 
 
-def export_graph(
-    function: Callable[..., object], inputs: dict[str, Tensor], outputs: Sequence[str], path: Path
-) -> None:
-    """Trace `function` (vector-Jacobian products and all) at the shapes of `inputs` and write it as ONNX.
+def export_graph(graph: Graph, path: Path) -> None:
+    """Trace a graph (vector-Jacobian products and all) at the shapes of its inputs and write it as ONNX.
 
     The trace holds plain tensor operations only, so the file needs neither torch nor autograd to run.
     """
     with torch.no_grad():
-        traced = make_fx(function, decomposition_table=_decompositions(), tracing_mode="real")(*inputs.values())
+        traced = make_fx(graph.function, decomposition_table=_decompositions(), tracing_mode="real")(*graph.inputs.values())
     _drop_unused(traced)
     program = torch.onnx.export(
         traced,
-        tuple(inputs.values()),
+        tuple(graph.inputs.values()),
         dynamo=True,
-        input_names=list(inputs),
-        output_names=list(outputs),
+        input_names=list(graph.inputs),
+        output_names=list(graph.outputs),
         opset_version=OPSET,
         optimize=True,
         verbose=False,

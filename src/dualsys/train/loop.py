@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from torch import Tensor, nn
 
 from dualsys.clock import NS_PER_S, WallClock
@@ -60,7 +67,14 @@ class Stage:
     """
 
     def __init__(
-        self, name: str, net: nn.Module, *, steps: int, peak_rate: float, folder: Path, averaging: float = 0.998
+        self,
+        name: str,
+        net: nn.Module,
+        *,
+        steps: int,
+        peak_rate: float,
+        folder: Path,
+        averaging: float = 0.998,
     ) -> None:
         self.name, self.net, self.steps, self.peak_rate = name, net, steps, peak_rate
         self.averaging = averaging
@@ -81,8 +95,9 @@ class Stage:
         """Take the remaining steps and return the averaged network.
 
         Args:
-            loss_of: Named losses of a step; their sum is minimised. Must derive its randomness from the step number and torch's
-                generator, which is seeded for every step, so that a resumed run repeats an uninterrupted one.
+            loss_of: Named losses of a step; their sum is minimised. Must derive its randomness from the step
+                number and torch's generator, which is seeded for every step, so that a resumed run repeats an
+                uninterrupted one.
             seed: Base of the seeds.
         """
         clock = WallClock()
@@ -107,7 +122,9 @@ class Stage:
                     note = {key: round(float(value), 4) for key, value in losses.items()}
                     bar.update(task, completed=self.step, note=" ".join(f"{k} {v}" for k, v in note.items()))
                     with self.log.open("a") as log:
-                        log.write(json.dumps({"step": self.step, "loss": round(float(total), 5)} | note) + "\n")
+                        log.write(
+                            json.dumps({"step": self.step, "loss": round(float(total), 5)} | note) + "\n"
+                        )
                 if self.step % SAVE_EVERY == 0 or self.step == self.steps:
                     now_ns = clock.now_ns()
                     self.train_s += (now_ns - begun_ns) / NS_PER_S
@@ -141,4 +158,3 @@ class Stage:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.train_s = int(state["step"]), float(state["train_s"])
-

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
 from dualsys_sim import arena
 from dualsys_sim.episode import instructions_for_table
 from dualsys_sim.state import Goal, ObjectTable
 from dualsys_sim.tasks import all_tasks
-from numpy.typing import NDArray
 
 IGNORED = -100
 """Class label of what a loss should leave out."""
@@ -50,7 +51,9 @@ def draw_variants(
     return drawn
 
 
-def word_indices(text: str, vocabulary: Sequence[str], rng: np.random.Generator | None = None) -> NDArray[np.int16]:
+def word_indices(
+    text: str, vocabulary: Sequence[str], rng: np.random.Generator | None = None
+) -> NDArray[np.int16]:
     """Indices `[MAX_WORDS]` of the words, 0 for padding; with `rng`, sometimes one filler word is lost."""
     words = text.split()
     if rng is not None and rng.random() < LOSS_SHARE:
@@ -65,8 +68,8 @@ def word_indices(text: str, vocabulary: Sequence[str], rng: np.random.Generator 
 def meaning(text: str, goal: Goal, table: ObjectTable) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
     """What an instruction means in a scene: places `[6]` (m, base frame, NaN for none) and classes `[5]`.
 
-    Classes are present, task, direction, colour, shape; colour and shape follow the words for an absent object, and an
-    unspoken shape of an absent object is `IGNORED`.
+    Classes are present, task, direction, colour, shape; colour and shape follow the words for an absent
+    object, and an unspoken shape of an absent object is `IGNORED`.
     """
     places = np.full(6, np.nan, dtype=np.float32)
     target = goal.target_index

@@ -1,7 +1,7 @@
 """Stage 1: System 2 learns to read a scene and an instruction.
 
-Each image is encoded once and asked about with several instructions, so that what differs in the latent is what the words
-single out.
+Each image is encoded once and asked about with several instructions, so that what differs in the latent is
+what the words single out.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def train_system2(net: System2Net, data: VisionData, folder: Path, *, steps: int
         images = jitter_light(torch.from_numpy(data.images[rows]).to(where))
         words = torch.from_numpy(data.words[rows].astype(np.int64)).to(where).flatten(0, 1)
         seen = [
-            (key.repeat_interleave(variants, 0), value.repeat_interleave(variants, 0)) for key, value in net.see(images)
+            (key.repeat_interleave(variants, 0), value.repeat_interleave(variants, 0))
+            for key, value in net.see(images)
         ]
         reading = net.reading(net.think(seen, words))
         places = torch.from_numpy(data.places[rows]).to(where).flatten(0, 1)
@@ -107,7 +108,9 @@ def reading_accuracy(net: System2Net, data: VisionData, rows: NDArray[np.int64])
         part = rows[start : start + 128]
         seen = net.see(torch.from_numpy(data.images[part]).to(where))
         variants = data.words.shape[1]
-        seen = [(key.repeat_interleave(variants, 0), value.repeat_interleave(variants, 0)) for key, value in seen]
+        seen = [
+            (key.repeat_interleave(variants, 0), value.repeat_interleave(variants, 0)) for key, value in seen
+        ]
         words = torch.from_numpy(data.words[part].astype(np.int64)).to(where).flatten(0, 1)
         reading = net.reading(net.think(seen, words))
         truth = torch.from_numpy(data.places[part]).to(where).flatten(0, 1)

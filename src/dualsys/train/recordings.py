@@ -1,0 +1,183 @@
+"""Recorded episodes for System 1: what the arm saw and did, and what every instruction's expert would have done there.
+
+Episodes are driven by the scripted expert under disturbances, with goals that change on the way, or by a trained policy
+(`policy_actor`), whose mistakes the experts then label: DAgger, arXiv 1011.0686. Whoever drives, every recorded state is labelled
+for several instructions, most of which were never given.
+
+Shards are folders of `.npy` files: `wrist` uint8 [T, px, px, 3], `proprioception` float32 [T, 9], `chunks` float16
+[T, J, H, 4], `active` int8 [T] (the variant in force), `first_step` and `first_frame` int64 [T], `fixed` uint8
+[F, h, w, 3], `words` int16 [F, J, 16], `places` float32 [F, J, 6], `classes` int8 [F, J, 5]; F counts every second step.
+"""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from dualsys_sim.episode import Episode, make_episode
+from dualsys_sim.labels import expert_chunk
+from dualsys_sim.runner import Actor, Regoal, Step, Trajectory, expert_actor, run_episode
+from dualsys_sim.state import ExpertState, Goal, ObjectTable
+from dualsys_sim.task import Verdict
+from dualsys_sim.world import World
+from numpy.typing import NDArray
+
+from dualsys.train.loop import progress_bar
+from dualsys.train.scenes import vocabulary_list
+from dualsys.train.variants import draw_variants, meaning, word_indices
+
+EPISODES_PER_SHARD: Final = 10
+VARIANTS: Final = 6
+HORIZON: Final = 16
+TASK_MIX: Final = ("touch", "pick", "pick", "place", "place", "push", "push", "conveyor", "conveyor", "follow")
+REGOAL_CHANCE: Final = 0.006
+REGOAL_AFTER_VERDICT_CHANCE: Final = 0.06
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Bundles:
+    """Folders of the two trained systems that drive a recording."""
+
+    system1: Path
+    system2: Path
+
+
+def record(folder: Path, episodes: int, seed: int, workers: int, drivers: Bundles | None = None) -> None:
+    """Record `episodes` episodes as shards in `folder`; shards that are there already are kept.
+
+    Args:
+        folder: Where the shards go.
+        episodes: Rounded up to whole shards.
+        seed: Seed of the first episode.
+        workers: Processes.
+        drivers: Trained systems to drive; None for the experts.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    count = -(-episodes // EPISODES_PER_SHARD)
+    missing = [shard for shard in range(count) if not (folder / f"{shard:04d}").exists()]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool, progress_bar() as bar:
+        bar_task = bar.add_task(folder.name, total=count, completed=count - len(missing), note="shards")
+        for _ in pool.map(partial(_record_shard, folder=folder, seed=seed, drivers=drivers), missing):
+            bar.advance(bar_task)
+
+
+def load(folder: Path) -> Arrays:
+    """All shards of a folder as one set of arrays, with `first_step` and `first_frame` counted through."""
+    shards = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.endswith("partial"))
+    names = [path.stem for path in sorted(shards[0].glob("*.npy"))]
+    parts = {name: [np.load(shard / f"{name}.npy", allow_pickle=False) for shard in shards] for name in names}
+    steps = np.cumsum([0, *(len(part) for part in parts["wrist"])])
+    frames = np.cumsum([0, *(len(part) for part in parts["fixed"])])
+    for index in range(len(shards)):
+        parts["first_step"][index] = parts["first_step"][index] + steps[index]
+        parts["first_frame"][index] = parts["first_frame"][index] + frames[index]
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _record_shard(shard: int, folder: Path, seed: int, drivers: Bundles | None) -> None:
+    collected: dict[str, list[NDArray[np.generic]]] = {}
+    steps = frames = 0
+    with World() as world:
+        for number in range(shard * EPISODES_PER_SHARD, (shard + 1) * EPISODES_PER_SHARD):
+            arrays = _record_episode(world, seed + number, drivers)
+            length = len(arrays["wrist"])
+            arrays["first_step"] = np.full(length, steps, dtype=np.int64)
+            arrays["first_frame"] = np.full(length, frames, dtype=np.int64)
+            steps, frames = steps + length, frames + len(arrays["fixed"])
+            for name, array in arrays.items():
+                collected.setdefault(name, []).append(array)
+    partial_folder = folder / f"{shard:04d}.partial"
+    shutil.rmtree(partial_folder, ignore_errors=True)
+    partial_folder.mkdir()
+    for name, parts in collected.items():
+        np.save(partial_folder / f"{name}.npy", np.concatenate(parts), allow_pickle=False)
+    partial_folder.rename(folder / f"{shard:04d}")
+
+
+def _record_episode(world: World, seed: int, drivers: Bundles | None) -> Arrays:
+    rng = np.random.default_rng(seed)
+    episode = _draw_episode(rng, seed)
+    moving, belt = episode.moving_index, episode.belt is not None
+    given = [(episode.instruction, episode.goal)]
+    if episode.change is not None:
+        given.append((episode.change.instruction, episode.change.goal))
+    variants = given + draw_variants(episode.table(), rng, VARIANTS - len(given), moving, belt)
+    actor: Actor = expert_actor if drivers is None else _policy(drivers, rng)
+    disturb = rng if drivers is None or rng.random() < 0.3 else None
+    trajectory = run_episode(
+        world, episode, actor, disturb, cameras=True, regoal=_regoal(variants, rng), linger_s=float(rng.uniform(0.2, 1.2))
+    )
+    return _arrays(trajectory, variants, rng)
+
+
+def _draw_episode(rng: np.random.Generator, seed: int) -> Episode:
+    task = TASK_MIX[int(rng.integers(len(TASK_MIX)))]
+    events = [None, None, None, "changed", "absent"]
+    if task in ("touch", "pick", "place"):
+        events += ["moved", "moved"]
+    event = events[int(rng.integers(len(events)))]
+    return make_episode(task, seed, event=event)  # type: ignore[arg-type]
+
+
+def _regoal(variants: list[tuple[str, Goal]], rng: np.random.Generator) -> Regoal:
+    """Now and then, and soon after a task is done, go on with another of the episode's instructions."""
+
+    def choose(_: Step, verdict: Verdict | None) -> tuple[str, Goal] | None:
+        chance = REGOAL_CHANCE if verdict is None else REGOAL_AFTER_VERDICT_CHANCE
+        return variants[int(rng.integers(len(variants)))] if rng.random() < chance else None
+
+    return choose
+
+
+def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.random.Generator) -> Arrays:
+    table = trajectory.episode.table()
+    command, tool = trajectory.array("command_m"), trajectory.array("tool_m")
+    width, speed = trajectory.array("width_m"), trajectory.array("width_speed_m_s")
+    positions, velocities = trajectory.array("position_m"), trajectory.array("velocity_m_s")
+    gripper = trajectory.array("gripper")
+    chunks = np.empty((len(tool), len(variants), HORIZON, 4), dtype=np.float16)
+    for step in range(len(tool)):
+        state = ExpertState(
+            command=command[step].tolist(),
+            tool=tool[step].tolist(),
+            width=float(width[step]),
+            width_speed=float(speed[step]),
+            kind=table.kind.tolist(),
+            position=positions[step].tolist(),
+            velocity=velocities[step].tolist(),
+        )
+        for column, (_, goal) in enumerate(variants):
+            chunks[step, column] = expert_chunk(state, goal, HORIZON)
+    state_rows = np.column_stack([tool, command - tool, width, speed, gripper]).astype(np.float32)
+    goals = [goal for _, goal in variants]
+    words = vocabulary_list()
+    frames = range(0, len(tool), 2)
+    tables = [ObjectTable(table.kind, table.colour, positions[step], velocities[step]) for step in frames]
+    meanings = [[meaning(text, goal, now) for text, goal in variants] for now in tables]
+    texts = np.stack([word_indices(text, words, rng) for text, _ in variants])
+    return {
+        "wrist": trajectory.array("wrist_image"),
+        "proprioception": state_rows,
+        "chunks": chunks,
+        "active": np.array([goals.index(goal) for goal in trajectory.goals], dtype=np.int8),
+        "fixed": trajectory.array("fixed_image"),
+        "words": np.repeat(texts[None], len(tables), axis=0),
+        "places": np.array([[places for places, _ in row] for row in meanings], dtype=np.float32),
+        "classes": np.array([[classes for _, classes in row] for row in meanings], dtype=np.int8),
+    }
+
+
+
+
+def _policy(drivers: Bundles, rng: np.random.Generator) -> Actor:
+    from dualsys.train.policy_actor import policy_actor
+
+    return policy_actor(drivers.system1, drivers.system2, rng)
