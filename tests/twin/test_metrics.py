@@ -88,7 +88,7 @@ def test_ticks_are_counted_by_mode() -> None:
         found.on_tick(None, mode)
 
     summary = found.summary()
-    assert (summary["starved_fraction"], summary["held_fraction"]) == (0.25, 0.25)
+    assert (summary["waiting_fraction"], summary["held_fraction"]) == (0.25, 0.25)
 
 
 def test_nothing_measured_is_left_out() -> None:

@@ -60,8 +60,7 @@ class Meter:
         previous, self._previous = self._previous, plan
         self._plan_delays_ms.append(plan.delay_ns / NS_PER_MS)
         if plan.latent_seq >= 0:
-            used_ns = plan.t_observation_ns + plan.delay_ns
-            self._latent_ages_ms.append((used_ns - plan.t_latent_ns) / NS_PER_MS)
+            self._latent_ages_ms.append((plan.splice_ns - plan.t_latent_ns) / NS_PER_MS)
         if previous is None or previous.epoch != plan.epoch:
             return
         before, before_s = _segment(previous, plan.splice_ns, "left")
@@ -73,7 +72,7 @@ class Meter:
         """Everything by name, units in the names; what could not be measured is left out."""
         ticks = sum(self._modes.values())
         found = {
-            "starved_fraction": self._modes["WAITING"] / max(1, ticks),
+            "waiting_fraction": self._modes["WAITING"] / max(1, ticks),
             "held_fraction": self._modes["HOLDING"] / max(1, ticks),
             "slowed_fraction": self._modes["SLOWED"] / max(1, ticks),
             **_spread("plan_delay_ms", self._plan_delays_ms),

@@ -1,0 +1,282 @@
+"""One episode under a virtual clock: the cores that run live, the simulated world, a discrete-event schedule.
+
+While a system computes, the world moves on: what it computes is decided by what it saw when it began, and
+takes effect when its delay is over.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.clock import NS_PER_MS, nanoseconds, period_ns, seconds
+from dualsys.errors import RobotError
+from dualsys.fast.chunking.strategy import make_strategy
+from dualsys.fast.control.core import ControlCore
+from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.planner.records import PlanJob
+from dualsys.messages import LatentPacket
+from dualsys.robots.contract import ArmReading
+from dualsys.robots.kinematics import PANDA
+from dualsys.robots.profiles import SIMULATED_PANDA_LIMITS
+from dualsys.slow.core import SlowCore
+from dualsys.twin.interventions import (
+    DONOR_SEED_OFFSET,
+    Think,
+    donated_latent,
+    latent_for,
+    other_words,
+    retold,
+    true_latent,
+    zeroed_latent,
+)
+from dualsys.twin.metrics import Meter
+from dualsys.twin.result import EpisodeResult
+from dualsys.twin.schedule import Schedule, on_grid_ns
+from dualsys.twin.settings import Parts, TwinSettings
+from dualsys.twin.trace import Trace
+
+if TYPE_CHECKING:
+    from dualsys_sim.episode import Episode, Event, Phrasing
+    from dualsys_sim.task import Verdict
+    from dualsys_sim.world import World
+
+TICK_NS = 4 * NS_PER_MS
+"""The world, and control with it, advance in steps of this length."""
+
+MOVE, ARRIVE, SAY, CONTROL, LOOK, PLAN = range(6)
+"""What comes first at the same instant: the world moves, results arrive, words are said, control acts on the
+newest plan, cameras look, a plan job begins."""
+
+GRACE_NS = 2_000 * NS_PER_MS
+"""The referee ends an episode at its time limit; the schedule stops this much later at the latest."""
+
+
+def run_episode(
+    parts: Parts,
+    world: World,
+    episode: Episode,
+    settings: TwinSettings,
+    *,
+    phrasing: Phrasing = "seen",
+    event: Event | None = None,
+) -> EpisodeResult:
+    """Run one episode from its reset to its verdict.
+
+    The same arguments give the same result, to the bit.
+
+    Args:
+        parts: The two systems.
+        world: Reset by this call.
+        episode: What to run; everything random is drawn from its seed.
+        settings: Everything about time, and what System 1 gets to know.
+        phrasing: How the episode's words were drawn; for the report, and for other words of the same kind.
+        event: What happens on the way; for the report.
+
+    Raises:
+        InstructionError: With the latent of other words: the scene has one possible target only.
+    """
+    from dualsys_sim.episode import make_episode
+
+    judged = episode
+    think: Think = true_latent
+    if settings.latent == "zeroed":
+        think = zeroed_latent
+    elif settings.latent == "other":
+        words, goal = other_words(episode, phrasing)
+        judged, think = retold(episode, words, goal), latent_for(words)
+    elif settings.latent == "shuffled":
+        donor = make_episode(episode.task, episode.seed + DONOR_SEED_OFFSET, phrasing, event)
+        think = donated_latent(_Run(parts, world, donor, donor, settings, true_latent).first_packet())
+    return _Run(parts, world, episode, judged, settings, think).result(phrasing, event)
+
+
+class _Run:
+    """The state of one episode: the cores, the schedule, and what is measured."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        world: World,
+        said: Episode,
+        judged: Episode,
+        settings: TwinSettings,
+        think: Think,
+    ) -> None:
+        from dualsys_sim.referee import Referee
+
+        self._parts, self._world, self._said, self._judged = parts, world, said, judged
+        self._settings, self._think = settings, think
+        session = 1 + said.seed % 2**31
+        limits = SIMULATED_PANDA_LIMITS.scaled(settings.speed_fraction, settings.acceleration_fraction)
+        strategy = make_strategy(settings.strategy, **settings.strategy_options)
+        self._slow = SlowCore(parts.system2)
+        self._planner = PlannerCore(parts.system1, strategy, PANDA, session, said.seed)
+        self._control = ControlCore(
+            limits, settings.ages, TICK_NS, session=session, slowed_fraction=settings.slowed_fraction
+        )
+        self._referee = Referee(judged)
+        self._schedule = Schedule()
+        self._trace = Trace()
+        self._meter = Meter(PANDA, limits.joints, seconds(TICK_NS))
+        self._delays = {
+            name: np.random.default_rng([said.seed, zlib.crc32(name.encode())])
+            for name in ("system1", "system2")
+        }
+        self._command: NDArray[np.float64] | None = None
+        self._packet: LatentPacket | None = None
+        self._verdict: Verdict | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._world.reset(self._said)
+        goals = {self._said.instruction: self._said.goal, self._judged.instruction: self._judged.goal}
+        if (change := self._said.change) is not None:
+            goals[change.instruction] = change.goal
+            self._schedule.at(on_grid_ns(nanoseconds(change.time_s), TICK_NS), SAY, self._say)
+        self._parts.explain(goals)
+        self._planner.start_episode(0, self._said.instruction)
+        self._trace.event(0, "reset", self._said.instruction)
+        self._schedule.at(0, MOVE, self._move)
+        self._schedule.at(0, LOOK, self._look_at_wrist)
+        self._schedule.at(0, PLAN, self._plan)
+        self._observations = self._times_of_observations()
+        self._await_observation()
+
+    def first_packet(self) -> LatentPacket:
+        """Run until System 2 has made its first latent; the robot does not get to move."""
+        until_ns = 0
+        while self._packet is None:
+            self._schedule.run(until_ns)
+            until_ns += TICK_NS
+        return self._packet
+
+    def result(self, phrasing: str, event: str | None) -> EpisodeResult:
+        """Run to the verdict and sum up."""
+        self._schedule.run(nanoseconds(self._judged.timeout_s) + GRACE_NS)
+        if self._verdict is None:
+            raise RobotError(f"the referee of task {self._said.task!r} gave no verdict by the time limit")
+        verdict, counters = self._verdict, self._counters()
+        self._trace.event(self._schedule.now_ns, "verdict", f"{verdict.success} {verdict.reason}")
+        taken_s = float(verdict.metrics["time_to_success_s"])
+        if self._said.hand is not None:
+            taken_s = max(0.0, self._world.time_s - self._said.hand.time_s)
+        return EpisodeResult(
+            task=self._said.task,
+            seed=self._said.seed,
+            phrasing=phrasing,
+            event=event,
+            instruction=self._said.instruction,
+            success=verdict.success,
+            reason=verdict.reason,
+            duration_s=self._world.time_s,
+            time_to_success_s=taken_s if verdict.success else None,
+            metrics={**self._meter.summary(), **verdict.metrics},
+            counters=counters,
+            trace_sha256=self._trace.hexdigest(),
+        )
+
+    def _counters(self) -> dict[str, int]:
+        return {
+            **{f"control.{name}": count for name, count in self._control.statistics().items()},
+            **{f"planner.{name}": count for name, count in self._planner.statistics().counters().items()},
+        }
+
+    def _move(self, now_ns: int) -> None:
+        """Let the world catch up with the present under the last command, and judge what has become of it."""
+        if now_ns > 0:
+            self._world.step(self._posture() if self._command is None else self._command)
+        self._verdict = self._referee.update(self._world.snapshot())
+        if self._verdict is not None:
+            self._schedule.stop()
+            return
+        self._schedule.at(now_ns, CONTROL, self._act)
+        self._schedule.at(now_ns + TICK_NS, MOVE, self._move)
+
+    def _posture(self) -> NDArray[np.float64]:
+        arm = self._world.measure()
+        return np.append(arm.q_rad, arm.width_m)
+
+    def _act(self, now_ns: int) -> None:
+        """One tick of control."""
+        arm = self._world.measure()
+        reading = ArmReading(
+            now_ns, np.append(arm.q_rad, arm.width_m), np.append(arm.dq_rad_s, arm.width_speed_m_s)
+        )
+        output = self._control.step(now_ns, reading)
+        if output.command is not None:
+            self._command = output.command
+        self._trace.command(now_ns, output.command)
+        self._meter.on_tick(output.command, output.mode)
+        self._planner.on_state(output.state)
+
+    def _say(self, now_ns: int) -> None:
+        change = self._said.change
+        if change is not None:
+            self._trace.event(now_ns, "say", change.instruction)
+            self._planner.instruct(change.instruction)
+
+    def _look_at_wrist(self, now_ns: int) -> None:
+        self._planner.on_frame("wrist", self._parts.camera(self._world, "wrist"), now_ns)
+        due_ns = now_ns + period_ns(self._settings.wrist_rate_hz)
+        self._schedule.at(on_grid_ns(due_ns, TICK_NS), LOOK, self._look_at_wrist)
+
+    def _times_of_observations(self) -> Iterator[tuple[int, int]]:
+        """When the observations that System 2 reads are captured, and when it starts on each, ns.
+
+        It starts on its own period, on the newest observation there is; one that it never sees is not taken.
+        """
+        every_ns, start_ns = period_ns(self._settings.observation_rate_hz), 0
+        last_ns = -1
+        while True:
+            captured_ns = on_grid_ns(start_ns // every_ns * every_ns, TICK_NS)
+            if captured_ns > last_ns:
+                yield captured_ns, max(captured_ns, start_ns)
+                last_ns = captured_ns
+            start_ns += period_ns(self._settings.system2_rate_hz)
+
+    def _await_observation(self) -> None:
+        captured_ns, started_ns = next(self._observations)
+        self._schedule.at(captured_ns, LOOK, lambda now_ns: self._observe(now_ns, started_ns))
+
+    def _observe(self, now_ns: int, started_ns: int) -> None:
+        """Show System 2 the scene; what it makes of it arrives after its delay."""
+        cameras = self._parts.system2.specs.observation.cameras
+        images = {name: self._parts.camera(self._world, name) for name in cameras}
+        observation = self._planner.observation(now_ns, images)
+        if observation is None:
+            raise RobotError(f"no observation could be made: {self._planner.statistics().last_fault}")
+        packet = self._packet = self._think(self._slow, observation)
+        delay_ns = self._settings.system2_delay.draw_ns(self._delays["system2"])
+        arrival_ns = max(started_ns, now_ns + delay_ns)
+        self._schedule.at(arrival_ns, ARRIVE, lambda at_ns: self._receive(at_ns, packet))
+        self._await_observation()
+
+    def _receive(self, now_ns: int, packet: LatentPacket) -> None:
+        self._trace.message(now_ns, packet)
+        self._planner.on_latent(packet)
+
+    def _plan(self, now_ns: int) -> None:
+        """Begin a plan job; its chunk is decided now and arrives after its delay."""
+        job = self._planner.begin(now_ns)
+        plan_hz = self._settings.plan_hz
+        next_ns = on_grid_ns(now_ns + (period_ns(plan_hz) if plan_hz else TICK_NS), TICK_NS)
+        if job is None:
+            self._schedule.at(next_ns, PLAN, self._plan)
+            return
+        chunk = self._planner.compute(job)
+        ready_ns = now_ns + self._settings.system1_delay.draw_ns(self._delays["system1"])
+        self._schedule.at(ready_ns, ARRIVE, lambda at_ns: self._finish(at_ns, job, chunk))
+        self._schedule.at(max(next_ns, on_grid_ns(ready_ns, TICK_NS)), PLAN, self._plan)
+
+    def _finish(self, now_ns: int, job: PlanJob, chunk: NDArray[np.float32]) -> None:
+        plan = self._planner.finish(job, chunk, now_ns)
+        if plan is None:
+            return
+        self._trace.message(now_ns, plan)
+        if self._control.on_plan(plan, now_ns):
+            self._meter.on_plan(plan)

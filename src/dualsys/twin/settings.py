@@ -1,0 +1,131 @@
+"""What an episode of the twin is run with: the two systems, and everything about time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.clock import NS_PER_MS
+from dualsys.errors import ConfigError
+from dualsys.fast.control.core import Ages
+from dualsys.fast.policies.policy import System1
+from dualsys.slow.backend import System2
+from dualsys.twin.latency import Constant, Latency
+
+if TYPE_CHECKING:
+    from dualsys_sim.state import Goal
+    from dualsys_sim.world import World
+
+LatentMode = Literal["true", "zeroed", "shuffled", "other"]
+"""What System 1 is given: the latent as it is, zeros, one from another episode, or one for other words."""
+
+LATENT_MODES: tuple[LatentMode, ...] = get_args(LatentMode)
+
+SYSTEM2_DELAY = Constant(200 * NS_PER_MS)
+SYSTEM1_DELAY = Constant(60 * NS_PER_MS)
+
+Camera = Callable[["World", str], NDArray[np.uint8]]
+"""From a world and the name of a camera to its image."""
+
+
+def render(world: World, name: str) -> NDArray[np.uint8]:
+    """The image of a camera of the world, uint8 [h, w, 3] RGB."""
+    return world.render(name)
+
+
+def already_known(goals: Mapping[str, Goal]) -> None:
+    """What words mean is for System 2 itself to know."""
+    del goals
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The two systems in the twin.
+
+    Attributes:
+        system2: Slow system.
+        system1: Fast system, trained with it.
+        camera: Where images come from.
+        explain: Told, before each episode, what its instructions mean. Networks need no such thing; a
+            scripted System 2 does.
+    """
+
+    system2: System2
+    system1: System1
+    camera: Camera = render
+    explain: Callable[[Mapping[str, Goal]], None] = already_known
+
+
+@dataclass(frozen=True)
+class TwinSettings:
+    """Everything about time, and what System 1 gets to know.
+
+    Attributes:
+        strategy: Name of the chunk strategy.
+        strategy_options: Its keyword arguments.
+        system2_rate_hz: Passes of System 2 that start per second, at most.
+        system2_delay: From the capture of an observation to the arrival of its latent at the planner.
+        observation_rate_hz: Observations per second.
+        wrist_rate_hz: Frames per second of the wrist camera.
+        plan_hz: Plan jobs that start per second, at most; 0: each starts when the last is done.
+        system1_delay: Duration of a plan job.
+        ages: How old things may get before control slows down and holds.
+        slowed_fraction: Pace while slowed down.
+        speed_fraction: Part of the arm's joint speed limits that commands may use.
+        acceleration_fraction: The same for accelerations.
+        latent: What System 1 is given in place of the latent.
+
+    Raises:
+        ConfigError: Lists every value that is not allowed.
+    """
+
+    strategy: str = "rtc"
+    strategy_options: Mapping[str, object] = field(default_factory=dict)
+    system2_rate_hz: float = 5.0
+    system2_delay: Latency = SYSTEM2_DELAY
+    observation_rate_hz: float = 10.0
+    wrist_rate_hz: float = 25.0
+    plan_hz: float = 0.0
+    system1_delay: Latency = SYSTEM1_DELAY
+    ages: Ages = field(default_factory=Ages)
+    slowed_fraction: float = 0.3
+    speed_fraction: float = 1.0
+    acceleration_fraction: float = 1.0
+    latent: LatentMode = "true"
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name}: expected a positive rate of at most 1000 Hz, got {getattr(self, name)!r}"
+            for name in ("system2_rate_hz", "observation_rate_hz", "wrist_rate_hz")
+            if not 0 < getattr(self, name) <= 1000
+        ]
+        if not 0 <= self.plan_hz <= 1000:
+            faults.append(f"plan_hz: expected 0 to 1000, got {self.plan_hz!r}; 0 plans back to back")
+        if self.latent not in LATENT_MODES:
+            faults.append(f"latent: expected one of {', '.join(LATENT_MODES)}, got {self.latent!r}")
+        if faults:
+            raise ConfigError("twin", faults)
+
+    def describe(self) -> dict[str, object]:
+        """Every setting as plain values, for reports."""
+        return {
+            "strategy": self.strategy,
+            "strategy_options": dict(self.strategy_options),
+            "system2_rate_hz": self.system2_rate_hz,
+            "system2_delay": self.system2_delay.describe(),
+            "observation_rate_hz": self.observation_rate_hz,
+            "wrist_rate_hz": self.wrist_rate_hz,
+            "plan_hz": self.plan_hz,
+            "system1_delay": self.system1_delay.describe(),
+            "latent_soft_ms": self.ages.latent_soft_ns / NS_PER_MS,
+            "latent_hard_ms": self.ages.latent_hard_ns / NS_PER_MS,
+            "plan_hard_ms": self.ages.plan_hard_ns / NS_PER_MS,
+            "slowed_fraction": self.slowed_fraction,
+            "speed_fraction": self.speed_fraction,
+            "acceleration_fraction": self.acceleration_fraction,
+            "latent": self.latent,
+        }
