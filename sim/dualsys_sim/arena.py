@@ -1,4 +1,6 @@
-"""The fixed facts of the simulated table: rates, places, sizes, colours. The base frame is the arm's base, z up.
+"""The fixed facts of the simulated table: rates, places, sizes, colours.
+
+The base frame is the arm's base, z up.
 
 The table top is the plane z = 0, the arm looks along +x, and +y is to its left.
 """

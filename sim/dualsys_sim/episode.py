@@ -90,14 +90,14 @@ class Episode:
 def make_episode(
     task: str, seed: int, phrasing: Phrasing = "seen", event: Event | None = None, min_blocks: int = 3
 ) -> Episode:
-    """The episode of a task, a seed and, if wanted, an event; the same arguments always give the same episode.
+    """The episode of a task, a seed and, if wanted, an event: the same arguments, the same episode.
 
     Args:
         task: name of a task.
         seed: any non-negative integer.
         phrasing: "unseen" takes wordings that are kept from training.
-        event: "moved" slides the target elsewhere between 0.5 and 2.5 s; "changed" names another object between 0.7
-            and 2 s; "absent" asks for an object that is not there.
+        event: "moved" slides the target elsewhere between 0.5 and 2.5 s; "changed" names another object
+            between 0.7 and 2 s; "absent" asks for an object that is not there.
         min_blocks: the least number of blocks on the table, 3 to 5.
 
     Raises:
@@ -183,7 +183,13 @@ def instructions_for_table(
 
 
 def _instruct(
-    task: Task, goal: Goal, table: ObjectTable, rng: np.random.Generator, phrasing: str, event: str | None, moving: int
+    task: Task,
+    goal: Goal,
+    table: ObjectTable,
+    rng: np.random.Generator,
+    phrasing: str,
+    event: str | None,
+    moving: int,
 ) -> tuple[str, Goal, float]:
     """The opening words, their meaning, and the time limit."""
     if event == "absent":
@@ -204,7 +210,11 @@ def _draw_looks(rng: np.random.Generator) -> dict[str, object]:
     table = np.clip(grey + tint, 0.0, 1.0)
     belt = float(rng.uniform(0.18, 0.34))
     light = Light(
-        direction=(float(rng.uniform(-0.5, 1.2)), float(rng.uniform(-1.0, 1.0)), float(rng.uniform(1.2, 2.0))),
+        direction=(
+            float(rng.uniform(-0.5, 1.2)),
+            float(rng.uniform(-1.0, 1.0)),
+            float(rng.uniform(1.2, 2.0)),
+        ),
         ambient=float(rng.uniform(0.5, 0.65)),
         diffuse=float(rng.uniform(0.3, 0.5)),
         specular=float(rng.uniform(0.0, 0.1)),

@@ -26,7 +26,7 @@ ATTEMPTS: Final = 60
 
 
 def draw_objects(rng: np.random.Generator, rule: SceneRule, min_blocks: int) -> tuple[ObjectSpec, ...]:
-    """Blocks, then bowls, placed as the rule asks; the first one or two blocks of a belt scene ride the belt."""
+    """Blocks, then bowls, placed as the rule asks; the first one or two blocks of a belt scene ride it."""
     blocks = int(rng.integers(min_blocks, MAX_BLOCKS + 1))
     riders = int(rng.integers(1, 3)) if rule.belt else 0
     kinds, colours = _draw_names(rng, blocks, rule.bowls)
@@ -50,7 +50,7 @@ def table_of(specs: tuple[ObjectSpec, ...]) -> ObjectTable:
 
 
 def draw_free_place(rng: np.random.Generator, objects: ObjectTable, index: int) -> Xy | None:
-    """A place for block `index` away from where it is, reached in a straight line past the others; None if full."""
+    """A place for block `index` elsewhere, reached in a straight line past the others; None if full."""
     start = objects.position_m[index, :2]
     others = [
         (objects.position_m[i, :2], 0.03 if objects.kind[i] == arena.BOWL else 0.0)
@@ -94,14 +94,16 @@ def draw_wander(rng: np.random.Generator, index: int) -> WanderPlan:
 
 
 def _draw_names(rng: np.random.Generator, blocks: int, bowls: int) -> tuple[list[int], list[int]]:
-    """Kinds and colours of which no two objects share both; sometimes a cube and a cylinder share a colour."""
+    """Kinds and colours, no pair of both twice; sometimes a cube and a cylinder share a colour."""
     colours = [int(c) for c in rng.permutation(len(arena.COLOURS))[:blocks]]
     kinds = [int(k) for k in rng.integers(0, 2, blocks)]
     if rng.random() < SAME_COLOUR_CHANCE:
         first, second = rng.permutation(blocks)[:2]
         colours[second] = colours[first]
         kinds[second] = 1 - kinds[first]
-    return kinds + [arena.BOWL] * bowls, colours + [int(c) for c in rng.permutation(len(arena.COLOURS))[:bowls]]
+    return kinds + [arena.BOWL] * bowls, colours + [
+        int(c) for c in rng.permutation(len(arena.COLOURS))[:bowls]
+    ]
 
 
 def _draw_places(rng: np.random.Generator, blocks: int, bowls: int, riders: int) -> list[Xy]:
@@ -130,7 +132,8 @@ def _draw_place(
             if riders and abs(place[0] - arena.BELT_X_M) < 0.085:
                 continue
         if all(
-            math.dist(place, other) >= _gap(index, slot, blocks, bowls, riders) for slot, other in enumerate(taken)
+            math.dist(place, other) >= _gap(index, slot, blocks, bowls, riders)
+            for slot, other in enumerate(taken)
         ):
             return place
     return None

@@ -1,7 +1,8 @@
-"""What moves by itself in a scene: the conveyor belt, a wandering block, a hand that slides a block elsewhere.
+"""What moves by itself in a scene: the conveyor belt, a wandering block, a hand that slides a block.
 
 Each mover is a small deterministic machine: given the time and where things are, it says with which velocity
-(x, y, in m/s) a block must travel during the next tick. Everything random about it was drawn with the episode.
+(x, y, in m/s) a block must travel during the next tick. Everything random about it was drawn with the
+episode.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class BeltPlan:
 
 @dataclass(frozen=True)
 class WanderPlan:
-    """A block's stroll: its top speed, and a heading (rad) that is a sum of slow sines (rate in rad/s, phase in rad)."""
+    """A block's stroll: its top speed, and a heading (rad) that sums slow sines (rate rad/s, phase rad)."""
 
     index: int
     speed_m_s: float
@@ -81,7 +82,7 @@ class Belt:
 
 @dataclass
 class Wander:
-    """A wandering block in motion: it strolls, and steers away from other objects and the edges of the work area."""
+    """A wandering block in motion: it strolls, and steers away from objects and the edges of the table."""
 
     plan: WanderPlan
     _velocity: Xy = (0.0, 0.0)

@@ -1,7 +1,7 @@
 """Runs an episode with anything that can act, at policy rate, and records what happened.
 
-A policy step lasts 40 ms. The action moves the commanded tool point, inverse kinematics turns it into joint angles,
-and these are interpolated over the ten ticks of the step, as the runtime does on a real arm.
+A policy step lasts 40 ms. The action moves the commanded tool point, inverse kinematics turns it into joint
+angles, and these are interpolated over the ten ticks of the step, as the runtime does on a real arm.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Actor = Callable[[Step], FloatArray]
 """From a step to an action [4] in [-1, 1]: three of travel, one for the gripper."""
 
 Regoal = Callable[[Step, Verdict | None], tuple[str, Goal] | None]
-"""From a step and the verdict on the goal in force, if any, to a new instruction and goal, or None to go on."""
+"""From a step and the verdict on the goal in force, if any, to a new instruction and goal; None: go on."""
 
 
 def expert_actor(step: Step) -> FloatArray:
@@ -101,8 +101,10 @@ def run_episode(
         episode: what to run.
         act: drives the arm; the expert by default. The expert's own action is recorded either way.
         disturb: draws noise, kicks and gripper faults on top of the actions; None for none.
-        cameras: whether to render and record the wrist image at every step and the fixed image at every second one.
-        regoal: may give a new goal at any step; with it a verdict other than the time limit does not end the run.
+        cameras: whether to render and record the wrist image at every step and the fixed image at every
+            second one.
+        regoal: may give a new goal at any step; with it a verdict other than the time limit does not end the
+            run.
         linger_s: how long to go on after the verdict.
     """
     world.reset(episode)
@@ -115,7 +117,9 @@ def run_episode(
     result = Trajectory(episode, Verdict(False, "timeout", {}))
     verdict: Verdict | None = None
     end_s = episode.timeout_s
-    for index in range(round(episode.timeout_s / arena.POLICY_STEP_S) + 1 + round(linger_s / arena.POLICY_STEP_S)):
+    for index in range(
+        round(episode.timeout_s / arena.POLICY_STEP_S) + 1 + round(linger_s / arena.POLICY_STEP_S)
+    ):
         step = _observe(world, episode, index, command, gripper, given, cameras)
         fresh = referee.update(step.snapshot)
         if verdict is None and fresh is not None:
@@ -127,13 +131,19 @@ def run_episode(
                 given, verdict = new, None
                 referee.give(new[1], step.snapshot)
                 step = _observe(world, episode, index, command, gripper, given, cameras, step.images)
-        if verdict is not None and step.snapshot.time_s >= end_s - 1e-9 and (regoal is None or end_s >= episode.timeout_s):
+        if (
+            verdict is not None
+            and step.snapshot.time_s >= end_s - 1e-9
+            and (regoal is None or end_s >= episode.timeout_s)
+        ):
             break
         wanted = np.asarray(act(step), dtype=np.float64)
         action = wanted if disturbance is None else disturbance.apply(wanted)
         action = np.clip(action, -1.0, 1.0)
         _record(result, step, wanted, action)
-        command = np.clip(command + arena.ACTION_STEP_M * action[:3], arena.COMMAND_LOW_M, arena.COMMAND_HIGH_M)
+        command = np.clip(
+            command + arena.ACTION_STEP_M * action[:3], arena.COMMAND_LOW_M, arena.COMMAND_HIGH_M
+        )
         gripper = 1.0 if action[3] > 0.0 else -1.0
         knot = _travel(world, knot, command, gripper)
     return result
@@ -162,7 +172,7 @@ def _observe(
 
 
 def _travel(world: World, knot: FloatArray, command: FloatArray, gripper: float) -> FloatArray:
-    """Play one policy step towards a commanded tool point; returns the new knot [8] of joints and finger width."""
+    """Play one policy step towards a commanded tool point; return the new knot [8] of joints and width."""
     joints = PANDA.inverse(command, TOOL_DOWN, knot[:7])[0]
     new = np.append(joints, arena.GRIPPER_OPEN_M if gripper > 0.0 else 0.0)
     for tick in range(1, arena.POLICY_TICKS + 1):

@@ -1,4 +1,7 @@
-"""Movements that scripted experts are made of. All are functions of the present state alone (m, m/s, base frame)."""
+"""Movements that scripted experts are made of.
+
+All are functions of the present state alone (m, m/s, base frame).
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ def ground_velocity(state: ExpertState, index: int) -> tuple[float, float]:
 
 
 def led_place(state: ExpertState, index: int) -> tuple[float, float, float, float]:
-    """Where a moving object is going to be when the next command takes effect, and its velocity: x, y, vx, vy."""
+    """Where a moving object will be when the next command takes effect, and its velocity: x, y, vx, vy."""
     vx, vy = ground_velocity(state, index)
     x, y, _ = state.position[index]
     return x + LEAD_S * vx, y + LEAD_S * vy, vx, vy
@@ -136,7 +139,11 @@ def grasp(state: ExpertState, index: int) -> Action:
     z = max(place[2], arena.COMMAND_LOW_M[2])
     across, above = offset(state, index)
     closing = state.width_speed < -0.02 and across < 0.022 and abs(above) < 0.022
-    ready = across < ALIGNED_M + 0.2 * math.hypot(vx, vy) * 0.5 and abs(above) < 0.011 and state.width_speed < 0.01
+    ready = (
+        across < ALIGNED_M + 0.2 * math.hypot(vx, vy) * 0.5
+        and abs(above) < 0.011
+        and state.width_speed < 0.01
+    )
     if closing or (ready and state.width > CLOSED_ENOUGH_M):
         return toward(state, x, y, z, CLOSE, vx, vy)
     open_now = state.width > OPEN_ENOUGH_M or straddled(state, index)
@@ -144,7 +151,7 @@ def grasp(state: ExpertState, index: int) -> Action:
 
 
 def clear_gripper(state: ExpertState, keep: int = -1) -> Action | None:
-    """What it takes before closed fingers may travel: put down a held block, leave a straddled one; None if free."""
+    """What closed fingers must do before they travel: put down or leave a block; None if they are free."""
     if gripped_other(state, keep):
         return put_down(state)
     if state.width > CLOSED_ENOUGH_M:

@@ -64,7 +64,10 @@ class ObjectTable:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One instant of a world, as a judge sees it. `tool_m` [3] is the measured tool point in the base frame."""
+    """One instant of a world, as a judge sees it.
+
+    `tool_m` [3] is the measured tool point in the base frame.
+    """
 
     time_s: float
     tool_m: FloatArray

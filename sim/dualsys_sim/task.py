@@ -1,4 +1,4 @@
-"""What a task is: a scene to ask for, goals that make sense in a scene, words, a judge, and a scripted expert."""
+"""What a task is: a scene to ask for, goals that make sense in it, words, a judge, a scripted expert."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 from dualsys_sim.state import ExpertState, Goal, ObjectTable, Snapshot
 
 Action = tuple[float, float, float, float]
-"""(dx, dy, dz, gripper), each in [-1, 1]; `arena.ACTION_STEP_M` of commanded travel each, and +1 open, -1 close."""
+"""(dx, dy, dz, gripper) in [-1, 1]: `arena.ACTION_STEP_M` of commanded travel each; +1 open, -1 close."""
 
 
 @dataclass(frozen=True)

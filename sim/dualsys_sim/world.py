@@ -1,4 +1,4 @@
-"""The simulated table: a Panda, blocks, bowls, movers and two cameras, advanced one control tick at a time."""
+"""The simulated table: a Panda, blocks, bowls, movers and two cameras, one control tick at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dualsys.robots.kinematics import PANDA, TOOL_DOWN
 from dualsys_sim import arena, bodies, cameras
 from dualsys_sim.episode import Episode
 from dualsys_sim.movers import Belt, Hand, Wander
-from dualsys_sim.state import ArmState, FloatArray, ObjectTable, Snapshot
+from dualsys_sim.state import ArmState, ObjectTable, Snapshot
 
 GRAVITY_M_S2: Final = 9.81
 JOINT_FORCES_NM: Final = (87.0, 87.0, 87.0, 87.0, 20.0, 20.0, 20.0)
@@ -60,16 +60,19 @@ class World:
         return self._episode
 
     def reset(self, episode: Episode) -> None:
-        """Clear the table and build the episode's scene, with the arm at the episode's start pose and at rest."""
+        """Clear the table and build the episode's scene, with the arm at its start pose and at rest."""
         client = self._client
         pybullet.resetSimulation(physicsClientId=client)
         if self._gui:
             self._frame_window()
         pybullet.setGravity(0.0, 0.0, -GRAVITY_M_S2, physicsClientId=client)
         pybullet.setPhysicsEngineParameter(
-            fixedTimeStep=arena.TICK_S, numSolverIterations=40, numSubSteps=1, deterministicOverlappingPairs=1,
+            fixedTimeStep=arena.TICK_S,
+            numSolverIterations=40,
+            numSubSteps=1,
+            deterministicOverlappingPairs=1,
             physicsClientId=client,
-        )  # fmt: skip
+        )
         self._episode = episode
         self._arm = bodies.load_arm(client)
         bodies.build_table(client, episode.table_rgba)
@@ -82,7 +85,9 @@ class World:
         self._wander = None if episode.wander is None else Wander(episode.wander)
         self._hand = None if episode.hand is None else Hand(episode.hand)
         self._ticks = 0
-        self.place_arm(PANDA.inverse(episode.start_tool_m, TOOL_DOWN, PANDA.rest_rad)[0], episode.start_width_m)
+        self.place_arm(
+            PANDA.inverse(episode.start_tool_m, TOOL_DOWN, PANDA.rest_rad)[0], episode.start_width_m
+        )
 
     def place_arm(self, q_rad: ArrayLike, width_m: float) -> None:
         """Put the arm at joint angles [7] and finger width at once, at rest, without physics."""
@@ -96,7 +101,9 @@ class World:
         """Put object `index` at `position_m` [3] (base frame) and yaw at once, at rest, without physics."""
         position = np.asarray(position_m, dtype=np.float64).tolist()
         turn = pybullet.getQuaternionFromEuler((0.0, 0.0, yaw_rad))
-        pybullet.resetBasePositionAndOrientation(self._objects[index], position, turn, physicsClientId=self._client)
+        pybullet.resetBasePositionAndOrientation(
+            self._objects[index], position, turn, physicsClientId=self._client
+        )
 
     def step(self, q_cmd: ArrayLike) -> None:
         """Advance one tick under a command [8]: seven joint angles (rad) and the finger width (m, 0 to 0.08).
@@ -116,8 +123,9 @@ class World:
         finger = 0.5 * min(arena.GRIPPER_OPEN_M, max(0.0, angles[7]))
         for joint in bodies.FINGER_JOINTS:
             pybullet.setJointMotorControl2(
-                self._arm, joint, pybullet.POSITION_CONTROL, targetPosition=finger, force=arena.FINGER_FORCE_N,
-                positionGain=0.2, velocityGain=1.0, maxVelocity=arena.FINGER_SPEED_M_S, physicsClientId=self._client,
+                self._arm, joint, pybullet.POSITION_CONTROL, targetPosition=finger,
+                force=arena.FINGER_FORCE_N, maxVelocity=arena.FINGER_SPEED_M_S,
+                positionGain=0.2, velocityGain=1.0, physicsClientId=self._client,
             )  # fmt: skip
         self._move_objects()
         pybullet.stepSimulation(physicsClientId=self._client)
@@ -172,7 +180,8 @@ class World:
         if self._belt is None and self._wander is None and self._hand is None:
             return
         places = [
-            pybullet.getBasePositionAndOrientation(body, physicsClientId=self._client)[0] for body in self._objects
+            pybullet.getBasePositionAndOrientation(body, physicsClientId=self._client)[0]
+            for body in self._objects
         ]
         if self._belt is not None:
             riders = [i for i, place in enumerate(places) if self._rides(i, place)]
@@ -197,7 +206,8 @@ class World:
 
     def _rides(self, index: int, place_m: tuple[float, float, float]) -> bool:
         on_belt = (
-            abs(place_m[0] - arena.BELT_X_M) < arena.BELT_WIDTH_M / 2 + 0.01 and abs(place_m[1]) < arena.BELT_END_M + 0.03
+            abs(place_m[0] - arena.BELT_X_M) < arena.BELT_WIDTH_M / 2 + 0.01
+            and abs(place_m[1]) < arena.BELT_END_M + 0.03
         )
         return on_belt and self._rests(index, place_m) and not self._held(index, place_m)
 
@@ -211,7 +221,7 @@ class World:
         return links.issuperset(bodies.FINGER_JOINTS)
 
     def _drive(self, index: int, velocity_m_s: tuple[float, float]) -> None:
-        """Make a block that slides on the table travel at this velocity over the next tick, friction made good."""
+        """Make a block that slides on the table travel at this velocity over the next tick, friction or not."""
         body = self._objects[index]
         linear, angular = pybullet.getBaseVelocity(body, physicsClientId=self._client)
         speed = math.hypot(*velocity_m_s)

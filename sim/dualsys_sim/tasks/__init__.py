@@ -6,8 +6,8 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
-from dualsys_sim.state import ExpertState, Goal
 from dualsys_sim.skills import still
+from dualsys_sim.state import ExpertState, Goal
 from dualsys_sim.task import Action, Task
 
 

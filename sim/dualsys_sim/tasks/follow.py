@@ -42,7 +42,9 @@ class FollowJudge:
         if snapshot.time_s < DURATION_S - 1e-6:
             return None
         fraction = self._above / max(1, self._seen)
-        return Verdict(fraction >= ENOUGH, "followed" if fraction >= ENOUGH else "lost", {"fraction": fraction})
+        return Verdict(
+            fraction >= ENOUGH, "followed" if fraction >= ENOUGH else "lost", {"fraction": fraction}
+        )
 
 
 def expert(state: ExpertState, goal: Goal) -> Action:

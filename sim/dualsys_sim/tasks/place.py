@@ -26,7 +26,7 @@ def goals(objects: ObjectTable) -> list[Goal]:
 
 
 class PlaceJudge:
-    """Success once the target lies in the bowl, the fingers are open, and the tool is `RETREATED_M` above it."""
+    """Success once the target lies in the bowl, fingers open, and the tool is `RETREATED_M` above it."""
 
     def __init__(self, goal: Goal, first: Snapshot) -> None:
         del first
@@ -51,8 +51,13 @@ def expert(state: ExpertState, goal: Goal) -> Action:
         return put_down(state)
     x, y, bowl_z = state.position[bowl]
     place = state.position[block]
-    inside = math.hypot(place[0] - x, place[1] - y) < INSIDE_M - 0.004 and place[2] - bowl_z < arena.BLOCK_SIZE_M
-    over = math.hypot(state.tool[0] - x, state.tool[1] - y) < 0.022 and state.tool[2] < bowl_z + RELEASE_Z_M + 0.01
+    inside = (
+        math.hypot(place[0] - x, place[1] - y) < INSIDE_M - 0.004 and place[2] - bowl_z < arena.BLOCK_SIZE_M
+    )
+    over = (
+        math.hypot(state.tool[0] - x, state.tool[1] - y) < 0.022
+        and state.tool[2] < bowl_z + RELEASE_Z_M + 0.01
+    )
     holding = gripped(state, block)
     if inside and not holding:
         return rise(state, RETREAT_Z_M, OPEN)

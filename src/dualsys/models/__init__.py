@@ -1,4 +1,7 @@
-"""Torch networks of the two systems. Needs the extra `train`; nothing that runs at the edge imports this package."""
+"""Torch networks of the two systems.
+
+Needs the extra `train`; nothing that runs at the edge imports this package.
+"""
 
 from dualsys.models.system1 import System1Config, System1Net
 from dualsys.models.system2 import System2Config, System2Net

@@ -1,7 +1,7 @@
 """Samplers of a flow-matching chunk model: plain Euler, and real-time chunking with the exact Jacobian.
 
-Formulas: "Real-Time Execution of Action Chunking Flow Policies", arXiv 2506.07339, Eq. 2-4, with the paper's convention
-(noise at tau = 0).
+Formulas: "Real-Time Execution of Action Chunking Flow Policies", arXiv 2506.07339, Eq. 2-4, with the paper's
+convention (noise at tau = 0).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def sample_guided(
 ) -> Tensor:
     """Integrate while pulling the estimated clean chunk towards the previous one.
 
-    With A1(x) = x + (1 - tau) v(x, tau), each step adds w(tau) J^T (W * (Y - A1)), J = dA1/dx: a vector-Jacobian product
-    through the network.
+    With A1(x) = x + (1 - tau) v(x, tau), each step adds w(tau) J^T (W * (Y - A1)), J = dA1/dx: a
+    vector-Jacobian product through the network.
 
     Args:
         field: Velocity field.

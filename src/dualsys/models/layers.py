@@ -1,7 +1,7 @@
 """Building blocks shared by both networks.
 
-Attention is written out as matrix products and a softmax: the tensors are tiny, and plain operations trace through
-`make_fx` and export to ONNX without a special case.
+Attention is written out as matrix products and a softmax: the tensors are tiny, and plain operations trace
+through `make_fx` and export to ONNX without a special case.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.qkv(x).chunk(3, dim=-1)
-        mixed = attend(split_heads(query, self.heads), split_heads(key, self.heads), split_heads(value, self.heads))
+        mixed = attend(
+            split_heads(query, self.heads), split_heads(key, self.heads), split_heads(value, self.heads)
+        )
         return self.out(mixed)
 
 
@@ -85,7 +87,7 @@ def images_to_float(image: Tensor) -> Tensor:
 
 
 def fourier_features(x: Tensor, count: int, max_frequency: float) -> Tensor:
-    """Sine and cosine features of `[..., ]` at `count` frequencies from 1 to `max_frequency`: `[..., 2 * count]`."""
+    """Sines and cosines of `[..., ]` at `count` frequencies from 1 to `max_frequency`: `[..., 2 * count]`."""
     steps = torch.linspace(0.0, math.log(max_frequency), count, dtype=torch.float32, device=x.device)
     angles = x.unsqueeze(-1) * torch.exp(steps) * math.pi
     return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -1,10 +1,12 @@
 """System 1: a flow-matching transformer over action chunks.
 
-It never sees the words. It reads the two newest latents of System 2 with their ages, two wrist images (now and a moment
-ago, so that it sees motion), and the robot state. These become one context, encoded once per plan; the denoiser then
-turns noise into a chunk of actions in a few Euler steps, attending to keys and values that are computed once.
+It never sees the words. It reads the two newest latents of System 2 with their ages, two wrist images (now
+and a moment ago, so that it sees motion), and the robot state. These become one context, encoded once per
+plan; the denoiser then turns noise into a chunk of actions in a few Euler steps, attending to keys and values
+that are computed once.
 
-Conventions as in Kinetix: noise at flow time tau = 0, data at tau = 1, x = tau * a + (1 - tau) * eps, v = a - eps.
+Conventions as in Kinetix: noise at flow time tau = 0, data at tau = 1, x = tau * a + (1 - tau) * eps, v = a -
+eps.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ class ContextBlock(nn.Module):
 
 
 class DenoiserBlock(nn.Module):
-    """Self-attention over the chunk, cross-attention to the context, perceptron; each modulated by flow time and state."""
+    """Attention over the chunk, then to the context, then a perceptron, modulated by flow time and state."""
 
     def __init__(self, config: System1Config) -> None:
         super().__init__()
@@ -106,7 +108,9 @@ class DenoiserBlock(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, modulation: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2, shift3, scale3, gate3 = modulation.unsqueeze(1).chunk(9, dim=-1)
+        shift1, scale1, gate1, shift2, scale2, gate2, shift3, scale3, gate3 = modulation.unsqueeze(1).chunk(
+            9, dim=-1
+        )
         x = x + gate1 * self.self_attention(self.norm(x) * (1 + scale1) + shift1)
         x = x + gate2 * self.cross_attention(self.norm(x) * (1 + scale2) + shift2, key, value)
         return x + gate3 * self.mlp(self.norm(x) * (1 + scale3) + shift3)
@@ -124,12 +128,16 @@ class System1Net(nn.Module):
         self.age_in = nn.Linear(2 * AGE_FREQUENCIES + 1, width)
         self.latent_slot = nn.Parameter(torch.randn(1, config.latents, config.latent_tokens, width) * 0.2)
         self.wrist_slot = nn.Parameter(torch.randn(1, config.frames, config.wrist_tokens, width) * 0.2)
-        self.state_in = nn.Sequential(nn.Linear(config.proprioception, width), nn.SiLU(), nn.Linear(width, 2 * width))
+        self.state_in = nn.Sequential(
+            nn.Linear(config.proprioception, width), nn.SiLU(), nn.Linear(width, 2 * width)
+        )
         self.context_blocks = nn.ModuleList(ContextBlock(config) for _ in range(config.context_depth))
         self.context_norm = nn.LayerNorm(width)
         self.action_in = nn.Linear(config.actions, width)
         self.action_slot = nn.Parameter(torch.randn(1, config.horizon, width) * 0.2)
-        self.time_in = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.time_in = nn.Sequential(
+            nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
+        )
         self.state_modulation = nn.Linear(width, width)
         self.blocks = nn.ModuleList(DenoiserBlock(config) for _ in range(config.depth))
         self.norm_out = nn.LayerNorm(width)
@@ -154,7 +162,9 @@ class System1Net(nn.Module):
             Keys and values `[B, depth, heads, tokens, width / heads]`, and the state vector `[B, width]`.
         """
         batch, width = tokens.shape[0], self.config.width
-        age = torch.cat([latent_age_s.unsqueeze(-1), fourier_features(latent_age_s, AGE_FREQUENCIES, 8.0)], dim=-1)
+        age = torch.cat(
+            [latent_age_s.unsqueeze(-1), fourier_features(latent_age_s, AGE_FREQUENCIES, 8.0)], dim=-1
+        )
         latents = self.latent_in(tokens) + self.age_in(age).unsqueeze(2) + self.latent_slot
         state = self.state_in((proprioception - self.state_mean) / self.state_scale)
         x = torch.cat(

@@ -1,10 +1,10 @@
 """System 2: a small vision-language model.
 
-One image becomes tokens; the words of the instruction and a few learned queries go through one transformer that attends
-to them; the queries that come out are the latent. Auxiliary heads read from the latent where the named object and the
-goal are, whether the object is there at all, and what is to be done, so that the latent is about the scene and not an
-echo of the text (a latent that only re-encodes the instruction is the known failure of dual systems: OpenHelix,
-arXiv 2505.03912).
+One image becomes tokens; the words of the instruction and a few learned queries go through one transformer
+that attends to them; the queries that come out are the latent. Auxiliary heads read from the latent where the
+named object and the goal are, whether the object is there at all, and what is to be done, so that the latent
+is about the scene and not an echo of the text (a latent that only re-encodes the instruction is the known
+failure of dual systems: OpenHelix, arXiv 2505.03912).
 """
 
 from __future__ import annotations
@@ -114,11 +114,15 @@ class System2Net(nn.Module):
         self.norm = nn.LayerNorm(width)
         outputs = 3 + 3 + 1 + config.tasks + config.directions + config.colours + config.shapes
         self.read = nn.Sequential(
-            nn.Linear(config.queries * width, 256), nn.SiLU(), nn.Linear(256, 128), nn.SiLU(), nn.Linear(128, outputs)
+            nn.Linear(config.queries * width, 256),
+            nn.SiLU(),
+            nn.Linear(256, 128),
+            nn.SiLU(),
+            nn.Linear(128, outputs),
         )
 
     def see(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of the image tokens for every block: once per image, whatever the number of instructions."""
+        """Keys and values of the image tokens for every block: once per image, for all instructions."""
         tokens = self.vision(image)
         return [block.cross_attention.keys_values(tokens) for block in self.blocks]
 
@@ -135,14 +139,16 @@ class System2Net(nn.Module):
         """What the auxiliary heads read from latent tokens `[B, queries, width]`."""
         config = self.config
         sizes = [3, 3, 1, config.tasks, config.directions, config.colours, config.shapes]
-        position, goal, presence, task, direction, colour, shape = self.read(latent.flatten(1)).split(sizes, dim=-1)
+        position, goal, presence, task, direction, colour, shape = self.read(latent.flatten(1)).split(
+            sizes, dim=-1
+        )
         centre = position.new_tensor([0.5, 0.0, 0.05])
         return Reading(
             centre + 0.2 * position, centre + 0.2 * goal, presence.squeeze(-1), task, direction, colour, shape
         )
 
     def forward(self, image: Tensor, words: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The exported graph: tokens, position of the named object, its presence probability, goal position."""
+        """The exported graph: tokens, position of the named object, probability of its presence, goal."""
         latent = self.think(self.see(image), words)
         reading = self.reading(latent)
         return latent, reading.position, torch.sigmoid(reading.presence), reading.goal

@@ -1,7 +1,7 @@
 """Kinematics of a serial arm in plain numpy: forward, Jacobian, and a batched inverse.
 
-Every function is pure and deterministic. Positions are metres in the base frame, rotations are 3 x 3 matrices whose
-columns are the tool axes in the base frame, and joint angles are radians.
+Every function is pure and deterministic. Positions are metres in the base frame, rotations are 3 x 3 matrices
+whose columns are the tool axes in the base frame, and joint angles are radians.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class KinematicsError(ValueError):
 
 def rotation_from_rpy(roll_rad: float, pitch_rad: float, yaw_rad: float) -> FloatArray:
     """Rotation matrix [3, 3] of URDF's fixed-axis roll, pitch, yaw."""
-    (cr, cp, cy), (sr, sp, sy) = np.cos([roll_rad, pitch_rad, yaw_rad]), np.sin([roll_rad, pitch_rad, yaw_rad])
+    (cr, cp, cy), (sr, sp, sy) = (
+        np.cos([roll_rad, pitch_rad, yaw_rad]),
+        np.sin([roll_rad, pitch_rad, yaw_rad]),
+    )
     return np.array(
         [
             [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
@@ -66,7 +69,8 @@ class Chain:
     _columns: FloatArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # A joint turns the x and y columns of its frame into each other: T(q) = F * (A + cos q * B + sin q * C).
+        # A joint turns the x and y columns of its frame into each other: T(q) = F * (A + cos q * B + sin q *
+        # C).
         joints = len(self.joint_frames)
         columns = np.zeros((3, joints, 4, 4))
         columns[0, :, :, 2:] = self.joint_frames[:, :, 2:]
@@ -81,13 +85,13 @@ class Chain:
         return len(self.lower_rad)
 
     def forward(self, q_rad: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """Tool position [..., 3] (m) and rotation [..., 3, 3] at joint angles [..., J] (rad), in the base frame."""
+        """Tool position [..., 3] (m) and rotation [..., 3, 3] in the base frame at angles [..., J] (rad)."""
         frames, tool = self._frames(self._checked(q_rad, (self.joints,), "q_rad"))
         del frames
         return tool[..., :3, 3], tool[..., :3, :3]
 
     def jacobian(self, q_rad: ArrayLike) -> FloatArray:
-        """Geometric Jacobian [..., 6, J] in the base frame: three rows of m/rad, then three rows of rad/rad."""
+        """Geometric Jacobian [..., 6, J], base frame: three rows of m/rad, then three rows of rad/rad."""
         return self._jacobian(*self._frames(self._checked(q_rad, (self.joints,), "q_rad")))
 
     def inverse(
@@ -100,9 +104,10 @@ class Chain:
     ) -> FloatArray:
         """Joint angles [N, J] (rad) that put the tool at each of N poses, all solved at once from one start.
 
-        Damped least squares with a null-space pull to the rest posture: run to convergence the answer is the pose's
-        own posture nearest to rest, so that it depends on the pose and not on the path that led there. Out of reach,
-        the nearest pose found within the joint limits is returned; compare with `forward` where that matters.
+        Damped least squares with a null-space pull to the rest posture: run to convergence the answer is the
+        pose's own posture nearest to rest, so that it depends on the pose and not on the path that led there.
+        Out of reach, the nearest pose found within the joint limits is returned; compare with `forward` where
+        that matters.
 
         Args:
             position_m: [N, 3], tool positions in the base frame.
@@ -118,7 +123,9 @@ class Chain:
         target_rotation = self._checked(rotation, (3, 3), "rotation")
         rest = self.rest_rad if rest_rad is None else self._checked(rest_rad, (self.joints,), "rest_rad")
         start = self._checked(q_start_rad, (self.joints,), "q_start_rad")
-        q = np.broadcast_to(np.clip(start, self.lower_rad, self.upper_rad), (len(position), self.joints)).copy()
+        q = np.broadcast_to(
+            np.clip(start, self.lower_rad, self.upper_rad), (len(position), self.joints)
+        ).copy()
         for _ in range(max_iterations):
             step, error = self._step(q, position, target_rotation, rest)
             q = np.clip(q + step, self.lower_rad, self.upper_rad)
@@ -133,7 +140,7 @@ class Chain:
     def _step(
         self, q: FloatArray, position: FloatArray, rotation: FloatArray, rest: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """One damped step [N, J] towards the poses and, within their null space, towards rest; and the error [N, 6]."""
+        """One damped step [N, J] towards the poses and, in their null space, to rest; the error [N, 6]."""
         frames, tool = self._frames(q)
         jacobian = self._jacobian(frames, tool)
         error = np.empty((len(q), 6))
@@ -180,7 +187,7 @@ class Chain:
 
 
 def _rotation_error(current: FloatArray, target: FloatArray) -> FloatArray:
-    """Small-angle rotation [N, 3] (rad, base frame) from current to target: half the sum of crossed columns."""
+    """Small-angle rotation [N, 3] (rad, base frame) to the target: half the sum of crossed columns."""
     skew = target @ np.swapaxes(current, -1, -2)
     result = np.empty((len(current), 3))
     result[:, 0] = skew[:, 2, 1] - skew[:, 1, 2]
@@ -208,7 +215,7 @@ PANDA = Chain(
     upper_rad=np.array([2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973]),
     rest_rad=np.array([0.0, -0.3, 0.0, -2.3, 0.0, 2.0, np.pi / 4]),
 )
-"""The Franka Panda; the tool is the point between its fingertips, z along the fingers, y along their opening."""
+"""The Franka Panda; its tool is the point between the fingertips, z along them, y along their opening."""
 
 TOOL_DOWN: FloatArray = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])
 """Tool rotation [3, 3] that points straight down, with the fingers opening along the base frame's y axis."""

@@ -131,7 +131,7 @@ class ExampleSampler:
 
     @staticmethod
     def _draw_latents(since_start: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor]:
-        """Frame numbers, counted from the episode's start, of the newest latent and the one before, and their ages."""
+        """Frame numbers within the episode of the newest latent and the one before, and their ages."""
         size = len(since_start)
         rare = torch.rand(size) < RARE_AGE_SHARE
         age_s = torch.where(

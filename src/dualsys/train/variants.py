@@ -36,7 +36,7 @@ def class_counts() -> dict[str, int]:
 def draw_variants(
     table: ObjectTable, rng: np.random.Generator, count: int, moving: int, belt: bool
 ) -> list[tuple[str, Goal]]:
-    """`count` instructions for a scene, every task as likely as another, about one in six for an absent object."""
+    """`count` instructions for a scene, all tasks alike, about one in six for an absent object."""
     pairs = instructions_for_table(table, rng, "seen", 1, moving, belt)
     by_task: dict[str, list[tuple[str, Goal]]] = {}
     for text, goal in pairs:

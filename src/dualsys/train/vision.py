@@ -48,7 +48,7 @@ class VisionData:
 
 
 def reading_losses(reading: Reading, places: Tensor, classes: Tensor) -> dict[str, Tensor]:
-    """Losses of the auxiliary heads for B instructions; places `[B, 6]` with NaN for none, classes `[B, 5]`."""
+    """Losses of the auxiliary heads, B instructions; places `[B, 6]`, NaN for none, classes `[B, 5]`."""
 
     def place(predicted: Tensor, truth: Tensor) -> Tensor:
         known = torch.isfinite(truth).all(dim=-1, keepdim=True)
