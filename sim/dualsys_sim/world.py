@@ -221,7 +221,7 @@ class World:
         return links.issuperset(bodies.FINGER_JOINTS)
 
     def _drive(self, index: int, velocity_m_s: tuple[float, float]) -> None:
-        """Make a block that slides on the table travel at this velocity over the next tick, friction or not."""
+        """Make a block that slides on the table travel at this velocity over the next tick."""
         body = self._objects[index]
         linear, angular = pybullet.getBaseVelocity(body, physicsClientId=self._client)
         speed = math.hypot(*velocity_m_s)
