@@ -65,7 +65,9 @@ def unknown_setting(model: type[BaseModel], path: str) -> str:
     parent, _, leaf = path.rpartition(".")
     namesakes = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
     siblings = [name.rsplit(".", 1)[-1] for name in known if parent and name.startswith(f"{parent}.")]
-    if close := difflib.get_close_matches(path, known, n=1, cutoff=0.6) or namesakes[:1]:
+    if not parent and (sections := difflib.get_close_matches(path, model.model_fields, n=1, cutoff=0.6)):
+        hint = f"did you mean {sections[0]}?"
+    elif close := difflib.get_close_matches(path, known, n=1, cutoff=0.6) or namesakes[:1]:
         hint = f"did you mean {close[0]}?"
     elif siblings:
         hint = f"settings there: {', '.join(siblings)}"

@@ -1,0 +1,209 @@
+"""Rules of the configuration."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualsys.config import SystemConfig, load_config
+from dualsys.config_faults import allowed, settings_of, unit_of
+from dualsys.errors import ConfigError
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A configuration that says nothing but its name."""
+    path = tmp_path / "plain.yaml"
+    path.write_text("name: plain\n", encoding="utf-8")
+    return path
+
+
+def faults_of(path: Path, overrides: dict[str, object] | None = None) -> tuple[str, ...]:
+    """The faults that loading reports."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    return caught.value.faults
+
+
+@pytest.mark.parametrize("name", ["tabletop.yaml", "tabletop_full_speed.yaml"])
+def test_the_shipped_configurations_load(repository: Path, name: str) -> None:
+    config = load_config(repository / "configs" / name)
+    assert config.slow.bundle == repository / "bundles/tabletop/system2"
+    assert config.run.folder == repository / "runs"
+
+
+def test_the_shipped_configuration_has_the_documented_timing(repository: Path) -> None:
+    config = load_config(repository / "configs/tabletop.yaml")
+    assert (config.slow.delay_ms, config.slow.rate_hz, config.slow.observation_rate_hz) == (200, 5, 10)
+    assert (config.control.rate_hz, config.fast.plan_hz) == (250, 50)
+    assert (config.fast.strategy.name, config.fast.strategy.beta, config.fast.strategy.mask) == (
+        "rtc",
+        5,
+        "exp",
+    )
+    assert config.slow.worst_age_ms == 500
+
+
+def test_every_fault_is_reported_at_once_with_path_value_unit_and_range(plain: Path) -> None:
+    faults = faults_of(
+        plain, {"slow.delay_ms": -5, "run.episodes": 0, "fast.strategy.name": "rtx", "sim.gui": "2"}
+    )
+    assert len(faults) == 4
+    text = "\n".join(faults)
+    assert "slow.delay_ms: got -5 ms, expected a number, 0 to 60000 ms" in text
+    assert "run.episodes: got 0, expected a whole number, 1 to 100000" in text
+    assert "fast.strategy.name: got 'rtx', expected 'synchronous' or 'naive_async'" in text
+    assert "sim.gui: got 2, expected true or false" in text
+
+
+def test_an_unknown_setting_is_refused_and_a_close_one_suggested(tmp_path: Path) -> None:
+    path = tmp_path / "typo.yaml"
+    path.write_text("slow: {delay_sm: 100}\ncontroll: {}\n", encoding="utf-8")
+    assert faults_of(path) == (
+        "slow.delay_sm: is not a setting; did you mean slow.delay_ms?",
+        "controll: is not a setting; did you mean control?",
+    )
+    sections = "name, endpoints, robot, slow, fast, control, sim, run"
+    assert faults_of(path, {"xyz": 1})[0] == f"xyz: is not a setting; sections: {sections}"
+
+
+def test_a_setting_named_without_its_section_is_found(plain: Path) -> None:
+    assert faults_of(plain, {"beta": 3}) == ("beta: is not a setting; did you mean fast.strategy.beta?",)
+
+
+def test_a_section_cannot_be_overridden_as_a_whole(plain: Path) -> None:
+    assert "slow: is not a setting" in faults_of(plain, {"slow": "{}"})[0]
+
+
+@pytest.mark.parametrize("value", ["yes please", "true", "[1]", ".nan", ".inf"])
+def test_a_number_is_never_made_of_something_else(plain: Path, value: str) -> None:
+    assert faults_of(plain, {"slow.delay_ms": value})[0].startswith("slow.delay_ms: got ")
+
+
+def test_overrides_are_read_as_yaml_and_win_over_the_file(plain: Path) -> None:
+    config = load_config(plain, {"slow.delay_ms": "300", "slow.rate_hz": "null", "run.instruction": "pick 2"})
+    assert (config.slow.delay_ms, config.slow.rate_hz, config.run.instruction) == (300, None, "pick 2")
+
+
+def test_paths_in_the_file_are_relative_to_it_and_overrides_to_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "configs"
+    inner.mkdir()
+    path = inner / "a.yaml"
+    path.write_text("slow: {bundle: models/two}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    config = load_config(path, {"fast.bundle": "one"})
+    assert config.slow.bundle == inner / "models/two"
+    assert config.fast.bundle == tmp_path / "one"
+    assert config.run.folder == tmp_path / "runs"
+
+
+def test_the_effective_configuration_loads_to_the_same(plain: Path, tmp_path: Path) -> None:
+    config = load_config(plain, {"slow.delay_ms": 1, "fast.strategy.mask": "linear"})
+    again = tmp_path / "elsewhere" / "again.yaml"
+    again.parent.mkdir()
+    again.write_text(config.to_yaml(), encoding="utf-8")
+    assert load_config(again) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path"),
+    [
+        ({"slow.delay_ms": 1500}, "control.ages.latent_soft_ms"),
+        ({"control.ages.latent_soft_ms": 3000}, "control.ages.latent_hard_ms"),
+        ({"slow.rate_hz": 0.5}, "control.ages.latent_hard_ms"),
+        ({"fast.delay_ms": 480}, "control.ages.plan_hard_ms"),
+        ({"control.ages.reading_hard_ms": 5}, "control.ages.reading_hard_ms"),
+        ({"control.ages.gap_hard_ms": 5}, "control.ages.gap_hard_ms"),
+        ({"sim.watchdog_ms": 5}, "sim.watchdog_ms"),
+        ({"fast.plan_hz": 300}, "fast.plan_hz"),
+        ({"control.state_rate_hz": 500}, "control.state_rate_hz"),
+        ({"slow.rate_hz": 20}, "slow.rate_hz"),
+        ({"endpoints.slow.latent": "tcp://127.0.0.1:7400"}, "endpoints.slow.latent"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    plain: Path, overrides: dict[str, object], path: str
+) -> None:
+    faults = faults_of(plain, overrides)
+    assert len(faults) == 1
+    assert faults[0].startswith(f"{path}: got ")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "udp://127.0.0.1:7000",
+        "tcp://127.0.0.1:0",
+        "tcp://127.0.0.1:70000",
+        "tcp://0.0.0.0:7000",
+        "7000",
+        "ipc://x",
+    ],
+)
+def test_an_address_that_others_can_reach_or_nobody_can_is_refused(plain: Path, address: str) -> None:
+    assert "nothing may leave this machine" in faults_of(plain, {"endpoints.slow.latent": address})[0]
+
+
+def test_ipc_addresses_are_allowed_up_to_the_length_that_the_kernel_takes(plain: Path) -> None:
+    load_config(plain, {"endpoints.slow.latent": "ipc:///" + "a" * 106})
+    faults_of(plain, {"endpoints.slow.latent": "ipc:///" + "a" * 107})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "expected settings such as"),
+        ("- 1\n", "expected settings such as"),
+        ("a: [", "is not YAML"),
+        ("name: a\nname: b\n", "setting 'name' is given twice"),
+        ("1: a\n", "setting 1 is not a name"),
+        ("name: !!python/object:os.system x\n", "is not YAML"),
+    ],
+)
+def test_a_file_that_is_not_a_configuration_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert expected in faults_of(path)[0]
+
+
+def test_a_file_that_is_not_there_or_not_text_is_an_error_that_says_so(tmp_path: Path) -> None:
+    assert "No such file" in faults_of(tmp_path / "none.yaml")[0]
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert "not UTF-8" in faults_of(binary)[0]
+
+
+def test_every_setting_has_a_description_and_every_number_a_range() -> None:
+    for path, field in settings_of(SystemConfig).items():
+        assert field.description, path
+        if field.annotation in (int, float):
+            assert " to " in allowed(path, field), path
+        if field.annotation is float and not path.endswith(("fraction", "beta", "decay")):
+            assert unit_of(path), f"{path}: the name of a setting says its unit"
+
+
+def test_the_default_of_every_section_is_in_its_own_range() -> None:
+    SystemConfig()
+
+
+_TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(value=_TREES, path=st.sampled_from([*sorted(settings_of(SystemConfig)), "slow", "x", ""]))
+def test_any_value_is_accepted_or_reported_but_never_crashes(
+    tmp_path_factory: pytest.TempPathFactory, value: object, path: str
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "fuzz.yaml"
+    file.write_text("name: fuzz\n", encoding="utf-8")
+    with suppress(ConfigError):
+        load_config(file, {path: value})
