@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dualsys.errors import BundleError, PolicyError
+from dualsys.fast.policies.onnx import OnnxSystem1
+from dualsys.fast.policies.policy import System1
+
+
+def conditioned(policy: OnnxSystem1) -> dict[str, np.ndarray]:
+    return policy.condition(
+        np.full((2, 2, 3), 0.1, np.float32),
+        np.array([0.2, 0.3], np.float32),
+        np.full((2, 1, 3), 0.5, np.float32),
+        np.zeros(9, np.float32),
+    )
+
+
+def test_a_bundle_says_what_it_is(bundle: Path) -> None:
+    policy: System1 = OnnxSystem1(bundle)
+    assert policy.action.horizon == 4
+    assert policy.specs.latent.kind == "latent_sequence"
+    assert policy.wrist.describe() == "uint8[5, 7, 3]"
+    assert len(policy.weights) == 16
+
+
+def test_wrist_features_come_from_the_wrist_graph(bundle: Path) -> None:
+    image = np.zeros((5, 7, 3), np.uint8)
+    image[:, :, 1] = 200
+    np.testing.assert_allclose(OnnxSystem1(bundle).encode_wrist(image), [[0, 200, 0]])
+
+
+def test_a_plain_chunk_depends_on_noise_and_context(bundle: Path, rng: np.random.Generator) -> None:
+    policy = OnnxSystem1(bundle)
+    noise = rng.standard_normal((4, 4), np.float32)
+    expected = noise + 12 * 0.1 + 0.5 + 6 * 0.5
+    np.testing.assert_allclose(policy.sample(noise, conditioned(policy)), expected, rtol=1e-5)
+
+
+def test_a_guided_chunk_is_pulled_where_the_weights_say(bundle: Path) -> None:
+    policy = OnnxSystem1(bundle)
+    noise, previous = np.zeros((4, 4), np.float32), np.full((4, 4), 0.25, np.float32)
+    weights = np.array([1, 0.5, 0, 0], np.float32)
+    context = conditioned(policy)
+    plain = policy.sample(noise, context)
+    chunk = policy.guided(noise, context, previous, weights, 0.5)
+    np.testing.assert_allclose(chunk, plain + 0.5 * weights[:, None] * (previous - plain), rtol=1e-5)
+
+
+def test_the_same_input_gives_the_same_output_to_the_bit(bundle: Path, rng: np.random.Generator) -> None:
+    noise = rng.standard_normal((4, 4), np.float32)
+    chunks = [
+        policy.sample(noise, conditioned(policy)) for policy in (OnnxSystem1(bundle), OnnxSystem1(bundle))
+    ]
+    assert chunks[0].tobytes() == chunks[1].tobytes()
+
+
+@pytest.mark.parametrize("image", [np.zeros((7, 5, 3), np.uint8), np.zeros((5, 7, 3), np.float32)])
+def test_an_image_that_does_not_fit_is_refused(bundle: Path, image: np.ndarray) -> None:
+    with pytest.raises(PolicyError, match=r"image: expected uint8\[1, 5, 7, 3\], got"):
+        OnnxSystem1(bundle).encode_wrist(image)
+
+
+def test_a_wrong_latent_is_refused(bundle: Path) -> None:
+    with pytest.raises(PolicyError, match=r"tokens: expected float32\[1, 2, 2, 3\]"):
+        OnnxSystem1(bundle).condition(
+            np.zeros((2, 2, 4), np.float32),
+            np.zeros(2, np.float32),
+            np.zeros((2, 1, 3), np.float32),
+            np.zeros(9, np.float32),
+        )
+
+
+def test_a_graph_that_is_missing_is_named(graphs: Path, finish_bundle: Callable[..., Path]) -> None:
+    (graphs / "guided.onnx").unlink()
+    with pytest.raises(BundleError, match=r"'guided.onnx' is not listed"):
+        OnnxSystem1(finish_bundle(graphs))
+
+
+def test_a_graph_that_was_swapped_is_refused(bundle: Path) -> None:
+    (bundle / "sampler.onnx").write_bytes((bundle / "guided.onnx").read_bytes())
+    with pytest.raises(BundleError, match=r"files\.sampler\.onnx: expected SHA-256"):
+        OnnxSystem1(bundle)
+
+
+def test_a_file_that_is_no_graph_is_refused(graphs: Path, finish_bundle: Callable[..., Path]) -> None:
+    (graphs / "sampler.onnx").write_bytes(b"not a graph")
+    with pytest.raises(BundleError, match=r"sampler\.onnx: not a graph that can be run"):
+        OnnxSystem1(finish_bundle(graphs))
+
+
+def test_graphs_in_each_others_place_are_refused(graphs: Path, finish_bundle: Callable[..., Path]) -> None:
+    (graphs / "sampler.onnx").write_bytes((graphs / "guided.onnx").read_bytes())
+    with pytest.raises(
+        BundleError, match=r"sampler\.onnx: input 'beta': expected none of that name, the graph"
+    ):
+        OnnxSystem1(finish_bundle(graphs))
+
+
+def test_a_context_that_the_graph_does_not_make_is_named(
+    graphs: Path, finish_bundle: Callable[..., Path]
+) -> None:
+    with pytest.raises(BundleError, match=r"condition\.onnx: output 'keys': expected .*, the graph has none"):
+        OnnxSystem1(finish_bundle(graphs, context=("state", "keys")))
+
+
+def test_a_bundle_without_context_is_refused(graphs: Path, finish_bundle: Callable[..., Path]) -> None:
+    with pytest.raises(BundleError, match="expected an action, a context and a latent tensor 'tokens'"):
+        OnnxSystem1(finish_bundle(graphs, context=()))
+
+
+def test_a_wrist_graph_without_an_image_is_refused(graphs: Path, finish_bundle: Callable[..., Path]) -> None:
+    (graphs / "wrist.onnx").write_bytes((graphs / "sampler.onnx").read_bytes())
+    with pytest.raises(BundleError, match=r"input 'image': expected uint8.*none of that name"):
+        OnnxSystem1(finish_bundle(graphs))
