@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, Union, overload
 
 import msgspec
 import numpy as np
-import simplejpeg  # type: ignore[import-untyped]
+import simplejpeg
 from numpy.typing import NDArray
 
 from dualsys.errors import MessageError

@@ -5,11 +5,14 @@ and a moment ago, so that it sees motion), and the robot state. These become one
 plan; the denoiser then turns noise into a chunk of actions in a few Euler steps, attending to keys and values
 that are computed once.
 
-Conventions as in Kinetix: noise at flow time tau = 0, data at tau = 1, x = tau * a + (1 - tau) * eps, v = a -
-eps.
+Conventions as in Kinetix: noise at flow time tau = 0, data at tau = 1, x = tau * a + (1 - tau) * eps,
+v = a - eps.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
 
 import msgspec
 import torch
@@ -139,11 +142,14 @@ class System1Net(nn.Module):
             nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
         )
         self.state_modulation = nn.Linear(width, width)
-        self.blocks = nn.ModuleList(DenoiserBlock(config) for _ in range(config.depth))
+        blocks = nn.ModuleList(DenoiserBlock(config) for _ in range(config.depth))
+        self.blocks = cast("Sequence[DenoiserBlock]", blocks)
         self.norm_out = nn.LayerNorm(width)
         self.action_out = nn.Linear(width, config.actions)
         nn.init.zeros_(self.action_out.weight)
         nn.init.zeros_(self.action_out.bias)
+        self.state_mean: Tensor
+        self.state_scale: Tensor
         self.register_buffer("state_mean", torch.zeros(config.proprioception))
         self.register_buffer("state_scale", torch.ones(config.proprioception))
 

@@ -9,7 +9,8 @@ failure of dual systems: OpenHelix, arXiv 2505.03912).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import msgspec
 import torch
@@ -110,7 +111,7 @@ class System2Net(nn.Module):
         self.words = nn.Embedding(config.vocabulary, width, padding_idx=0)
         self.order = nn.Parameter(torch.randn(1, config.max_words, width) * 0.2)
         self.queries = nn.Parameter(torch.randn(1, config.queries, width) * 0.5)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.blocks = cast("Sequence[Block]", nn.ModuleList(Block(config) for _ in range(config.depth)))
         self.norm = nn.LayerNorm(width)
         outputs = 3 + 3 + 1 + config.tasks + config.directions + config.colours + config.shapes
         self.read = nn.Sequential(

@@ -1,7 +1,7 @@
 """The ONNX graphs of the bundles, traced from the torch networks.
 
-Whatever does not depend on the chunk is outside the sampling loop: the context (keys, values, state) is a graph of its own,
-and the modulations of all Euler steps are computed before the first.
+Whatever does not depend on the chunk is outside the sampling loop: the context (keys, values, state) is a
+graph of its own, and the modulations of all Euler steps are computed before the first.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 from torch._decomp import get_decompositions
+from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from dualsys.models.flow import Field, sample, sample_guided
@@ -22,6 +23,8 @@ from dualsys.models.system1 import System1Net
 from dualsys.models.system2 import System2Net
 
 OPSET = 18
+
+
 @dataclass(frozen=True)
 class Graph:
     """One graph to be: the function, example inputs by name (they fix the shapes), and the names of its outputs."""
@@ -38,7 +41,9 @@ CONTEXT = ("keys", "values", "state")
 def chunk_field(net: System1Net, keys: Tensor, values: Tensor, state: Tensor, steps: int) -> Field:
     """The velocity field of one context, with the modulations of all `steps` flow times computed beforehand."""
     batch = state.shape[0]
-    taus = [torch.full((batch,), step / steps, dtype=state.dtype, device=state.device) for step in range(steps)]
+    taus = [
+        torch.full((batch,), step / steps, dtype=state.dtype, device=state.device) for step in range(steps)
+    ]
     modulations = [net.modulations(tau, state) for tau in taus]
     return lambda x, step: net.field(x, modulations[step], keys, values)
 
@@ -60,15 +65,25 @@ def system1_graphs(net: System1Net, steps: int) -> dict[str, Graph]:
         return sample(chunk_field(net, keys, values, state, steps), noise, steps)
 
     def guided(
-        noise: Tensor, previous: Tensor, weights: Tensor, beta: Tensor, keys: Tensor, values: Tensor, state: Tensor
+        noise: Tensor,
+        previous: Tensor,
+        weights: Tensor,
+        beta: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        state: Tensor,
     ) -> Tensor:
-        return sample_guided(chunk_field(net, keys, values, state, steps), noise, previous, weights, beta, steps)
+        return sample_guided(
+            chunk_field(net, keys, values, state, steps), noise, previous, weights, beta, steps
+        )
 
     def encode_wrist(image: Tensor) -> Tensor:
         encoded: Tensor = net.wrist(image)
         return encoded
 
-    def condition(tokens: Tensor, latent_age_s: Tensor, wrist: Tensor, proprioception: Tensor) -> tuple[Tensor, ...]:
+    def condition(
+        tokens: Tensor, latent_age_s: Tensor, wrist: Tensor, proprioception: Tensor
+    ) -> tuple[Tensor, ...]:
         return net.context(tokens, latent_age_s, wrist, proprioception)
 
     conditions = {"tokens": tokens, "latent_age_s": ages, "wrist": frames, "proprioception": state_vector}
@@ -88,7 +103,7 @@ def system2_graphs(net: System2Net) -> dict[str, Graph]:
     words = torch.ones(1, config.max_words, dtype=torch.int64)
 
     def encode(image: Tensor, words: Tensor) -> tuple[Tensor, ...]:
-        return net(image, words)  # type: ignore[no-any-return]
+        return net(image, words)
 
     outputs = ("tokens", "position", "presence", "goal")
     return {"system2.onnx": Graph(encode, {"image": image, "words": words}, outputs)}
@@ -100,7 +115,8 @@ def export_graph(graph: Graph, path: Path) -> None:
     The trace holds plain tensor operations only, so the file needs neither torch nor autograd to run.
     """
     with torch.no_grad():
-        traced = make_fx(graph.function, decomposition_table=_decompositions(), tracing_mode="real")(*graph.inputs.values())
+        tracer = make_fx(graph.function, decomposition_table=_decompositions(), tracing_mode="real")
+        traced = tracer(*graph.inputs.values())
     _drop_unused(traced)
     program = torch.onnx.export(
         traced,
@@ -119,7 +135,7 @@ def export_graph(graph: Graph, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def _decompositions() -> dict[torch._ops.OperatorBase, Callable[..., object]]:
+def _decompositions() -> dict[OpOverload, Callable[..., object]]:
     # The exporter knows the forward operators but not their gradients: take those apart into what it knows.
     aten = torch.ops.aten
     gradients = [
@@ -129,7 +145,8 @@ def _decompositions() -> dict[torch._ops.OperatorBase, Callable[..., object]]:
         aten.slice_backward,
         aten.select_backward,
     ]
-    return dict(get_decompositions(gradients))
+    table = get_decompositions(gradients)
+    return {operator: function for operator, function in table.items() if isinstance(operator, OpOverload)}
 
 
 def _drop_unused(traced: nn.Module) -> None:

@@ -135,7 +135,8 @@ class Stage:
     def _average(self) -> None:
         decay = min(self.averaging, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            ours, theirs = list(self.average.parameters()), [p.detach() for p in self.net.parameters()]
+            ours: list[Tensor] = list(self.average.parameters())
+            theirs = [parameter.detach() for parameter in self.net.parameters()]
             torch._foreach_lerp_(ours, theirs, 1.0 - decay)
             for kept, current in zip(self.average.buffers(), self.net.buffers(), strict=True):
                 kept.copy_(current)

@@ -76,7 +76,7 @@ def jitter_light(images: Tensor, strength: float = 0.15) -> Tensor:
 def train_system2(net: System2Net, data: VisionData, folder: Path, *, steps: int, seed: int) -> System2Net:
     """Train in place; returns the averaged network. Resumes from `folder/system2.pt`."""
     where = device()
-    net.to(where, memory_format=torch.channels_last)
+    net.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     stage = Stage("system2", net, steps=steps, peak_rate=PEAK_RATE, folder=folder)
     count, variants = data.words.shape[:2]
 
@@ -124,5 +124,5 @@ def reading_accuracy(net: System2Net, data: VisionData, rows: NDArray[np.int64])
     errors_mm = 1000 * torch.cat(distance)
     names = ("presence", "task", "direction", "colour", "shape")
     quantiles = {f"position_mm_p{q}": float(torch.quantile(errors_mm, q / 100)) for q in (50, 90, 99)}
-    rates = torch.cat(wrong).mean(dim=0)
-    return quantiles | {f"{name}_error": float(rate) for name, rate in zip(names, rates, strict=True)}
+    mean_rates = torch.cat(wrong).mean(dim=0)
+    return quantiles | {f"{name}_error": float(rate) for name, rate in zip(names, mean_rates, strict=True)}
