@@ -27,7 +27,7 @@ OPSET = 18
 
 @dataclass(frozen=True)
 class Graph:
-    """One graph to be: the function, example inputs by name (they fix the shapes), and the names of its outputs."""
+    """One graph to be: a function, example inputs by name (they fix the shapes), the names of its outputs."""
 
     function: Callable[..., Any]
     inputs: dict[str, Tensor]
@@ -39,7 +39,7 @@ CONTEXT = ("keys", "values", "state")
 
 
 def chunk_field(net: System1Net, keys: Tensor, values: Tensor, state: Tensor, steps: int) -> Field:
-    """The velocity field of one context, with the modulations of all `steps` flow times computed beforehand."""
+    """The velocity field of one context; the modulations of all `steps` flow times are computed beforehand."""
     batch = state.shape[0]
     taus = [
         torch.full((batch,), step / steps, dtype=state.dtype, device=state.device) for step in range(steps)
