@@ -24,8 +24,8 @@ def panda_limits(hand_speed_m_s: float, hand_acceleration_m_s2: float) -> Limits
     """Limits of the Franka Emika Panda (FER) with a two-finger hand, A = 8.
 
     Joint figures: Franka Control Interface documentation, "Robot and interface specifications", joint space
-    limits of the Franka Emika Robot. The limits compiled into newer libfranka releases are those of the FR3 and
-    do not apply.
+    limits of the Franka Emika Robot. The limits compiled into newer libfranka releases are those of the FR3
+    and do not apply.
     """
     return Limits(
         lower=np.array([-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973, 0.0]),

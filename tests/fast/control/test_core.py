@@ -218,6 +218,19 @@ def test_an_arm_that_moves_without_a_new_epoch_is_not_followed(rig: Rig) -> None
     np.testing.assert_array_equal(rig.tick().command, HOME)
 
 
+def test_another_session_takes_over_only_while_the_arm_is_not_led(rig: Rig) -> None:
+    rig.give(rig.plan(rate=0.02 * JOINT_1))
+    rig.tick(3)
+    with pytest.raises(RobotError, match="stop it before"):
+        rig.core.begin_session(9)
+    rig.core.new_epoch()
+    rig.core.begin_session(9)
+    assert (rig.core.session, rig.core.epoch) == (9, 2)
+    rig.tick()
+    assert not rig.give()
+    assert rig.give(rig.plan(session=9))
+
+
 def test_a_requested_stop_brakes_within_the_limits_and_then_commands_nothing(rig: Rig) -> None:
     rig.give(rig.plan(rate=1.5 * JOINT_1))
     rig.tick(100)

@@ -78,6 +78,15 @@ def test_noise_just_outside_the_limits_is_tolerated_and_commands_stay_inside(rig
     assert rig.commands[-1][7] == rig.limits.upper[7]
 
 
+def test_silence_of_an_arm_that_waits_is_counted_and_refuses_nothing_later(rig: Rig) -> None:
+    old = rig.reading()
+    assert rig.tick(50, lambda: old).mode is Mode.WAITING
+    assert rig.count("silent") == 25
+    rig.tick()
+    assert rig.give()
+    assert rig.tick().mode is Mode.RUNNING
+
+
 def test_readings_that_stay_away_stop(rig: Rig) -> None:
     rig.give(rig.plan(duration_ms=2000))
     old = rig.reading()

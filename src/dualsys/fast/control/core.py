@@ -24,7 +24,7 @@ from dualsys.robots.contract import ArmReading
 COUNTERS = (
     "ticks", "missed", "plans", "rejected_plans",
     "clamped", "clamped_position", "clamped_velocity", "clamped_acceleration", "clamped_setpoints",
-    "starved", "slowed", "held", "suspended", "stopped", "resumed", "restarted", "robot_watchdog",
+    "starved", "slowed", "held", "suspended", "stopped", "resumed", "restarted", "silent", "robot_watchdog",
 )  # fmt: skip
 
 MAX_REASON = 500
@@ -140,6 +140,11 @@ class ControlCore:
         return self._mode
 
     @property
+    def session(self) -> int:
+        """Plans of any other session are refused."""
+        return self._session
+
+    @property
     def epoch(self) -> int:
         """Plans of any other epoch are refused."""
         return self._epoch
@@ -202,8 +207,11 @@ class ControlCore:
         self._now_ns = now_ns
         self._counters["ticks"] += 1
         self._counters["missed"] += missed
-        self._reading_fault = self._guard.fault(now_ns, reading, self._command)
-        if self._reading_fault:
+        silence = self._guard.silence(now_ns, reading)
+        self._reading_fault = silence or self._guard.fault(now_ns, reading, self._command)
+        if silence and self._mode is Mode.WAITING and self.at_rest:
+            self._counters["silent"] += 1  # nothing moves, so nothing has to be stopped
+        elif self._reading_fault:
             self._stop(self._reading_fault, braking=False)
         else:
             self._reading = reading
@@ -234,6 +242,21 @@ class ControlCore:
         self._restart_epoch("waiting for the first plan of the epoch")
         self._follow_arm = True
         return self._epoch
+
+    def begin_session(self, session: int) -> None:
+        """Take plans of this session only from now on; whatever was planned before is void.
+
+        Raises:
+            RobotError: The arm is being led along a plan of the present session.
+        """
+        if session == self._session:
+            return
+        if self._mode in (Mode.RUNNING, Mode.SLOWED):
+            raise RobotError(f"control follows session {self._session}: stop it before another takes over")
+        self._session = session
+        self._follower = PlanFollower(self._limits, session, self._tolerances.start_rad)
+        if self._mode is Mode.WAITING or (self._mode is Mode.HOLDING and not self._latched):
+            self._restart_epoch("waiting for the first plan of the session")
 
     def resume(self, now_ns: int) -> int:
         """Leave a latched hold or a stop. The motion starts with the next plan, made in the new epoch.

@@ -70,6 +70,15 @@ class ReadingGuard:
         self._still_since_ns = 0
         self._still_command: FloatArray | None = None
 
+    def silence(self, now_ns: int, reading: ArmReading) -> str:
+        """How long there has been no reading, if that is too long."""
+        age_ns = now_ns - reading.t_ns
+        if age_ns <= self._oldest_ns:
+            return ""
+        return (
+            f"no reading of the arm for {age_ns // NS_PER_MS} ms, at most {self._oldest_ns // NS_PER_MS} ms"
+        )
+
     def fault(self, now_ns: int, reading: ArmReading, command: FloatArray | None) -> str:
         """What is wrong with the newest reading, or nothing.
 
@@ -78,10 +87,6 @@ class ReadingGuard:
             reading: The newest reading.
             command: [A], the last command; None before the first.
         """
-        age_ns = now_ns - reading.t_ns
-        if age_ns > self._oldest_ns:
-            oldest_ms = self._oldest_ns // NS_PER_MS
-            return f"no reading of the arm for {age_ns // NS_PER_MS} ms, at most {oldest_ms} ms"
         if reading.status in ("protective_stop", "emergency_stop"):
             return f"the robot reports {reading.status}"
         if reading is not self._seen and (fault := self._fault_of_new(reading)):

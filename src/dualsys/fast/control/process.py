@@ -1,0 +1,96 @@
+"""The control process: opens robot and addresses, runs the loop, lets go of everything.
+
+It loads no inference, no event loop and no logging, and has one Python thread: anything else that holds the
+interpreter delays a tick.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from dualsys.bus.channel import LatestPublisher, LatestSubscriber
+from dualsys.bus.service import ServiceServer
+from dualsys.bus.sockets import close_context, open_context
+from dualsys.clock import NS_PER_MS, WallClock, period_ns
+from dualsys.fast.control.core import Ages, ControlCore
+from dualsys.fast.control.loop import ControlLoop
+from dualsys.fast.control.realtime import freeze_memory, request_realtime
+from dualsys.messages import Plan
+from dualsys.robots.contract import Robot
+from dualsys.robots.registry import RobotSettings, open_robot
+
+if TYPE_CHECKING:
+    from dualsys.config import AgesConfig, SystemConfig
+
+
+def run_control(config: SystemConfig) -> None:
+    """Run control until SIGINT or SIGTERM, which bring the arm to rest first.
+
+    Args:
+        config: The whole system.
+
+    Raises:
+        RobotError: The robot cannot be reached, real-time was demanded and refused, or a tick failed.
+        BusError: An address is taken, or a peer does not answer.
+    """
+    control, ends = config.control, config.endpoints
+    realtime = request_realtime(control.realtime, control.realtime_priority)
+    clock = WallClock()
+    context = open_context()
+    robot: Robot | None = None
+    try:
+        service = ServiceServer(context, ends.control.service, setting="endpoints.control.service")
+        states = LatestPublisher(context, ends.control.state, bind=True, setting="endpoints.control.state")
+        plans = LatestSubscriber(
+            context, ends.planner.plan, bind=False, setting="endpoints.planner.plan", types=(Plan,)
+        )
+        robot = open_robot(
+            config.robot.driver,
+            RobotSettings(
+                state_endpoint=ends.robot.state,
+                command_endpoint=ends.robot.command,
+                service_endpoint=ends.robot.service,
+                connect_timeout_s=config.robot.connect_timeout_s,
+                clock=clock,
+            ),
+        )
+        robot.connect()
+        tick_ns = period_ns(control.rate_hz)
+        limits = control.limits
+        core = ControlCore(
+            robot.spec.limits.scaled(limits.speed_fraction, limits.acceleration_fraction),
+            ages_of(control.ages),
+            tick_ns,
+            session=secrets.randbits(31) + 1,
+            slowed_fraction=limits.slowed_fraction,
+        )
+        loop = ControlLoop(
+            core,
+            robot,
+            plans,
+            states,
+            service,
+            clock,
+            tick_ns,
+            state_every=max(1, round(control.rate_hz / control.state_rate_hz)),
+            realtime=realtime,
+        )
+        loop.handle_signals()
+        freeze_memory()
+        loop.run()
+    finally:
+        if robot is not None:
+            robot.close()
+        close_context(context)
+
+
+def ages_of(config: AgesConfig) -> Ages:
+    """The ages of a configuration, in ns."""
+    return Ages(
+        latent_soft_ns=round(config.latent_soft_ms * NS_PER_MS),
+        latent_hard_ns=round(config.latent_hard_ms * NS_PER_MS),
+        plan_hard_ns=round(config.plan_hard_ms * NS_PER_MS),
+        reading_hard_ns=round(config.reading_hard_ms * NS_PER_MS),
+        gap_hard_ns=round(config.gap_hard_ms * NS_PER_MS),
+    )
