@@ -18,11 +18,11 @@ FIXED_EYE_M: Final = (1.0, 0.0, 0.76)
 FIXED_TARGET_M: Final = (0.52, 0.0, 0.02)
 FIXED_FOV_DEG: Final = 35.5
 
-WRIST_EYE_M: Final = (0.09, 0.0, 0.03)
-WRIST_TARGET_M: Final = (0.05, 0.0, 0.13)
+WRIST_EYE_M: Final = (0.085, 0.0, 0.035)
+WRIST_TARGET_M: Final = (0.043, 0.0, 0.13)
 """Eye and target of the wrist camera in the frame of the hand: x ahead, z along the fingers."""
 
-WRIST_FOV_DEG: Final = 78.0
+WRIST_FOV_DEG: Final = 72.0
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -141,6 +141,13 @@ def make_episode(
     )
 
 
+def redrawn(episode: Episode, rng: np.random.Generator) -> Episode:
+    """The same objects and words, with other places, light, cameras and start."""
+    objects = layout.redraw_places(rng, episode.objects, task_named(episode.task).scene)
+    looks = {**_draw_looks(rng), "table_rgba": episode.table_rgba, "belt_rgba": episode.belt_rgba}
+    return replace(episode, objects=objects, start_tool_m=_draw_start(rng), **looks)
+
+
 def instructions_for(
     episode: Episode, phrasing: Phrasing = "seen", per_goal: int = 2, seed: int = 0
 ) -> list[tuple[str, Goal]]:
@@ -203,7 +210,7 @@ def _draw_start(rng: np.random.Generator) -> tuple[float, float, float]:
     return float(x), float(y), float(z)
 
 
-def _draw_looks(rng: np.random.Generator) -> dict[str, object]:
+def _draw_looks(rng: np.random.Generator) -> dict[str, Any]:
     """Light, cameras and colours of the furniture."""
     grey = float(rng.uniform(0.55, 0.85))
     tint = rng.uniform(-0.05, 0.05, 3)

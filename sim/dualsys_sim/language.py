@@ -22,15 +22,17 @@ DIRECTION_WORDS: Final[dict[str, tuple[str, ...]]] = {
 def names_of(objects: ObjectTable, index: int, moving: int = -1) -> list[str]:
     """Every name that fits this object and no other of the scene, most general first.
 
-    "block" and "one" stand for either shape where the colour is unique among the blocks. The object in row `moving` may be
-    called moving.
+    "block" stands for either shape where the colour is unique among the blocks, and "one" where it is unique among
+    all objects. The object in row `moving` may be called moving.
     """
     kind, colour = int(objects.kind[index]), int(objects.colour[index])
     if kind == arena.BOWL:
         return [f"the {arena.COLOURS[colour]} bowl"]
     nouns = [arena.KINDS[kind]]
     if sum(1 for k, c in zip(objects.kind, objects.colour, strict=True) if c == colour and k != arena.BOWL) == 1:
-        nouns = ["block", *nouns, "one"]
+        nouns.insert(0, "block")
+    if list(objects.colour).count(colour) == 1:
+        nouns.append("one")
     names = [f"the {arena.COLOURS[colour]} {noun}" for noun in nouns]
     if index == moving:
         names += [f"the moving {arena.COLOURS[colour]} {noun}" for noun in nouns]

@@ -79,6 +79,9 @@ class Referee:
             self.give(scheduled, snapshot)
         assert self._judge is not None
         verdict = self._judge.update(snapshot)
+        change = self._episode.change
+        if change is not None and snapshot.time_s < change.time_s:
+            verdict = None
         self._watch_for_wrong_objects(snapshot)
         if verdict is None and snapshot.time_s >= self._episode.timeout_s - 1e-9:
             verdict = Verdict(False, "timeout", {})

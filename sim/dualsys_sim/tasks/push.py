@@ -9,7 +9,7 @@ from typing import Final
 
 from dualsys_sim import arena
 from dualsys_sim.judging import Lasting
-from dualsys_sim.skills import CLOSE, CLOSED_ENOUGH_M, approach, clear_gripper, rise, toward
+from dualsys_sim.skills import APPROACH_GAIN, CLOSE, CLOSED_ENOUGH_M, approach, clear_gripper, rise, toward
 from dualsys_sim.state import ExpertState, Goal, ObjectTable, Snapshot
 from dualsys_sim.task import Action, SceneRule, Task, Verdict
 
@@ -23,6 +23,7 @@ DEVIATION_M: Final = 0.04
 BEHIND_M: Final = 0.056
 PUSH_Z_M: Final = 0.020
 PUSH_SPEED: Final = 0.5
+STEERING: Final = 0.1
 RETREAT_Z_M: Final = 0.15
 HOLD_S: Final = 0.2
 
@@ -91,12 +92,12 @@ def expert(state: ExpertState, goal: Goal) -> Action:
     tool_along, tool_side = _along(direction, state.tool[0], state.tool[1])
     behind, aside = reached - tool_along, side - tool_side
     if state.tool[2] < 0.034 and 0.015 < behind < 0.085 and abs(aside) < 0.016:
-        command_along, _ = _along(direction, state.command[0], state.command[1])
-        speed = min(PUSH_SPEED, 0.15 + 8.0 * left_over) * arena.ACTION_STEP_M / 0.35
-        ahead = command_along + speed
-        return toward(
-            state, ux * ahead - uy * side, uy * ahead + ux * side, PUSH_Z_M, CLOSE, speed=PUSH_SPEED + 0.1
-        )  # fmt: skip
+        command_along, command_side = _along(direction, state.command[0], state.command[1])
+        speed = min(PUSH_SPEED, 0.15 + 8.0 * left_over) * arena.ACTION_STEP_M
+        ahead = command_along + speed / APPROACH_GAIN
+        beyond = command_side + STEERING * aside / APPROACH_GAIN
+        x, y = ux * ahead - uy * beyond, uy * ahead + ux * beyond
+        return toward(state, x, y, PUSH_Z_M, CLOSE, speed=PUSH_SPEED + 0.2)
     floor = 0.09 if state.width > CLOSED_ENOUGH_M else 0.0
     return approach(state, x - BEHIND_M * ux, y - BEHIND_M * uy, PUSH_Z_M, CLOSE, floor=floor)
 

@@ -38,7 +38,7 @@ class TouchJudge:
         self._others = {
             index: Lasting(HOLD_S)
             for index, kind in enumerate(first.objects.kind)
-            if kind != arena.BOWL and index != self._index
+            if kind != arena.BOWL and index != self._index and not touches(first, index)
         }
         self._strayed = -1
 

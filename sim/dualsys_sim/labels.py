@@ -1,0 +1,149 @@
+"""Action chunks for any recorded state: the expert played forward in a kinematic model of the world.
+
+The model is fitted to the simulated arm. The tool follows the command with a short lag, the fingers move at their
+speed and stop on a block between them, a held block follows the tool, closed fingers push what they run into, and
+things that moved by themselves keep their velocity. It needs no physics and takes well below a millisecond.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys_sim import arena
+from dualsys_sim.skills import ground_velocity
+from dualsys_sim.state import ExpertState, Goal
+from dualsys_sim.task import Action
+from dualsys_sim.tasks import expert_action
+
+HORIZON: Final = 16
+
+LAG_RECOVERED: Final = 0.90
+"""Share of the tool's distance to the command that it makes good within a policy step."""
+
+COMMAND_FOLLOWED: Final = 0.64
+"""Share of the command's travel in a policy step that the tool follows within that step."""
+
+FINGER_STEP_M: Final = 2 * arena.FINGER_SPEED_M_S * arena.POLICY_STEP_S
+HALF_BLOCK_M: Final = arena.BLOCK_SIZE_M / 2
+BLOCK_REST_M: Final = HALF_BLOCK_M
+BOWL_REST_M: Final = HALF_BLOCK_M + arena.BOWL_FLOOR_M
+FINGERS_X_M: Final = 0.0115
+FINGERS_Y_M: Final = 0.0245
+"""Half the extent of the closed fingers along x and y."""
+
+GRAVITY_M_S2: Final = 9.81
+
+
+def expert_chunk(state: ExpertState, goal: Goal, horizon: int = HORIZON) -> NDArray[np.float32]:
+    """The expert's next actions [horizon, 4] from a state, had nothing disturbed it from there on."""
+    state = state.copy()
+    for index in range(len(state.kind)):
+        vx, vy = (0.0, 0.0) if _pushed(state, index) else ground_velocity(state, index)
+        state.velocity[index] = [vx, vy, 0.0]
+    chunk = np.empty((horizon, 4), dtype=np.float32)
+    for step in range(horizon):
+        action = expert_action(state, goal)
+        chunk[step] = action
+        advance(state, action)
+    return chunk
+
+
+def advance(state: ExpertState, action: Action) -> None:
+    """Move the kinematic model on by one policy step, in place."""
+    tool, command = state.tool, state.command
+    travelled = [0.0, 0.0, 0.0]
+    for axis in range(3):
+        wanted = command[axis] + arena.ACTION_STEP_M * min(1.0, max(-1.0, action[axis]))
+        wanted = min(arena.COMMAND_HIGH_M[axis], max(arena.COMMAND_LOW_M[axis], wanted))
+        travelled[axis] = LAG_RECOVERED * (command[axis] - tool[axis]) + COMMAND_FOLLOWED * (wanted - command[axis])
+        command[axis] = wanted
+    between = _between(state)
+    holding = _move_fingers(state, action[3] > 0.0, between)
+    for axis in range(3):
+        tool[axis] += travelled[axis]
+    for index in range(len(state.kind)):
+        if index == between and holding:
+            _carry(state, index, travelled)
+        elif state.kind[index] != arena.BOWL:
+            _let_be(state, index)
+
+
+def _between(state: ExpertState) -> int:
+    """Row of the block that the closing fingers would meet, or -1."""
+    tool = state.tool
+    for index, place in enumerate(state.position):
+        if (
+            state.kind[index] != arena.BOWL
+            and abs(tool[0] - place[0]) < 0.028
+            and abs(tool[1] - place[1]) < 0.032
+            and -0.024 < tool[2] - place[2] < 0.025
+            and state.width > 0.03
+        ):
+            return index
+    return -1
+
+
+def _move_fingers(state: ExpertState, opening: bool, between: int) -> bool:
+    """Open or close by one step; whether the fingers have come to rest on the block between them."""
+    before = state.width
+    if opening:
+        state.width = min(arena.GRIPPER_OPEN_M, before + FINGER_STEP_M)
+        state.width_speed = 0.0 if state.width == arena.GRIPPER_OPEN_M else 2 * arena.FINGER_SPEED_M_S
+        return False
+    stop = 0.0
+    if between >= 0:
+        stalled = before < 0.06 and abs(state.width_speed) < 0.06
+        stop = before if stalled else min(before, arena.BLOCK_SIZE_M + 0.001)
+    state.width = max(stop, before - FINGER_STEP_M)
+    state.width_speed = 0.0 if state.width == stop else -2 * arena.FINGER_SPEED_M_S
+    return between >= 0 and state.width == stop
+
+
+def _carry(state: ExpertState, index: int, travelled: list[float]) -> None:
+    place, tool = state.position[index], state.tool
+    place[0] += travelled[0]
+    place[1] = tool[1]
+    place[2] = max(BLOCK_REST_M, place[2] + travelled[2])
+    state.velocity[index] = [0.0, 0.0, 0.0]
+
+
+def _let_be(state: ExpertState, index: int) -> None:
+    """Let a block that is not held fall, travel by itself, or be pushed by closed fingers."""
+    place, velocity = state.position[index], state.velocity[index]
+    floor = _floor(state, place)
+    if place[2] > floor + 0.002:
+        velocity[2] -= GRAVITY_M_S2 * arena.POLICY_STEP_S
+        place[2] = max(floor, place[2] + velocity[2] * arena.POLICY_STEP_S)
+        return
+    velocity[2] = 0.0
+    place[0] += velocity[0] * arena.POLICY_STEP_S
+    place[1] += velocity[1] * arena.POLICY_STEP_S
+    if not _pushed(state, index):
+        return
+    across = HALF_BLOCK_M + FINGERS_X_M - abs(place[0] - state.tool[0])
+    along = HALF_BLOCK_M + FINGERS_Y_M - abs(place[1] - state.tool[1])
+    if across > 0.0 and along > 0.0:
+        axis, depth = (0, across) if across < along else (1, along)
+        place[axis] += depth if place[axis] > state.tool[axis] else -depth
+
+
+def _floor(state: ExpertState, place: list[float]) -> float:
+    """Height at which a block comes to rest under where it is now."""
+    for kind, bowl in zip(state.kind, state.position, strict=True):
+        if kind == arena.BOWL and abs(place[0] - bowl[0]) < 0.05 and abs(place[1] - bowl[1]) < 0.05:
+            return bowl[2] + BOWL_REST_M
+    return min(place[2], BLOCK_REST_M)
+
+
+def _pushed(state: ExpertState, index: int) -> bool:
+    """Whether closed fingers are down beside the block, so that it moves only as they push it."""
+    place, tool = state.position[index], state.tool
+    return (
+        state.width < 0.03
+        and tool[2] - place[2] < HALF_BLOCK_M
+        and abs(place[0] - tool[0]) < 0.045
+        and abs(place[1] - tool[1]) < 0.055
+    )
