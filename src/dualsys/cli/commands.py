@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,12 +64,13 @@ def execute(argv: Sequence[str]) -> int:
 
 def run(command: RunCommand, overrides: Overrides) -> int:
     """Run a whole system."""
+    from dualsys.cli.process import process_command
     from dualsys.cli.world import require_task
     from dualsys.supervisor.run import Run
 
     config = load_config(command.config, {**run_settings(command), **overrides})
     require_task(config.run.task)
-    summary = Run(config, Console()).execute()
+    summary = Run(config, Console(), process_command).execute()
     return {"finished": DONE, "interrupted": INTERRUPTED}.get(summary.state, RUN_FAILED)
 
 
@@ -90,8 +90,9 @@ def run_settings(command: RunCommand) -> dict[str, object]:
 
 def serve(command: SlowCommand | SimCommand, overrides: Overrides) -> int:
     """One process, in this one."""
-    from dualsys.cli.process import PROCESSES
+    from dualsys.cli.process import PROCESSES, log_to_stderr
 
+    log_to_stderr()
     PROCESSES["slow" if isinstance(command, SlowCommand) else "sim"](load_config(command.config, overrides))
     return DONE
 
@@ -100,6 +101,7 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
     """Control and planner, until one of them ends or Ctrl-C."""
     from tempfile import TemporaryDirectory
 
+    from dualsys.cli.process import process_command
     from dualsys.clock import NS_PER_S, WallClock
     from dualsys.supervisor.children import Children, Ending
     from dualsys.supervisor.interrupts import Interrupts
@@ -111,8 +113,7 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
         path = Path(folder) / "config.yaml"
         path.write_text(config.to_yaml(), "utf-8")
         for name in ("control", "planner"):
-            line = [sys.executable, "-m", "dualsys.cli.process", name, str(path), str(os.getpid())]
-            children.start(name, line, log=None)
+            children.start(name, process_command(name, path), log=None)
         endings: list[Ending] = []
         while not endings and not interrupts.asked:
             clock.sleep_until_ns(clock.now_ns() + NS_PER_S // 20)
@@ -125,7 +126,9 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
 
 def say(command: SayCommand, overrides: Overrides) -> int:
     """Give a running system a new instruction."""
-    answer = _ask(load_config(command.config, overrides), "planner", "say", {"text": command.text})
+    config = load_config(command.config, overrides)
+    _ask(config, "slow", "check", {"instruction": command.text})
+    answer = _ask(config, "planner", "say", {"text": command.text})
     print(answer or f"told the robot: {command.text}")
     return DONE
 

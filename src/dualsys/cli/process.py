@@ -6,8 +6,11 @@ terminal library next to the control loop.
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from dualsys.config import SystemConfig, load_config
 from dualsys.errors import DualsysError, MissingExtraError
@@ -59,6 +62,16 @@ PROCESSES: dict[str, Callable[[SystemConfig], None]] = {
 """What each process runs, until it is told to end."""
 
 
+def process_command(name: str, config: Path) -> list[str]:
+    """The command line that runs a process as a child of this one."""
+    return [sys.executable, "-m", "dualsys.cli.process", name, str(config), str(os.getpid())]
+
+
+def log_to_stderr() -> None:
+    """Have log records written, with the time and who says it."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run one process until it is told to end.
 
@@ -70,6 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     name, path, parent_pid = arguments
     die_with(int(parent_pid))
+    log_to_stderr()
     try:
         PROCESSES[name](load_config(path))
     except DualsysError as error:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from dualsys.bus.sockets import close_context, open_context
-from dualsys.clock import NS_PER_S, Pacer, WallClock, nanoseconds, seconds
+from dualsys.clock import NS_PER_MS, NS_PER_S, Pacer, WallClock, nanoseconds, seconds
 from dualsys.config import SystemConfig
 from dualsys.errors import BusError, DualsysError, PeerTimeoutError
 from dualsys.supervisor.children import Children, Ending, ProcessEndedError
@@ -33,6 +32,10 @@ _SUMMARY_EVERY = 50
 _STOP_GRACE_S = 3.0
 
 
+ProcessCommand = Callable[[str, Path], Sequence[str]]
+"""From the name of a process and the configuration to its command line."""
+
+
 class _InterruptedError(DualsysError):
     """Somebody wants the run to end."""
 
@@ -53,13 +56,15 @@ class Run:
     Args:
         config: What to run.
         console: Where it is shown.
+        command: How each process is started.
 
     Attributes:
         folder: What it leaves behind.
     """
 
-    def __init__(self, config: SystemConfig, console: Console) -> None:
+    def __init__(self, config: SystemConfig, console: Console, command: ProcessCommand) -> None:
         self._config = config
+        self._command = command
         self._clock = WallClock()
         self.folder = RunFolder.create(config.run.folder, config.name)
         self._config_path = self.folder.write_text("config.yaml", config.to_yaml())
@@ -69,6 +74,7 @@ class Run:
         self._interrupts = Interrupts(self._children.kill)
         self._display = Display(console)
         self._episode: _Episode | None = None
+        self._lost_slow: tuple[Ending, int] | None = None
         self._count = 0
 
     def execute(self) -> RunSummary:
@@ -118,9 +124,7 @@ class Run:
         self._display.say(emulation_line(self._config.slow))
         deadline_ns = self._now() + nanoseconds(self._config.run.startup_timeout_s)
         for name in PROCESSES:
-            arguments = (name, str(self._config_path), str(os.getpid()))
-            command = [sys.executable, "-m", "dualsys.cli.process", *arguments]
-            pid = self._children.start(name, command, self.folder.log(name))
+            pid = self._children.start(name, self._command(name, self._config_path), self.folder.log(name))
             self._recorder.event(self._now(), "process", name=name, pid=pid)
         waiting = dict(peers)
         while waiting:
@@ -138,7 +142,7 @@ class Run:
         run = self._config.run
         seed = run.seed + number
         peers["planner"].ask("end_episode")
-        peers["control"].ask("new_epoch")
+        epoch = peers["control"].ask("new_epoch").get("epoch", "")
         wanted = {"task": run.task, "seed": str(seed)}
         if run.instruction is not None:
             wanted["instruction"] = run.instruction
@@ -146,7 +150,9 @@ class Run:
         instruction = run.instruction or scene.get("instruction", "")
         if not instruction:
             raise BusError(f"the simulated robot gave no instruction for task {run.task!r}, seed {seed}")
-        peers["planner"].ask("start_episode", {"episode": str(number), "instruction": instruction})
+        peers["slow"].ask("check", {"instruction": instruction})
+        begin = {"episode": str(number), "instruction": instruction, "epoch": epoch}
+        peers["planner"].ask("start_episode", begin)
         self._episode = _Episode(number, seed, instruction, self._now())
         self._recorder.event(
             self._now(), "episode", episode=number, task=run.task, seed=seed, instruction=instruction
@@ -158,6 +164,7 @@ class Run:
             self._check_children()
             now_ns = self._now()
             monitor.poll(now_ns)
+            self._check_hold(monitor, now_ns)
             self._count += 1
             if self._count % _STATUS_EVERY == 0:
                 self._ask_judge(peers)
@@ -174,6 +181,7 @@ class Run:
         status = peers["sim"].ask("status")
         said = status.get("instruction", "")
         if self._config.run.instruction is None and said and said != episode.instruction:
+            peers["slow"].ask("check", {"instruction": said})
             peers["planner"].ask("say", {"text": said})
             episode.instruction = said
             self._recorder.event(self._now(), "instruction", instruction=said)
@@ -202,6 +210,20 @@ class Run:
             raise _InterruptedError
         for ending in self._children.ended():
             self._note(ending)
+            if ending.name != "slow" or self._episode is None:
+                raise ProcessEndedError(ending)
+            # The edge goes on as long as its last latent is good; then the arm must hold by itself.
+            self._display.say(f"System 2 {ending.how}: waiting for the arm to hold")
+            self._lost_slow = (ending, self._now())
+
+    def _check_hold(self, monitor: Monitor, now_ns: int) -> None:
+        """Once System 2 is lost, let the arm come to its hold, then end the run."""
+        if self._lost_slow is None:
+            return
+        ending, lost_ns = self._lost_slow
+        patience_ms = self._config.control.ages.latent_hard_ms + 1000
+        held = monitor.state is not None and monitor.state.mode in ("HOLDING", "STOPPED")
+        if held or now_ns - lost_ns > patience_ms * NS_PER_MS:
             raise ProcessEndedError(ending)
 
     def _stop(self, peers: dict[str, Peer]) -> None:

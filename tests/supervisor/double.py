@@ -1,0 +1,171 @@
+"""Scripted processes of a system, for the supervisor's tests: `python double.py NAME CONFIG`.
+
+The task of the configuration says what is to go wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import numpy as np
+
+from dualsys.bus.channel import LatestPublisher
+from dualsys.bus.codec import to_image
+from dualsys.bus.handshake import answer_hello
+from dualsys.bus.service import ServiceServer, refusal
+from dualsys.bus.sockets import close_context, open_context
+from dualsys.clock import NS_PER_MS, NS_PER_S, Pacer, WallClock
+from dualsys.config import SystemConfig, load_config
+from dualsys.errors import DualsysError
+from dualsys.messages import (
+    CameraFrame,
+    ControlState,
+    Hello,
+    LatentPacket,
+    Plan,
+    Reply,
+    Request,
+    Tensor,
+    Welcome,
+)
+from dualsys.supervisor.lifeline import die_with
+
+EPISODE_NS = NS_PER_S // 2
+INSTRUCTION = "pick up the red cube"
+
+
+class Double:
+    """One scripted process."""
+
+    def __init__(self, name: str, config: SystemConfig) -> None:
+        self.name = name
+        self.config = config
+        self.clock = WallClock()
+        self.context = open_context()
+        ends = config.endpoints
+        service = {"sim": ends.robot, "slow": ends.slow, "planner": ends.planner, "control": ends.control}[
+            name
+        ].service
+        self.service = ServiceServer(self.context, service, setting=f"endpoints.{name}.service")
+        channels = {"slow": ends.slow.latent, "planner": ends.planner.plan, "control": ends.control.state}
+        topics = {"sim": (b"fixed", b"wrist")}.get(name, (b"",))
+        address = channels.get(name, ends.robot.cameras)
+        self.publishers = {
+            topics[0]: LatestPublisher(self.context, address, bind=True, setting=name, topic=topics[0])
+        }
+        self.seq = 0
+        self.epoch = 0
+        self.instruction = INSTRUCTION
+        self.episode_ns = -1
+        self.dies_ns = -1
+        self.running = True
+
+    def run(self) -> None:
+        """Serve until SIGTERM."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        pacer = Pacer(self.clock, 10 * NS_PER_MS)
+        while self.running:
+            self.service.serve(self._hello, self._request)
+            self.seq += 1
+            self._publish()
+            if 0 < self.dies_ns < self.clock.now_ns():
+                print("something terrible happened", flush=True)
+                os._exit(3)
+            pacer.wait()
+        close_context(self.context)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.running = False
+
+    def _hello(self, hello: Hello) -> Welcome | Reply:
+        if self.name == "slow" and self.config.run.task == "slow_dies":
+            self.dies_ns = self.clock.now_ns() + NS_PER_S
+        return answer_hello(hello, self.name, None, {"model": f"double of {self.name}"})
+
+    def _request(self, request: Request) -> Reply:
+        verb, arguments, task = request.verb, request.arguments, self.config.run.task
+        if verb == "reset":
+            self.episode_ns = self.clock.now_ns()
+            return Reply(ok=True, values={"instruction": INSTRUCTION})
+        if verb == "status":
+            return Reply(ok=True, values=self._verdict(task))
+        if verb == "check" and "zebra" in arguments["instruction"]:
+            raise DualsysError("unknown word 'zebra'; known: red, blue")
+        if verb == "new_epoch":
+            self.epoch += 1
+            return Reply(ok=True, values={"epoch": str(self.epoch)})
+        if verb in ("check", "say", "start_episode", "end_episode", "stop", "resume"):
+            print(verb, dict(arguments), flush=True)
+            return Reply(ok=True)
+        return refusal(f"verb {verb!r} is unknown")
+
+    def _verdict(self, task: str) -> dict[str, str]:
+        elapsed_ns = self.clock.now_ns() - self.episode_ns
+        if task in ("never_ends", "slow_dies") or elapsed_ns < EPISODE_NS:
+            return {"verdict": "", "instruction": INSTRUCTION}
+        return {"verdict": "success", "reason": "lifted", "instruction": INSTRUCTION}
+
+    def _publish(self) -> None:
+        if self.name == "slow" and self.seq % 10:
+            return
+        for topic, publisher in self.publishers.items():
+            publisher.send(self._message(topic.decode()))
+
+    def _message(self, camera: str) -> CameraFrame | LatentPacket | Plan | ControlState:
+        now_ns = self.clock.now_ns()
+        if self.name == "sim":
+            image = to_image(np.full((96, 128, 3), 128, np.uint8))
+            return CameraFrame(camera=camera, seq=self.seq, t_robot_ns=now_ns, image=image)
+        if self.name == "slow":
+            return LatentPacket(
+                session=1,
+                episode=0,
+                seq=self.seq // 10,
+                observation_seq=0,
+                t_capture_ns=now_ns - 200 * NS_PER_MS,
+                instruction=self.instruction,
+                compute_ns=NS_PER_MS,
+                weights="w",
+                kind="latent_vector",
+                tensors={},
+            )
+        if self.name == "planner":
+            times = now_ns + np.arange(-2, 3) * 40 * NS_PER_MS
+            return Plan(
+                session=1,
+                episode=0,
+                epoch=self.epoch,
+                seq=self.seq,
+                t_ns=Tensor.of(times),
+                setpoints=Tensor.of(np.zeros((5, 8))),
+                latent_seq=0,
+                t_latent_ns=now_ns,
+                t_observation_ns=now_ns,
+                splice_ns=now_ns,
+                delay_ns=12 * NS_PER_MS,
+                delay_steps=1,
+            )
+        return ControlState(
+            session=1,
+            seq=self.seq,
+            t_ns=now_ns,
+            position=(0.0,) * 8,
+            velocity=(0.0,) * 8,
+            command=(0.0,) * 8,
+            mode="RUNNING",
+            reason="",
+            epoch=self.epoch,
+            plan_seq=0,
+            latent_age_ns=300 * NS_PER_MS,
+            plan_age_ns=10 * NS_PER_MS,
+            counters={"ticks": self.seq, "missed": 0},
+        )
+
+
+if __name__ == "__main__":
+    die_with(int(sys.argv[3]))
+    Double(sys.argv[1], load_config(sys.argv[2])).run()

@@ -1,0 +1,65 @@
+"""Rules of what is measured from outside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dualsys.clock import NS_PER_MS, NS_PER_S
+from dualsys.messages import Plan, Tensor
+from dualsys.supervisor.monitor import Flow, speed_jump
+
+
+def plan(times_ns: list[int], joint: list[float], splice_ns: int) -> Plan:
+    """A plan that moves the first joint."""
+    setpoints = np.zeros((len(times_ns), 8))
+    setpoints[:, 0] = joint
+    return Plan(
+        session=0,
+        episode=0,
+        epoch=0,
+        seq=0,
+        t_ns=Tensor.of(np.array(times_ns, np.int64)),
+        setpoints=Tensor.of(setpoints),
+        latent_seq=-1,
+        t_latent_ns=-1,
+        t_observation_ns=0,
+        splice_ns=splice_ns,
+        delay_ns=0,
+        delay_steps=0,
+    )
+
+
+def test_the_speed_jump_is_that_at_the_splice() -> None:
+    times_ns = [0, 100 * NS_PER_MS, 200 * NS_PER_MS, 300 * NS_PER_MS]
+    assert speed_jump(plan(times_ns, [0, 0.1, 0.4, 0.4], times_ns[1])) == pytest.approx(2.0)
+    assert speed_jump(plan(times_ns, [0, 0.1, 0.2, 0.3], times_ns[2])) == pytest.approx(0.0)
+
+
+def test_a_plan_without_knots_around_its_splice_has_no_jump() -> None:
+    times_ns = [0, NS_PER_MS, 2 * NS_PER_MS]
+    assert speed_jump(plan(times_ns, [0, 1, 2], -5)) is None
+    assert speed_jump(plan(times_ns, [0, 1, 2], 2 * NS_PER_MS)) is None
+    assert speed_jump(plan([0], [0], 0)) is None
+
+
+def test_what_a_newer_message_replaced_still_counts_towards_the_rate() -> None:
+    flow = Flow()
+    for index in range(41):
+        flow.seen(index * NS_PER_S // 10, index * 5)
+    assert flow.per_second(4 * NS_PER_S) == pytest.approx(50)
+
+
+def test_a_sender_that_falls_silent_has_no_rate() -> None:
+    flow = Flow()
+    flow.seen(0, 0)
+    flow.seen(NS_PER_S, 10)
+    assert flow.per_second(NS_PER_S) == pytest.approx(10)
+    assert flow.per_second(4 * NS_PER_S) == 0
+
+
+def test_a_sender_that_starts_anew_keeps_counting_upwards() -> None:
+    flow = Flow()
+    for index, seq in enumerate([100, 101, 102, 0, 1, 2]):
+        flow.seen(index * NS_PER_S, seq)
+    assert flow.total == 6

@@ -1,0 +1,162 @@
+"""Rules of a whole run, with scripted processes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dualsys.clock import NS_PER_MS, WallClock
+from dualsys.config import SystemConfig, load_config
+from dualsys.supervisor.run import PROCESSES, Run
+from dualsys.supervisor.summary import RunSummary
+from dualsys.telemetry.run_folder import read_json_lines
+
+DOUBLE = Path(__file__).with_name("double.py")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., SystemConfig]:
+    """Makes configurations whose addresses are sockets in the folder of the test."""
+
+    def make(**overrides: object) -> SystemConfig:
+        path = tmp_path / "system.yaml"
+        path.write_text("name: demo\nrun: {folder: runs, episodes: 2}\n", encoding="utf-8")
+        channels = {
+            "slow": ("observation", "latent", "service"),
+            "planner": ("plan", "service"),
+            "control": ("state", "service"),
+            "robot": ("state", "command", "service", "cameras"),
+        }
+        endpoints = {
+            f"endpoints.{owner}.{name}": f"ipc://{tmp_path}/{owner[0]}{name}"
+            for owner, names in channels.items()
+            for name in names
+        }
+        dotted = {name.replace("__", "."): value for name, value in overrides.items()}
+        return load_config(path, endpoints | dotted)
+
+    return make
+
+
+def double(name: str, config: Path) -> list[str]:
+    """The command line of a scripted process."""
+    return [sys.executable, str(DOUBLE), name, str(config), str(os.getpid())]
+
+
+def run(
+    config: SystemConfig, command: Callable[[str, Path], list[str]] = double
+) -> tuple[Run, RunSummary, str]:
+    """Run a system; returns what was printed as well."""
+    output = io.StringIO()
+    one = Run(config, Console(file=output, width=200), command)
+    return one, one.execute(), output.getvalue()
+
+
+def events(one: Run, kind: str) -> list[dict[str, object]]:
+    """The recorded events of a kind."""
+    return [event for event in read_json_lines(one.folder.path / "events.jsonl") if event["kind"] == kind]
+
+
+def test_a_run_goes_through_all_episodes_and_leaves_a_complete_folder(
+    config: Callable[..., SystemConfig],
+) -> None:
+    one, summary, output = run(config(run__seed=7))
+    assert (summary.state, summary.problem) == ("finished", "")
+    assert [(result.seed, result.success) for result in summary.results] == [(7, True), (8, True)]
+    tree = json.loads((one.folder.path / "summary.json").read_text("utf-8"))
+    assert (tree["state"], tree["successes"], tree["episodes_finished"]) == ("finished", 2, 2)
+    assert tree["success_interval_95"] == [0.3424, 1.0]
+    assert set(tree["processes"]["answered"]) == set(PROCESSES)
+    assert tree["processes"]["ended"] == dict.fromkeys(PROCESSES, "ended with code 0")
+    assert [event["instruction"] for event in events(one, "episode")] == ["pick up the red cube"] * 2
+    assert all(event["expected"] for event in events(one, "ended"))
+    names = {path.name for path in one.folder.path.iterdir()}
+    logs = {"events.jsonl", "ticks.jsonl", "latents.jsonl", "plans.jsonl", "frames.jsonl", "frames.bin"}
+    assert names >= logs | {"config.yaml", "summary.json"} | {f"{name}.log" for name in PROCESSES}
+    assert len(read_json_lines(one.folder.path / "ticks.jsonl")) > 20
+    assert "as if a 7B model ran elsewhere: 200 ms at 5 Hz" in output
+    assert "success: 2 of 2" in output
+    assert str(one.folder.path) in output
+
+    # The planner is idle while the world is built, and learns the epoch that control has begun.
+    said = one.folder.log("planner").read_text("utf-8").splitlines()
+    assert said[0] == "end_episode {}"
+    assert said[1] == "start_episode {'episode': '0', 'instruction': 'pick up the red cube', 'epoch': '1'}"
+
+
+def test_a_process_that_cannot_start_fails_the_run_with_its_last_words(
+    config: Callable[..., SystemConfig],
+) -> None:
+    def command(name: str, path: Path) -> list[str]:
+        broken = [sys.executable, "-c", "print('error: bundle is damaged'); raise SystemExit(2)"]
+        return broken if name == "slow" else double(name, path)
+
+    one, summary, output = run(config(), command)
+    assert summary.state == "failed"
+    assert "process 'slow' ended with code 2" in summary.problem
+    assert "error: bundle is damaged" in summary.problem
+    assert "problem: process 'slow'" in output
+    assert json.loads((one.folder.path / "summary.json").read_text("utf-8"))["state"] == "failed"
+
+
+def test_a_process_that_never_answers_is_named(config: Callable[..., SystemConfig]) -> None:
+    def mute(name: str, path: Path) -> list[str]:
+        del name, path
+        return [sys.executable, "-S", "-c", "import signal; signal.pause()"]
+
+    _, summary, _ = run(config(run__startup_timeout_s=0.5), mute)
+    assert summary.state == "failed"
+    assert "no answer from the simulated robot at ipc://" in summary.problem
+
+
+def test_an_instruction_with_an_unknown_word_ends_the_run_and_says_what_is_known(
+    config: Callable[..., SystemConfig],
+) -> None:
+    _, summary, _ = run(config(run__instruction="pick up the zebra"))
+    assert summary.state == "failed"
+    assert "unknown word 'zebra'; known: red, blue" in summary.problem
+
+
+def test_a_dead_system2_ends_the_run_once_the_arm_had_time_to_hold(
+    config: Callable[..., SystemConfig],
+) -> None:
+    ages = {"control__ages__latent_soft_ms": 510, "control__ages__latent_hard_ms": 520}
+    one, summary, output = run(config(run__task="slow_dies", **ages))
+    assert summary.state == "failed"
+    assert "something terrible happened" in summary.problem
+    assert "waiting for the arm to hold" in output
+    (verdict,) = events(one, "verdict")
+    assert str(verdict["result"]).startswith("broken off")
+    assert summary.finished == 0, "an episode that was broken off is no trial"
+
+
+def test_ctrl_c_stops_the_processes_in_order_and_completes_the_folder(
+    config: Callable[..., SystemConfig],
+) -> None:
+    system = config(run__task="never_ends")
+    folder = system.run.folder
+
+    def press_once_it_runs() -> None:
+        while not any("episode" in log.read_text("utf-8") for log in folder.glob("*/events.jsonl")):
+            clock.sleep_until_ns(clock.now_ns() + 20 * NS_PER_MS)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    clock = WallClock()
+    presser = threading.Thread(target=press_once_it_runs, daemon=True)
+    presser.start()
+    one, summary, _ = run(system)
+    presser.join()
+    assert summary.state == "interrupted"
+    assert json.loads((one.folder.path / "summary.json").read_text("utf-8"))["state"] == "interrupted"
+    ended = [event["name"] for event in events(one, "ended")]
+    assert ended == list(reversed(PROCESSES))
+    assert "stop {'reason': 'the run is over'}" in one.folder.log("control").read_text("utf-8")
