@@ -39,7 +39,7 @@ CONTEXT = ("keys", "values", "state")
 
 
 def chunk_field(net: System1Net, keys: Tensor, values: Tensor, state: Tensor, steps: int) -> Field:
-    """The velocity field of one context; the modulations of all `steps` flow times are computed beforehand."""
+    """The velocity field of one context; the modulations of all `steps` flow times are computed once."""
     batch = state.shape[0]
     taus = [
         torch.full((batch,), step / steps, dtype=state.dtype, device=state.device) for step in range(steps)
