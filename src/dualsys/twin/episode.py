@@ -6,6 +6,7 @@ takes effect when its delay is over.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ from dualsys.twin.trace import Trace
 
 if TYPE_CHECKING:
     from dualsys_sim.episode import Episode, Event, Phrasing
+    from dualsys_sim.state import Snapshot
     from dualsys_sim.task import Verdict
     from dualsys_sim.world import World
 
@@ -130,6 +132,12 @@ class _Run:
         self._command: NDArray[np.float64] | None = None
         self._packet: LatentPacket | None = None
         self._verdict: Verdict | None = None
+        self._event_happened = False
+        self._event_s = 0.0
+        if said.hand is not None:
+            self._event_s = said.hand.time_s
+        elif said.change is not None:
+            self._event_s = said.change.time_s
         self._reset()
 
     def _reset(self) -> None:
@@ -162,9 +170,7 @@ class _Run:
             raise RobotError(f"the referee of task {self._said.task!r} gave no verdict by the time limit")
         verdict, counters = self._verdict, self._counters()
         self._trace.event(self._schedule.now_ns, "verdict", f"{verdict.success} {verdict.reason}")
-        taken_s = float(verdict.metrics["time_to_success_s"])
-        if self._said.hand is not None:
-            taken_s = max(0.0, self._world.time_s - self._said.hand.time_s)
+        timed = verdict.success and self._event_happened
         return EpisodeResult(
             task=self._said.task,
             seed=self._said.seed,
@@ -174,8 +180,12 @@ class _Run:
             success=verdict.success,
             reason=verdict.reason,
             duration_s=self._world.time_s,
-            time_to_success_s=taken_s if verdict.success else None,
-            metrics={**self._meter.summary(), **verdict.metrics},
+            time_to_success_s=self._world.time_s - self._event_s if timed else None,
+            metrics={
+                **self._meter.summary(),
+                **verdict.metrics,
+                "event_happened": float(self._event_happened),
+            },
             counters=counters,
             trace_sha256=self._trace.hexdigest(),
         )
@@ -190,12 +200,25 @@ class _Run:
         """Let the world catch up with the present under the last command, and judge what has become of it."""
         if now_ns > 0:
             self._world.step(self._posture() if self._command is None else self._command)
-        self._verdict = self._referee.update(self._world.snapshot())
+        snapshot = self._world.snapshot()
+        self._watch_for_event(snapshot)
+        self._verdict = self._referee.update(snapshot)
         if self._verdict is not None:
             self._schedule.stop()
             return
         self._schedule.at(now_ns, CONTROL, self._act)
         self._schedule.at(now_ns + TICK_NS, MOVE, self._move)
+
+    def _watch_for_event(self, snapshot: Snapshot) -> None:
+        """Note whether the episode's event comes before its end, and before the gripper has the moved object."""
+        from dualsys_sim.judging import held
+
+        if self._event_happened or snapshot.time_s < self._event_s:
+            return
+        hand = self._said.hand
+        missed = hand is not None and held(snapshot, hand.index)
+        self._event_happened = not missed
+        self._event_s = math.inf if missed else self._event_s
 
     def _posture(self) -> NDArray[np.float64]:
         arm = self._world.measure()

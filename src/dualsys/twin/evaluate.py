@@ -1,0 +1,190 @@
+"""Success under latency: a task, many seeds, one configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from dualsys.clock import NS_PER_MS
+from dualsys.config import StrategyConfig, SystemConfig
+from dualsys.errors import ConfigError, InstructionError
+from dualsys.fast.control.core import Ages
+from dualsys.twin.latency import Constant, Latency
+from dualsys.twin.pool import Bundles, EpisodePool, Job, Scripted, Source, require_simulator
+from dualsys.twin.report import Report, summarise
+from dualsys.twin.result import EpisodeResult
+from dualsys.twin.settings import SYSTEM1_DELAY, LatentMode, TwinSettings
+
+if TYPE_CHECKING:
+    from dualsys_sim.episode import Event, Phrasing
+
+FIRST_SEED = 10_000_000
+"""Seed of the first episode unless told otherwise: far from every seed that training data is made of."""
+
+
+def evaluate(
+    config: SystemConfig,
+    task: str,
+    *,
+    episodes: int = 20,
+    seed: int = FIRST_SEED,
+    workers: int = 2,
+    system2_delay: Latency | None = None,
+    system2_rate_hz: float | None = None,
+    system1_delay: Latency = SYSTEM1_DELAY,
+    plan_hz: float | None = None,
+    strategy: str | None = None,
+    strategy_options: Mapping[str, object] | None = None,
+    phrasing: Phrasing = "seen",
+    event: Event | None = None,
+    latent: LatentMode = "true",
+    scripted: bool = False,
+    show_progress: bool = True,
+) -> Report:
+    """Run a task on the digital twin and sum up. The same arguments give the same report, to the bit.
+
+    Args:
+        config: The system; what is None below is taken from it.
+        task: Name of the task.
+        episodes: How many to run.
+        seed: Of the first episode; each next one adds 1.
+        workers: Processes. The results do not depend on it.
+        system2_delay: From the capture of an observation to the arrival of its latent.
+        system2_rate_hz: Passes of System 2 per second, at most.
+        system1_delay: Duration of a plan job.
+        plan_hz: Plan jobs per second, at most; 0 plans back to back.
+        strategy: Name of the chunk strategy.
+        strategy_options: Its keyword arguments; by default those of the configuration, if it is the same
+            strategy.
+        phrasing: `unseen` takes wordings that are kept from training.
+        event: `moved`, `changed`, `absent`, or None.
+        latent: What System 1 is given in place of the latent.
+        scripted: Run the scripted pair, which knows the truth, in place of the networks.
+        show_progress: Draw a progress bar.
+
+    Raises:
+        MissingExtraError: The simulator is not installed.
+        InstructionError: No such task.
+        ConfigError: A value is not allowed, or the event does not suit the task.
+        BundleError: A bundle cannot be loaded.
+    """
+    require_simulator()
+    settings = settings_of(
+        config,
+        system2_delay=system2_delay,
+        system2_rate_hz=system2_rate_hz,
+        system1_delay=system1_delay,
+        plan_hz=plan_hz,
+        strategy=strategy,
+        strategy_options=strategy_options,
+        latent=latent,
+    )
+    require_runnable(task, episodes, seed, phrasing, event, latent)
+    jobs = [Job(task, number, settings, phrasing, event) for number in range(seed, seed + episodes)]
+    source = source_of(config, scripted)
+    with EpisodePool(source, min(workers, episodes)) as pool:
+        results = collect(pool, jobs, task if show_progress else None)
+    return summarise(results, settings.describe(), source.describe())
+
+
+def collect(pool: EpisodePool, jobs: list[Job], title: str | None = None) -> list[EpisodeResult]:
+    """Run all jobs and return their results in order; with a title, under a progress bar."""
+    results: dict[int, EpisodeResult] = {}
+    if title is None:
+        results.update(pool.run(jobs))
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            row = bar.add_task(title, total=len(jobs))
+            for index, result in pool.run(jobs):
+                results[index] = result
+                successes = sum(one.success for one in results.values())
+                bar.update(row, advance=1, description=f"{title}: {successes} of {len(results)} succeeded")
+    return [results[index] for index in range(len(jobs))]
+
+
+def settings_of(
+    config: SystemConfig,
+    *,
+    system2_delay: Latency | None = None,
+    system2_rate_hz: float | None = None,
+    system1_delay: Latency = SYSTEM1_DELAY,
+    plan_hz: float | None = None,
+    strategy: str | None = None,
+    strategy_options: Mapping[str, object] | None = None,
+    latent: LatentMode = "true",
+) -> TwinSettings:
+    """The twin's settings for a configuration; see `evaluate`. Raises ConfigError for values not allowed."""
+    slow, control = config.slow, config.control
+    name = strategy or config.fast.strategy.name
+    if strategy_options is None:
+        same = name == config.fast.strategy.name
+        strategy_options = options_of(config.fast.strategy) if same else {}
+    ages = control.ages
+    return TwinSettings(
+        strategy=name,
+        strategy_options=dict(strategy_options),
+        system2_rate_hz=system2_rate_hz or slow.rate_hz or slow.observation_rate_hz,
+        system2_delay=system2_delay or Constant(round(slow.delay_ms * NS_PER_MS)),
+        observation_rate_hz=max(slow.observation_rate_hz, system2_rate_hz or 0.0),
+        wrist_rate_hz=config.sim.camera_wrist_hz,
+        plan_hz=config.fast.plan_hz if plan_hz is None else plan_hz,
+        system1_delay=system1_delay,
+        ages=Ages(
+            latent_soft_ns=round(ages.latent_soft_ms * NS_PER_MS),
+            latent_hard_ns=round(ages.latent_hard_ms * NS_PER_MS),
+            plan_hard_ns=round(ages.plan_hard_ms * NS_PER_MS),
+            reading_hard_ns=round(ages.reading_hard_ms * NS_PER_MS),
+        ),
+        slowed_fraction=control.limits.slowed_fraction,
+        speed_fraction=control.limits.speed_fraction,
+        acceleration_fraction=control.limits.acceleration_fraction,
+        latent=latent,
+    )
+
+
+def options_of(strategy: StrategyConfig) -> dict[str, object]:
+    """Keyword arguments of the configured strategy."""
+    if strategy.name == "rtc":
+        return {"beta": strategy.beta, "mask": strategy.mask}
+    if strategy.name == "temporal_ensemble":
+        return {"decay": strategy.ensemble_decay}
+    return {}
+
+
+def source_of(config: SystemConfig, scripted: bool) -> Source:
+    """The two systems of a configuration, or the scripted pair."""
+    return Scripted() if scripted else Bundles(config.fast.bundle, config.slow.bundle)
+
+
+def require_runnable(
+    task: str, episodes: int, seed: int, phrasing: Phrasing, event: Event | None, latent: LatentMode
+) -> None:
+    """Return if such episodes can be run.
+
+    Raises:
+        InstructionError: No such task.
+        ConfigError: A value is not allowed, or the event does not suit the task.
+    """
+    from dualsys_sim.episode import make_episode
+    from dualsys_sim.tasks import all_tasks
+
+    if task not in all_tasks():
+        raise InstructionError(f"no task {task!r}; there are {', '.join(all_tasks())}")
+    faults = []
+    if episodes < 1:
+        faults.append(f"episodes: expected at least 1, got {episodes}")
+    if seed < 0:
+        faults.append(f"seed: expected 0 or more, got {seed}")
+    if latent == "other" and event is not None:
+        faults.append(f"event: expected none with the latent of other words, got {event!r}")
+    if not faults:
+        try:
+            make_episode(task, seed, phrasing, event)
+        except ValueError as error:
+            faults.append(f"event: {error}")
+    if faults:
+        raise ConfigError("twin", faults)

@@ -1,0 +1,216 @@
+"""Many episodes, spread over processes of one thread each. Results do not depend on how many there are."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from dualsys.bundles import Role, load_manifest
+from dualsys.errors import ConfigError, MissingExtraError
+from dualsys.twin.episode import run_episode
+from dualsys.twin.result import EpisodeResult
+from dualsys.twin.settings import Parts, TwinSettings
+
+if TYPE_CHECKING:
+    from dualsys_sim.episode import Event, Phrasing
+    from dualsys_sim.world import World
+
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Read by numerical libraries when they are loaded. More threads would only get into each other's way."""
+
+
+class Source(Protocol):
+    """Where the two systems come from. It is sent to the workers, and each loads its own."""
+
+    def load(self) -> Parts:
+        """Load both systems."""
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Names and weights, for reports."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bundles:
+    """Trained systems, from their bundles."""
+
+    system1: Path
+    system2: Path
+
+    def load(self) -> Parts:
+        """Load both systems.
+
+        Raises:
+            BundleError: A bundle is damaged.
+            MismatchError: The two were not trained together.
+        """
+        from dualsys.fast.policies.onnx import OnnxSystem1
+        from dualsys.slow.backends.onnx import OnnxSystem2
+
+        system1, system2 = OnnxSystem1(self.system1), OnnxSystem2(self.system2)
+        system1.specs.require_equal(system2.specs)
+        return Parts(system2, system1)
+
+    def describe(self) -> dict[str, str]:
+        """Names and weights, as the manifests have them.
+
+        Raises:
+            BundleError: A bundle is damaged.
+        """
+        folders: dict[Role, Path] = {"system1": self.system1, "system2": self.system2}
+        found: dict[str, str] = {}
+        for role, folder in folders.items():
+            manifest = load_manifest(folder, role)
+            found |= {role: manifest.name, f"{role}_weights": manifest.weights}
+        return found
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """The scripted pair, which knows the truth."""
+
+    def load(self) -> Parts:
+        """Make the pair."""
+        from dualsys.twin.scripted import scripted_parts
+
+        return scripted_parts()
+
+    def describe(self) -> dict[str, str]:
+        """That it is no network."""
+        return {"system1": "scripted", "system2": "scripted"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode to run."""
+
+    task: str
+    seed: int
+    settings: TwinSettings
+    phrasing: Phrasing = "seen"
+    event: Event | None = None
+
+
+def require_simulator() -> None:
+    """Return if the simulator can be used.
+
+    Raises:
+        MissingExtraError: PyBullet is not installed.
+    """
+    try:
+        import dualsys_sim.world  # noqa: F401
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(("pybullet", "dualsys_sim")):
+            raise MissingExtraError("pybullet", "sim", "the digital twin") from error
+        raise
+
+
+class EpisodePool:
+    """Runs episodes. Use it as a context manager.
+
+    Args:
+        source: Where the systems come from.
+        workers: Processes; 1 runs everything in this one.
+
+    Raises:
+        ConfigError: Fewer than one worker.
+        MissingExtraError: PyBullet is not installed.
+    """
+
+    def __init__(self, source: Source, workers: int) -> None:
+        if workers < 1:
+            raise ConfigError("twin", [f"workers: expected at least 1, got {workers}"])
+        require_simulator()
+        self._source = source
+        self._workers = workers
+        self._executor: ProcessPoolExecutor | None = None
+        self._bench: _Bench | None = None
+
+    def __enter__(self) -> EpisodePool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop what has not begun and let go of the workers. Calling it again does nothing."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+        if self._bench is not None:
+            self._bench.world.close()
+            self._bench = None
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, EpisodeResult]]:
+        """Run all jobs; yields each one's index and result as soon as it is done, in any order."""
+        if self._workers == 1:
+            if self._bench is None:
+                self._bench = _Bench.open(self._source)
+            for index, job in enumerate(jobs):
+                yield index, self._bench.run(job)
+            return
+        if self._executor is None:
+            context = multiprocessing.get_context("spawn")
+            self._executor = ProcessPoolExecutor(self._workers, context, _start_worker, (self._source,))
+        with _single_threaded_children():
+            futures = {self._executor.submit(_work, job): index for index, job in enumerate(jobs)}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A world and the systems, loaded once and used for one episode after the other."""
+
+    parts: Parts
+    world: World
+
+    @classmethod
+    def open(cls, source: Source) -> _Bench:
+        from dualsys_sim.world import World
+
+        return cls(source.load(), World())
+
+    def run(self, job: Job) -> EpisodeResult:
+        from dualsys_sim.episode import make_episode
+
+        episode = make_episode(job.task, job.seed, job.phrasing, job.event)
+        return run_episode(
+            self.parts, self.world, episode, job.settings, phrasing=job.phrasing, event=job.event
+        )
+
+
+_bench: _Bench | None = None
+
+
+def _start_worker(source: Source) -> None:
+    global _bench
+    _bench = _Bench.open(source)
+
+
+def _work(job: Job) -> EpisodeResult:
+    if _bench is None:
+        raise RuntimeError("the worker was not started by EpisodePool")
+    return _bench.run(job)
+
+
+@contextmanager
+def _single_threaded_children() -> Iterator[None]:
+    """Let processes that start meanwhile use one thread each; libraries read this when they are loaded."""
+    before = {name: os.environ.get(name) for name in THREAD_SETTINGS}
+    os.environ.update(dict.fromkeys(THREAD_SETTINGS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
