@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from dualsys.errors import SpecError
+from dualsys.fast.planner.latents import LatentHistory
+from dualsys.messages import LatentPacket, Observation, Tensor
+from dualsys.specs import LatentSpec, TensorSpec
+
+SESSION = 77
+SPEC = LatentSpec("latent_sequence", {"tokens": TensorSpec((8, 128))})
+Answer = Callable[..., LatentPacket]
+
+
+@pytest.fixture
+def answer(make_bench: Callable[..., object]) -> Answer:
+    return make_bench.answer  # type: ignore[attr-defined,no-any-return]
+
+
+@pytest.fixture
+def history() -> LatentHistory:
+    return LatentHistory(SESSION, SPEC)
+
+
+def sent(history: LatentHistory, seq: int, t_ns: int = -1, instruction: str = "go") -> Observation:
+    state = Tensor.of(np.zeros(9, np.float32))
+    stamp_ns = 1000 * seq if t_ns < 0 else t_ns
+    observation = Observation(
+        session=SESSION, episode=0, seq=seq, t_capture_ns=stamp_ns, images={}, proprioception=state,
+        instruction=instruction,
+    )  # fmt: skip
+    history.expect(observation)
+    return observation
+
+
+def test_the_answer_to_an_observation_is_accepted(history: LatentHistory, answer: Answer) -> None:
+    assert history.newest is None
+    assert history.offer(answer(sent(history, 3), seq=9), 0, "go")
+    assert history.newest is not None
+    assert (history.newest.seq, history.newest.t_capture_ns) == (9, 3000)
+    assert history.counts == {"latents_accepted": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"session": 78}, "latents_other_session"),
+        ({"episode": 1}, "latents_other_episode"),
+        ({"instruction": "stop"}, "latents_other_instruction"),
+        ({"observation_seq": 4}, "latents_unknown_observation"),
+        ({"t_capture_ns": 9999}, "latents_unknown_observation"),
+        ({"kind": "latent_vector"}, "latents_rejected"),
+        ({"tensors": {}}, "latents_rejected"),
+        ({"tensors": {"token": Tensor.of(np.zeros((8, 128), np.float32))}}, "latents_rejected"),
+        ({"tensors": {"tokens": Tensor.of(np.zeros((8, 127), np.float32))}}, "latents_rejected"),
+        ({"tensors": {"tokens": Tensor.of(np.zeros((8, 128), np.float64))}}, "latents_rejected"),
+        ({"tensors": {"tokens": Tensor.of(np.full((8, 128), np.nan, np.float32))}}, "latents_rejected"),
+    ],
+)
+def test_a_latent_that_does_not_belong_or_fit_is_dropped_and_counted(
+    history: LatentHistory, answer: Answer, changes: dict[str, object], reason: str
+) -> None:
+    assert not history.offer(answer(sent(history, 3), **changes), 0, "go")
+    assert history.counts == {reason: 1}
+    assert history.newest is None
+    assert bool(history.last_fault) == (reason == "latents_rejected")
+
+
+def test_the_same_latent_counts_once(history: LatentHistory, answer: Answer) -> None:
+    packet = answer(sent(history, 3))
+    assert history.offer(packet, 0, "go")
+    assert not history.offer(packet, 0, "go")
+    assert history.counts["latents_not_newer"] == 1
+
+
+def test_a_late_latent_is_dropped(history: LatentHistory, answer: Answer) -> None:
+    older, newer = sent(history, 3), sent(history, 4)
+    assert history.offer(answer(newer), 0, "go")
+    assert not history.offer(answer(older), 0, "go")
+    assert history.counts["latents_not_newer"] == 1
+
+
+def test_a_system_2_that_was_restarted_may_count_from_zero(history: LatentHistory, answer: Answer) -> None:
+    assert history.offer(answer(sent(history, 3), seq=500), 0, "go")
+    assert history.offer(answer(sent(history, 4), seq=0), 0, "go")
+
+
+def test_a_rejected_latent_does_not_stand_in_the_way_of_a_good_one(
+    history: LatentHistory, answer: Answer
+) -> None:
+    observation = sent(history, 3)
+    assert not history.offer(answer(observation, kind="latent_vector"), 0, "go")
+    assert history.offer(answer(observation), 0, "go")
+
+
+def test_only_the_last_two_are_kept(history: LatentHistory, answer: Answer) -> None:
+    for seq in range(1, 5):
+        assert history.offer(answer(sent(history, seq), value=float(seq)), 0, "go")
+    tokens, age_s = history.pair(10_000)
+    assert (tokens[0, 0, 0], tokens[1, 0, 0]) == (4.0, 3.0)
+    np.testing.assert_allclose(age_s, [6e-6, 7e-6])
+    assert tokens.dtype == age_s.dtype == np.float32
+
+
+def test_a_latent_for_new_words_does_not_follow_one_for_the_old_ones(
+    history: LatentHistory, answer: Answer
+) -> None:
+    assert history.offer(answer(sent(history, 1), value=1.0), 0, "go")
+    changed = sent(history, 2, instruction="stop")
+    assert history.offer(answer(changed, value=2.0), 0, "stop")
+    tokens, _ = history.pair(10_000)
+    assert (tokens[0, 0, 0], tokens[1, 0, 0]) == (2.0, 2.0)
+
+
+def test_after_a_new_episode_old_answers_are_unknown(history: LatentHistory, answer: Answer) -> None:
+    observation = sent(history, 1)
+    history.clear()
+    assert not history.offer(answer(observation), 0, "go")
+    assert history.counts["latents_unknown_observation"] == 1
+
+
+def test_only_recent_observations_are_remembered(history: LatentHistory, answer: Answer) -> None:
+    first = sent(history, 0)
+    for seq in range(1, 1025):
+        last = sent(history, seq)
+    assert not history.offer(answer(first), 0, "go")
+    assert history.offer(answer(last), 0, "go")
+
+
+def test_a_specification_without_tokens_is_refused() -> None:
+    with pytest.raises(SpecError, match="expected a tensor named 'tokens', the specification has route"):
+        LatentHistory(SESSION, LatentSpec("route", {"route": TensorSpec((1,))}))
