@@ -25,9 +25,13 @@ def nanoseconds(duration_s: float) -> int:
 
 
 def period_ns(rate_hz: float) -> int:
-    """Period of a rate, in integer nanoseconds. Raises ValueError unless `rate_hz` is positive."""
-    if not rate_hz > 0:
-        raise ValueError(f"rate_hz must be positive, got {rate_hz!r}")
+    """Period of a rate, in integer nanoseconds.
+
+    Raises:
+        ValueError: The rate is not positive, or so high that its period rounds to nothing.
+    """
+    if not 0 < rate_hz <= NS_PER_S:
+        raise ValueError(f"rate_hz must be positive and at most {NS_PER_S:g}, got {rate_hz!r}")
     return round(NS_PER_S / rate_hz)
 
 
@@ -87,10 +91,11 @@ class Tick:
     """One wake-up of a `Pacer`.
 
     Attributes:
-        index: Number of the grid period that this tick serves; skips the missed ones.
-        deadline_ns: When it should have started.
-        late_ns: How much later it did start, >= 0.
-        missed: Grid periods skipped just before this tick because the previous one overran.
+        index: Number of the grid period that this tick runs in; skips the missed ones.
+        deadline_ns: What it slept for.
+        late_ns: How much later it woke, >= 0.
+        missed: Grid periods skipped just before this tick, because the previous one overran or because it
+            woke late by whole periods.
     """
 
     index: int
@@ -102,9 +107,9 @@ class Tick:
 class Pacer:
     """Absolute-deadline pacing on a phase-locked grid.
 
-    Deadlines are `start + k * period`. A tick that overruns skips whole periods, which are counted and never
-    caught up; the phase is kept. Waking early is impossible by contract of the clock, so a period is never
-    doubled.
+    Deadlines are `start + k * period`. Overrunning or waking late skips whole periods, which are counted and
+    never caught up: no grid period ever gets two ticks, and the phase is kept. Waking early is impossible by
+    contract of the clock.
 
     Args:
         clock: Where time comes from.
@@ -127,12 +132,15 @@ class Pacer:
 
     def wait(self) -> Tick:
         """Sleep to the next grid deadline and report how that went."""
-        now_ns = self._clock.now_ns()
-        due = self._index + 1
-        current = (now_ns - self._start_ns) // self._period_ns
-        missed = max(0, current - due)
-        self._index = due + missed
-        self.missed_total += missed
-        deadline_ns = self._start_ns + self._index * self._period_ns
+        due = max(self._index + 1, self._current())
+        deadline_ns = self._start_ns + due * self._period_ns
         self._clock.sleep_until_ns(deadline_ns)
-        return Tick(self._index, deadline_ns, max(0, self._clock.now_ns() - deadline_ns), missed)
+        late_ns = self._clock.now_ns() - deadline_ns
+        index = due + late_ns // self._period_ns
+        missed = index - self._index - 1
+        self._index = index
+        self.missed_total += missed
+        return Tick(index, deadline_ns, late_ns, missed)
+
+    def _current(self) -> int:
+        return (self._clock.now_ns() - self._start_ns) // self._period_ns

@@ -7,6 +7,7 @@ are plain frozen structs, so they cross the wire and live in `bundle.json` as th
 from __future__ import annotations
 
 import hashlib
+import math
 
 import msgspec
 import numpy as np
@@ -56,17 +57,45 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise SpecError(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
         if any(size < 0 for size in self.shape):
             raise SpecError(f"shape {self.shape} has a negative size")
+        for name in ("minimum", "maximum"):
+            bound = getattr(self, name)
+            if bound is not None:
+                # 1 and 1.0 are equal but written differently, and so are 0.0 and -0.0: equal specs must have
+                # equal digests.
+                msgspec.structs.force_setattr(self, name, float(bound) + 0.0)
+        least, most = self._limits()
+        if not least <= most:
+            raise SpecError(
+                f"minimum {self.minimum} and maximum {self.maximum} leave no {self.dtype} between"
+            )
+
+    def _limits(self) -> tuple[float, float]:
+        """Smallest and largest element that the bounds and the element type leave; integers are exact."""
+        dtype = DTYPES[self.dtype]
+        bounds = (self.minimum, self.maximum)
+        if any(bound is not None and not math.isfinite(bound) for bound in bounds):
+            raise SpecError(f"bounds {bounds} must be finite numbers, or None for no bound")
+        if dtype.kind == "f":
+            widest = float(np.finfo(dtype.name).max)
+            low, high = (widest * sign if b is None else b for b, sign in zip(bounds, (-1, 1), strict=True))
+            if max(abs(low), abs(high)) > widest:
+                raise SpecError(f"bounds {bounds} are outside of what {self.dtype} can hold")
+            return low, high
+        info = np.iinfo(dtype.name)
+        least = info.min if self.minimum is None else max(info.min, math.ceil(self.minimum))
+        most = info.max if self.maximum is None else min(info.max, math.floor(self.maximum))
+        return least, most
 
     @property
     def nbytes(self) -> int:
         """Size of one array in bytes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * DTYPES[self.dtype].itemsize
+        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
 
     def describe(self) -> str:
         """One line, such as `float32[8, 128] in [-1, 1] m`."""
         shape = ", ".join(str(size) for size in self.shape)
-        bounded = self.minimum is not None or self.maximum is not None
-        bounds = f" in [{self.minimum}, {self.maximum}]" if bounded else ""
+        low, high = ("" if bound is None else f"{bound:g}" for bound in (self.minimum, self.maximum))
+        bounds = f" in [{low}, {high}]" if low or high else ""
         return f"{self.dtype}[{shape}]{bounds}{' ' + self.unit if self.unit else ''}"
 
     def validate(self, value: NDArray[np.generic], name: str) -> NDArray[np.generic]:
@@ -82,25 +111,24 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise SpecError(f"{name}: expected finite numbers, got NaN or infinity")
         if self.minimum is not None and value.size and value.min() < self.minimum:
-            raise SpecError(f"{name}: expected >= {self.minimum} {self.unit}, got {value.min()}")
+            raise SpecError(f"{name}: expected {self.describe()}, got {value.min()}")
         if self.maximum is not None and value.size and value.max() > self.maximum:
-            raise SpecError(f"{name}: expected <= {self.maximum} {self.unit}, got {value.max()}")
+            raise SpecError(f"{name}: expected {self.describe()}, got {value.max()}")
         return value
 
     def sample(self, rng: np.random.Generator) -> NDArray[np.generic]:
         """Draw an array that fits, uniformly in its range (unit normal where the range is open)."""
         dtype = DTYPES[self.dtype]
         if dtype.kind in "iu":
-            info = np.iinfo(dtype.name)
-            least = info.min if self.minimum is None else int(np.ceil(self.minimum))
-            most = info.max if self.maximum is None else int(np.floor(self.maximum))
+            least, most = map(int, self._limits())
             return rng.integers(least, most, size=self.shape, endpoint=True, dtype=np.int64).astype(dtype)
+        low, high = self._limits()
         if self.minimum is None or self.maximum is None:
-            low = -np.inf if self.minimum is None else self.minimum
-            high = np.inf if self.maximum is None else self.maximum
-            return np.clip(rng.standard_normal(self.shape), low, high).astype(dtype)
-        drawn = rng.uniform(self.minimum, self.maximum, self.shape).astype(dtype)
-        return np.clip(drawn, self.minimum, self.maximum)
+            drawn = np.asarray(rng.standard_normal(self.shape))
+        else:
+            part = np.asarray(rng.random(self.shape))
+            drawn = low * (1 - part) + high * part
+        return np.clip(drawn, low, high).astype(dtype)
 
 
 class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,6 +141,11 @@ class ObservationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     cameras: dict[str, TensorSpec]
     proprioception: TensorSpec
+
+    def __post_init__(self) -> None:
+        for name, image in self.cameras.items():
+            if image.dtype != "uint8" or len(image.shape) != 3 or image.shape[2] != 3:
+                raise SpecError(f"cameras.{name}: expected uint8[height, width, 3], got {image.describe()}")
 
 
 class LatentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -153,6 +186,8 @@ class ActionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if len(self.names) != len(self.scale):
             raise SpecError(f"action: {len(self.names)} names but {len(self.scale)} scales")
+        if not all(math.isfinite(scale) and scale > 0 for scale in self.scale):
+            raise SpecError(f"action: scale {self.scale} must be positive, finite numbers")
         if self.horizon < 1 or self.step_ns < 1:
             raise SpecError(f"action: horizon {self.horizon} and step_ns {self.step_ns} must be positive")
 

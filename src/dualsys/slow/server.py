@@ -268,7 +268,11 @@ def serve(config: SystemConfig) -> None:
     from dualsys.slow.backends.onnx import OnnxSystem2
 
     system2 = OnnxSystem2(config.slow.bundle, config.slow.threads)
-    run_server(system2, config)
+    statistics = run_server(system2, config)
+    totals = _flat(dataclasses.asdict(statistics))
+    print(
+        "System 2 ended:", ", ".join(f"{name} {total}" for name, total in totals.items() if total), flush=True
+    )
 
 
 def run_server(system2: System2, config: SystemConfig) -> ServerStatistics:

@@ -1,0 +1,89 @@
+"""System 2 from a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from dualsys.bundles import hash_files, load_manifest, write_manifest
+from dualsys.errors import BundleError, InstructionError, PolicyError
+from dualsys.messages import Observation
+from dualsys.slow.backends.onnx import OnnxSystem2
+from dualsys.slow.core import SlowCore
+
+MakeBundle = Callable[..., Path]
+STATE = np.zeros(9, np.float32)
+
+
+def grey(level: int) -> dict[str, np.ndarray]:
+    return {"fixed": np.full((6, 8, 3), level, np.uint8)}
+
+
+def test_image_and_words_reach_the_graph(make_bundle: MakeBundle) -> None:
+    system2 = OnnxSystem2(make_bundle())
+    tokens = system2.encode(grey(255), STATE, "block").tensors["tokens"]
+    np.testing.assert_allclose(tokens, np.full((2, 4), 4 + 1.0), rtol=1e-6)
+    assert tokens.dtype == np.float32
+    tokens = system2.encode(grey(51), STATE, "Push the block").tensors["tokens"]
+    np.testing.assert_allclose(tokens, np.full((2, 4), 1 + 0.2), rtol=1e-6)
+
+
+def test_what_the_model_believes_is_told_in_words(make_bundle: MakeBundle) -> None:
+    system2 = OnnxSystem2(make_bundle())
+    seen = system2.encode(grey(255), STATE, "push").text
+    assert seen == "object at (1.000, 1.000, 1.000) m, goal (1.000, 1.000, 1.000) m"
+    assert system2.encode(grey(51), STATE, "push").text == "nothing in view fits 'push' (probability 0.20)"
+
+
+def test_it_introduces_itself_as_its_manifest_says(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    system2, manifest = OnnxSystem2(folder), load_manifest(folder, "system2")
+    assert (system2.name, system2.weights, system2.specs) == ("tiny", manifest.weights, manifest.specs)
+    assert system2.words == ("block", "push", "red", "the")
+
+
+def test_unknown_words_are_refused(make_bundle: MakeBundle) -> None:
+    system2 = OnnxSystem2(make_bundle())
+    system2.check_instruction("push the red block")
+    for ask in (system2.check_instruction, lambda text: system2.encode(grey(0), STATE, text)):
+        with pytest.raises(InstructionError, match="unknown words: lift"):
+            ask("lift the block")
+
+
+def test_the_core_runs_it(make_bundle: MakeBundle, observe: Callable[..., Observation]) -> None:
+    packet = SlowCore(OnnxSystem2(make_bundle())).process(observe(grey=255))
+    np.testing.assert_allclose(packet.tensors["tokens"].array(), np.full((2, 4), 2.0), rtol=1e-6)
+
+
+def test_a_graph_for_another_image_size_is_refused(make_bundle: MakeBundle) -> None:
+    with pytest.raises(BundleError, match=r"system2\.onnx: image: expected .*\(1, 6, 8, 3\).*\(1, 6, 9, 3\)"):
+        OnnxSystem2(make_bundle(width=9))
+
+
+def test_a_graph_without_the_promised_latent_is_refused(make_bundle: MakeBundle) -> None:
+    with pytest.raises(BundleError, match=r"tokens: expected .* the graph has nothing of that name"):
+        OnnxSystem2(make_bundle(output="features"))
+
+
+def test_more_than_one_camera_is_refused(make_bundle: MakeBundle) -> None:
+    with pytest.raises(BundleError, match="expected one camera, got fixed, wrist"):
+        OnnxSystem2(make_bundle(cameras=("fixed", "wrist")))
+
+
+def test_a_file_that_is_no_graph_is_refused(make_bundle: MakeBundle) -> None:
+    folder = make_bundle()
+    manifest = load_manifest(folder, "system2")
+    (folder / "system2.onnx").write_bytes(b"no graph")
+    write_manifest(folder, msgspec.structs.replace(manifest, files=hash_files(folder, ["system2.onnx"])))
+    with pytest.raises(BundleError, match="not a graph that can be run"):
+        OnnxSystem2(folder)
+
+
+def test_a_failure_of_the_runtime_is_a_policy_error(make_bundle: MakeBundle) -> None:
+    system2 = OnnxSystem2(make_bundle())
+    with pytest.raises(PolicyError, match="System 2 'tiny' failed"):
+        system2.encode({"fixed": np.zeros((5, 5, 3), np.uint8)}, STATE, "push")
