@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
+from dualsys.config import StrategyName
 from dualsys.errors import ConfigError
 
 DEFAULT_CONFIG = Path("configs/tabletop.yaml")
@@ -85,28 +86,31 @@ class TwinCommand:
 
     config: Positional[Path] = DEFAULT_CONFIG
     """YAML of the system."""
-    task: str = "pick"
-    """Task; `dualsys list tasks` names them."""
+    task: str | None = None
+    """Task; `dualsys list tasks` names them. By default that of the configuration."""
     episodes: int = 20
     """Episodes to run."""
-    seed: int = 0
-    """Seed of the first episode; each next one adds 1."""
+    seed: int | None = None
+    """Seed of the first episode; each next one adds 1. By default far from those of training."""
     system2_delay: str | None = None
-    """From an observation to its latent, such as 200ms; by default that of the configuration."""
+    """From an observation to its latent: 200ms, 200ms~40ms for jitter, or a .json of samples. By default
+    that of the configuration."""
     system2_rate: str | None = None
-    """Passes of System 2 per second, at most, such as 5Hz; by default that of the configuration."""
-    system1_delay: str = "60ms"
-    """Duration of a plan."""
-    strategy: str | None = None
-    """Chunk strategy; `dualsys list strategies` names them."""
+    """Passes of System 2 per second, at most, such as 5Hz. By default that of the configuration."""
+    system1_delay: str | None = None
+    """Duration of a plan, written like --system2-delay; 60ms by default."""
+    strategy: StrategyName | None = None
+    """Chunk strategy. By default that of the configuration."""
     event: Literal["moved", "changed", "absent"] | None = None
     """What happens on the way."""
     phrasing: Literal["seen", "unseen"] = "seen"
     """Wordings of training, or others."""
     latent: Literal["true", "zeroed", "shuffled", "other"] = "true"
     """What System 1 is given in place of the latent."""
+    scripted: bool = False
+    """Run a scripted pair of systems that knows the truth, in place of the networks."""
     workers: int = 1
-    """Processes to spread the episodes over."""
+    """Processes to spread the episodes over. The result does not depend on it."""
     json: Path | None = None
     """Where to write the report."""
 

@@ -146,7 +146,10 @@ def _ask(config: SystemConfig, name: str, verb: str, arguments: Mapping[str, str
     from dualsys.supervisor.peers import open_peers
 
     context = open_context()
+    peers = open_peers(context, config)
     try:
-        return open_peers(context, config)[name].ask(verb, arguments).get("text", "")
+        return peers[name].ask(verb, arguments).get("text", "")
     finally:
+        for peer in peers.values():
+            peer.close()
         close_context(context)

@@ -6,7 +6,6 @@ terminal library next to the control loop.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -69,6 +68,8 @@ def process_command(name: str, config: Path) -> list[str]:
 
 def log_to_stderr() -> None:
     """Have log records written, with the time and who says it."""
+    import logging
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
@@ -83,7 +84,9 @@ def main(arguments: Sequence[str]) -> int:
     """
     name, path, parent_pid = arguments
     die_with(int(parent_pid))
-    log_to_stderr()
+    if name != "control":
+        # The control loop writes no log: whatever it has to say goes into its state and its counters.
+        log_to_stderr()
     try:
         PROCESSES[name](load_config(path))
     except DualsysError as error:

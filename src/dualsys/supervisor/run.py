@@ -30,6 +30,7 @@ _PERIOD_NS = NS_PER_S // 50
 _STATUS_EVERY = 5
 _SUMMARY_EVERY = 50
 _STOP_GRACE_S = 3.0
+_LAST_ANSWER_S = 0.5
 
 
 ProcessCommand = Callable[[str, Path], Sequence[str]]
@@ -228,11 +229,15 @@ class Run:
 
     def _stop(self, peers: dict[str, Peer]) -> None:
         """Bring the arm to rest first, then end the processes, those that lead before those that follow."""
-        if "control" in self._children.names:
-            try:
-                peers["control"].ask("stop", {"reason": "the run is over"}, timeout_s=0.5)
-            except BusError as error:
-                self._recorder.event(self._now(), "fault", text=str(error))
+        alive = self._children.names
+        try:
+            if "control" in alive:
+                peers["control"].ask("stop", {"reason": "the run is over"}, _LAST_ANSWER_S)
+            for name in alive:
+                self._summary.status[name] = peers[name].ask("status", timeout_s=_LAST_ANSWER_S)
+        except BusError as error:
+            # The run is over either way; what could not be asked is missing from the summary.
+            self._recorder.event(self._now(), "fault", text=str(error))
         for ending in self._children.stop(tuple(reversed(PROCESSES)), _STOP_GRACE_S):
             self._note(ending)
 

@@ -55,6 +55,7 @@ class RunSummary:
     state: RunState = "starting"
     problem: str = ""
     peers: dict[str, dict[str, str]] = field(default_factory=dict)
+    status: dict[str, dict[str, str]] = field(default_factory=dict)
     endings: dict[str, str] = field(default_factory=dict)
     results: list[EpisodeResult] = field(default_factory=list)
     measured: dict[str, Json] = field(default_factory=dict)
@@ -89,7 +90,7 @@ class RunSummary:
             },
             "strategy": config.fast.strategy.name,
             "episodes": [result.tree() for result in self.results],
-            "processes": {"answered": self.peers, "ended": self.endings},
+            "processes": {"answered": self.peers, "last_status": self.status, "ended": self.endings},
             **self.measured,
         }
 
@@ -106,9 +107,10 @@ class RunSummary:
             )
         if isinstance(counters, dict) and counters:
             shown = ("ticks", "missed", "clamped", "rejected_plans", "starved", "held", "stopped")
-            words.append(
-                "control: " + ", ".join(f"{name} {counters[name]}" for name in shown if name in counters)
-            )
+            late_us = self.status.get("control", {}).get("late_p99_us")
+            told = [f"{name} {counters[name]}" for name in shown if name in counters]
+            told += [f"99 % of ticks at most {late_us} us late"] if late_us else []
+            words.append("control: " + ", ".join(told))
         words.append(emulation_line(self.config.slow))
         if self.problem:
             words.append(f"problem: {self.problem}")

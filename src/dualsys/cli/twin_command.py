@@ -1,0 +1,50 @@
+"""`dualsys twin`: success under latency, on the digital twin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+
+from dualsys.cli.arguments import TwinCommand
+from dualsys.cli.rates import parse_rate_hz
+from dualsys.config import load_config
+from dualsys.twin.evaluate import FIRST_SEED, evaluate
+from dualsys.twin.latency import parse_latency
+from dualsys.twin.settings import SYSTEM1_DELAY
+
+
+def twin(command: TwinCommand, overrides: Mapping[str, object]) -> int:
+    """Run the episodes, print what they come to, and write the report where one is wanted.
+
+    Returns:
+        Exit code 0: a low success rate is a result, not an error.
+    """
+    config = load_config(command.config, overrides)
+    system2_delay, system1_delay = command.system2_delay, command.system1_delay
+    rate = command.system2_rate
+    report = evaluate(
+        config,
+        command.task or config.run.task,
+        episodes=command.episodes,
+        seed=FIRST_SEED if command.seed is None else command.seed,
+        workers=command.workers,
+        system2_delay=None if system2_delay is None else parse_latency(system2_delay, "--system2-delay"),
+        system2_rate_hz=None if rate is None else parse_rate_hz(rate, "--system2-rate"),
+        system1_delay=SYSTEM1_DELAY
+        if system1_delay is None
+        else parse_latency(system1_delay, "--system1-delay"),
+        strategy=command.strategy,
+        phrasing=command.phrasing,
+        event=command.event,
+        latent=command.latent,
+        scripted=command.scripted,
+    )
+    console = Console()
+    console.print(report.line(), markup=False, highlight=False, soft_wrap=True)
+    for name, value in report.settings.items():
+        console.print(f"  {name}: {value}", markup=False, highlight=False, soft_wrap=True)
+    if command.json is not None:
+        report.write(command.json)
+        console.print(f"report {command.json}", markup=False, highlight=False, soft_wrap=True)
+    return 0

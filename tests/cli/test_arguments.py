@@ -1,0 +1,112 @@
+"""Rules of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dualsys.cli import main
+from dualsys.cli.arguments import (
+    FastCommand,
+    ListCommand,
+    RobotCommand,
+    RunCommand,
+    SayCommand,
+    TwinCommand,
+    parse,
+    split_settings,
+)
+from dualsys.cli.commands import run_settings
+from dualsys.config import load_config
+from dualsys.errors import ConfigError
+
+CONFIG = Path("configs/tabletop.yaml")
+
+
+def test_every_command_of_the_documentation_is_understood() -> None:
+    command, overrides = parse(
+        ["run", str(CONFIG), "--instruction", "pick up the red cube", "--slow.delay-ms", "300"]
+    )
+    assert command == RunCommand(CONFIG, instruction="pick up the red cube")
+    assert overrides == {"slow.delay_ms": "300"}
+    assert parse(["run", str(CONFIG), "--task", "pick", "--episodes", "3", "--seed", "7", "--full-speed"])[
+        0
+    ] == (RunCommand(CONFIG, task="pick", episodes=3, seed=7, full_speed=True))
+    assert parse(["fast", str(CONFIG)])[0] == FastCommand(CONFIG)
+    assert parse(["say", "touch the blue cube"])[0] == SayCommand("touch the blue cube")
+    assert parse(["robot", "resume", "a.yaml"])[0] == RobotCommand("resume", Path("a.yaml"))
+    assert parse(["list", "tasks"])[0] == ListCommand("tasks")
+    twin, _ = parse(
+        ["twin", str(CONFIG), "--system2-delay", "200ms", "--latent", "zeroed", "--event", "moved"]
+    )
+    assert twin == TwinCommand(CONFIG, system2_delay="200ms", latent="zeroed", event="moved")
+
+
+def test_settings_are_told_from_options_by_their_dot() -> None:
+    rest, overrides = split_settings(
+        ["run", "a.yaml", "--slow.delay-ms=1", "--seed", "1", "--fast.strategy.name", "rtc"]
+    )
+    assert rest == ["run", "a.yaml", "--seed", "1"]
+    assert overrides == {"slow.delay_ms": "1", "fast.strategy.name": "rtc"}
+
+
+@pytest.mark.parametrize("arguments", [["--slow.delay_ms"], ["--a.b", "1", "--a.b=2"]])
+def test_a_setting_without_value_or_given_twice_is_refused(arguments: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"has no value|given twice"):
+        split_settings(arguments)
+
+
+def test_full_speed_and_options_become_settings(repository: Path) -> None:
+    settings = run_settings(RunCommand(CONFIG, full_speed=True, gui=True, episodes=2, instruction="touch it"))
+    config = load_config(repository / CONFIG, settings)
+    assert (config.slow.delay_ms, config.slow.rate_hz, config.sim.gui) == (0, None, True)
+    assert (config.run.episodes, config.run.instruction) == (2, "touch it")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "none.yaml"], "none.yaml: 1 fault\n  cannot be read: No such file"),
+        (
+            ["run", "CONFIG", "--slow.delay_ms", "fast"],
+            "slow.delay_ms: got 'fast', expected a number, 0 to 60000 ms",
+        ),
+        (["run", "CONFIG", "--slow.speed", "1"], "slow.speed: is not a setting"),
+        (["run", "CONFIG", "--episodes", "0"], "run.episodes: got 0, expected a whole number, 1 to 100000"),
+        (["robot", "stop", "CONFIG", "--endpoints.control.service", "ipc:///tmp/nobody"], "is it running?"),
+    ],
+)
+def test_an_error_is_one_message_without_a_traceback_and_exit_code_2(
+    repository: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    code = main([str(repository / CONFIG) if word == "CONFIG" else word for word in arguments])
+    captured = capsys.readouterr()
+    assert code == 2
+    assert captured.err.startswith("error: ")
+    assert expected in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"), [("strategies", "rtc"), ("robots", "simulated"), ("settings", "slow.delay_ms")]
+)
+def test_lists_name_what_there_is(capsys: pytest.CaptureFixture[str], what: str, expected: str) -> None:
+    assert main(["list", what]) == 0
+    assert expected in capsys.readouterr().out
+
+
+def test_an_unknown_task_is_answered_with_the_known_ones(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pybullet")
+    assert main(["run", str(repository / CONFIG), "--task", "juggle"]) == 2
+    assert "no task 'juggle'; there are conveyor, follow, pick" in capsys.readouterr().err
+
+
+def test_a_command_line_that_makes_no_sense_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fly"])
+    assert caught.value.code == 2
+    capsys.readouterr()
