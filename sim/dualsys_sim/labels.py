@@ -39,16 +39,22 @@ GRAVITY_M_S2: Final = 9.81
 
 def expert_chunk(state: ExpertState, goal: Goal, horizon: int = HORIZON) -> NDArray[np.float32]:
     """The expert's next actions [horizon, 4] from a state, had nothing disturbed it from there on."""
-    state = state.copy()
-    for index in range(len(state.kind)):
-        vx, vy = (0.0, 0.0) if _pushed(state, index) else ground_velocity(state, index)
-        state.velocity[index] = [vx, vy, 0.0]
+    state = at_start(state)
     chunk = np.empty((horizon, 4), dtype=np.float32)
     for step in range(horizon):
         action = expert_action(state, goal)
         chunk[step] = action
         advance(state, action)
     return chunk
+
+
+def at_start(state: ExpertState) -> ExpertState:
+    """A copy to begin a roll-out from: objects keep the velocity that they have by themselves, and no other."""
+    state = state.copy()
+    for index in range(len(state.kind)):
+        vx, vy = (0.0, 0.0) if _pushed(state, index) else ground_velocity(state, index)
+        state.velocity[index] = [vx, vy, 0.0]
+    return state
 
 
 def advance(state: ExpertState, action: Action) -> None:

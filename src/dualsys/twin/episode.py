@@ -210,7 +210,7 @@ class _Run:
         self._schedule.at(now_ns + TICK_NS, MOVE, self._move)
 
     def _watch_for_event(self, snapshot: Snapshot) -> None:
-        """Note whether the episode's event comes before its end, and before the gripper has the moved object."""
+        """Note whether the event comes in time: before the end, and before the gripper has the object."""
         from dualsys_sim.judging import held
 
         if self._event_happened or snapshot.time_s < self._event_s:

@@ -14,8 +14,8 @@ class EpisodeResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         success: Whether the task was done in time; with the latent of other words, whether those were obeyed.
         reason: Why it ended, in the words of the judge.
         duration_s: Simulated time of the whole episode.
-        time_to_success_s: From the event (a moved object, new words), or else from the start, to success; None
-            without success, and where the event came too late to matter.
+        time_to_success_s: From the event (a moved object, new words), or else from the start, to success;
+            None without success, and where the event came too late to matter.
         metrics: Named measurements, units in the names.
         counters: Named totals of control, planner and System 2.
         trace_sha256: Digest of every command and event.

@@ -42,12 +42,6 @@ DIRECTIONS = ("", "left", "right", "away")
 NEAR_M = 0.12
 """Horizontal distance from the tool within which the wrist camera tells where an object is."""
 
-TOOL_GAIN = 0.75
-"""Part of the way to the command that the tool travels within one step."""
-
-WIDTH_STEP_M = 0.008
-"""Change of the finger distance within one step."""
-
 
 def write_state(world: World, name: str) -> NDArray[np.uint8]:
     """An image of the camera's shape whose first bytes are the object table, float32 little-endian."""
@@ -183,57 +177,23 @@ class ScriptedSystem1:
         beta: float,
     ) -> Float32Array:
         """The same, mixed with the planned motion by its weights; each action starts where that leads."""
+        from dualsys_sim.labels import advance, at_start
+        from dualsys_sim.skills import still
+        from dualsys_sim.tasks import expert_action
+
         del noise, beta
         if not isinstance(condition, ScriptedCondition):
             raise PolicyError(
                 f"expected a condition of the scripted System 1, got {type(condition).__name__}"
             )
-        state = condition.state.copy()
+        state = at_start(condition.state)
         chunk = np.zeros((HORIZON, 4), dtype=np.float32)
         for step in range(HORIZON):
-            wanted = np.asarray(_expert(state, condition.goal))
-            chunk[step] = weights[step] * previous[step] + (1.0 - weights[step]) * wanted
-            advance(state, chunk[step])
+            wanted = still(state) if condition.goal is None else expert_action(state, condition.goal)
+            chunk[step] = weights[step] * previous[step] + (1.0 - weights[step]) * np.asarray(wanted)
+            x, y, z, gripper = chunk[step].tolist()
+            advance(state, (x, y, z, gripper))
         return chunk
-
-
-def _expert(state: ExpertState, goal: Goal | None) -> tuple[float, float, float, float]:
-    from dualsys_sim.skills import still
-    from dualsys_sim.tasks import expert_action
-
-    return still(state) if goal is None else expert_action(state, goal)
-
-
-def advance(state: ExpertState, action: Float32Array) -> None:
-    """Move the state by one step, without physics: the tool lags, fingers close, a held block comes along."""
-    from dualsys_sim import arena
-    from dualsys_sim.skills import gripped, ground_velocity, straddled
-
-    held = [index for index in range(len(state.kind)) if action[3] < 0.0 and gripped(state, index)]
-    before = list(state.tool)
-    for axis in range(3):
-        low, high = arena.COMMAND_LOW_M[axis], arena.COMMAND_HIGH_M[axis]
-        moved = state.command[axis] + arena.ACTION_STEP_M * float(action[axis])
-        state.command[axis] = min(high, max(low, moved))
-        state.tool[axis] += TOOL_GAIN * (state.command[axis] - state.tool[axis])
-    for index in range(len(state.kind)):
-        vx, vy = (0.0, 0.0) if index in held else ground_velocity(state, index)
-        state.position[index][0] += vx * arena.POLICY_STEP_S
-        state.position[index][1] += vy * arena.POLICY_STEP_S
-    for index in held:
-        for axis in range(3):
-            state.position[index][axis] += state.tool[axis] - before[axis]
-    inside = any(
-        straddled(state, index) and abs(state.tool[2] - state.position[index][2]) < 0.03
-        for index in range(len(state.kind))
-    )
-    stop = arena.BLOCK_SIZE_M if inside else 0.0
-    if action[3] > 0.0:
-        width = min(arena.GRIPPER_OPEN_M, state.width + WIDTH_STEP_M)
-    else:
-        width = max(min(stop, state.width), state.width - WIDTH_STEP_M)
-    state.width_speed = (width - state.width) / arena.POLICY_STEP_S
-    state.width = width
 
 
 def scripted_parts() -> Parts:
