@@ -269,9 +269,23 @@ class RunConfig(Section):
     )
     episodes: int = Field(default=5, ge=1, le=100_000, description="episodes to run")
     seed: int = Field(
-        default=0, ge=0, le=2**31 - 1, description="seed of the first episode; each next one adds 1"
+        default=10_000_000,
+        ge=0,
+        le=2**31 - 1,
+        description="seed of the first episode; each next one adds 1; the default is far from those of training",
     )
-    episode_timeout_s: float = Field(default=25.0, gt=0, le=3600, description="longest episode, robot time")
+    phrasing: Literal["seen", "unseen"] = Field(
+        default="seen", description="wordings of training, or such as were kept from it"
+    )
+    event: Literal["moved", "changed", "absent"] | None = Field(
+        default=None, description="what happens on the way: object moved, words changed, object absent"
+    )
+    episode_timeout_s: float = Field(
+        default=25.0,
+        gt=0,
+        le=3600,
+        description="longest episode; one without a verdict by then does not count",
+    )
     folder: Folder = Field(default=Path("../runs"), description="where run folders are made")
     video_hz: float = Field(default=12.5, gt=0, le=60, description="frames per second of the recorded video")
     startup_timeout_s: float = Field(

@@ -65,12 +65,20 @@ def execute(argv: Sequence[str]) -> int:
 def run(command: RunCommand, overrides: Overrides) -> int:
     """Run a whole system."""
     from dualsys.cli.process import process_command
-    from dualsys.cli.world import require_task
+    from dualsys.cli.world import require_task, scenes_for
     from dualsys.supervisor.run import Run
 
-    config = load_config(command.config, {**run_settings(command), **overrides})
+    given = {**run_settings(command), **overrides}
+    config = load_config(command.config, given)
     require_task(config.run.task)
-    summary = Run(config, Console(), process_command).execute()
+    seeds = None
+    if config.run.instruction is not None:
+        task = config.run.task if "run.task" in given else None
+        found = scenes_for(config.run.instruction, task, config.run.seed, config.run.episodes)
+        if found is not None:
+            given["run.task"], seeds = found
+            config = load_config(command.config, given)
+    summary = Run(config, Console(), process_command, seeds).execute()
     return {"finished": DONE, "interrupted": INTERRUPTED}.get(summary.state, RUN_FAILED)
 
 
@@ -126,10 +134,17 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
 
 def say(command: SayCommand, overrides: Overrides) -> int:
     """Give a running system a new instruction."""
+    from dualsys.supervisor.peers import RefusedError
+
     config = load_config(command.config, overrides)
     _ask(config, "slow", "check", {"instruction": command.text})
-    answer = _ask(config, "planner", "say", {"text": command.text})
-    print(answer or f"told the robot: {command.text}")
+    _ask(config, "planner", "say", {"text": command.text})
+    print(f"told the robot: {command.text}")
+    if config.robot.driver == "simulated":
+        try:
+            _ask(config, "sim", "instruction", {"text": command.text})
+        except RefusedError as error:
+            print(f"nobody judges it: {error}")
     return DONE
 
 

@@ -58,14 +58,24 @@ class Run:
         config: What to run.
         console: Where it is shown.
         command: How each process is started.
+        seeds: Seed of each episode; by default they count up from `run.seed`.
 
     Attributes:
         folder: What it leaves behind.
     """
 
-    def __init__(self, config: SystemConfig, console: Console, command: ProcessCommand) -> None:
+    def __init__(
+        self,
+        config: SystemConfig,
+        console: Console,
+        command: ProcessCommand,
+        seeds: Sequence[int] | None = None,
+    ) -> None:
         self._config = config
         self._command = command
+        self._seeds = (
+            range(config.run.seed, config.run.seed + config.run.episodes) if seeds is None else seeds
+        )
         self._clock = WallClock()
         self.folder = RunFolder.create(config.run.folder, config.name)
         self._config_path = self.folder.write_text("config.yaml", config.to_yaml())
@@ -108,8 +118,8 @@ class Run:
             self._start(peers)
             summary.state = "running"
             pacer = Pacer(self._clock, _PERIOD_NS)
-            for number in range(self._config.run.episodes):
-                self._begin(number, peers)
+            for number, seed in enumerate(self._seeds):
+                self._begin(number, seed, peers)
                 self._follow(monitor, peers, pacer)
             summary.state = "finished"
         except _InterruptedError:
@@ -138,15 +148,14 @@ class Run:
                 peer = next(iter(waiting.values()))
                 raise PeerTimeoutError(peer.name, peer.endpoint, self._config.run.startup_timeout_s)
 
-    def _begin(self, number: int, peers: dict[str, Peer]) -> None:
+    def _begin(self, number: int, seed: int, peers: dict[str, Peer]) -> None:
         """Rest the arm, build the world anew, tell the planner: no plan of the episode before is followed."""
         run = self._config.run
-        seed = run.seed + number
         peers["planner"].ask("end_episode")
         epoch = peers["control"].ask("new_epoch").get("epoch", "")
-        wanted = {"task": run.task, "seed": str(seed)}
-        if run.instruction is not None:
-            wanted["instruction"] = run.instruction
+        wanted = {"task": run.task, "seed": str(seed), "phrasing": run.phrasing}
+        wanted |= {"event": run.event} if run.event else {}
+        wanted |= {"instruction": run.instruction} if run.instruction else {}
         scene = peers["sim"].ask("reset", wanted, RESET_S)
         instruction = run.instruction or scene.get("instruction", "")
         if not instruction:
@@ -155,6 +164,8 @@ class Run:
         begin = {"episode": str(number), "instruction": instruction, "epoch": epoch}
         peers["planner"].ask("start_episode", begin)
         self._episode = _Episode(number, seed, instruction, self._now())
+        if scene.get("judged") == "no":
+            self._display.say(f"nobody judges {instruction!r} in this scene: the episode will not count")
         self._recorder.event(
             self._now(), "episode", episode=number, task=run.task, seed=seed, instruction=instruction
         )
@@ -181,13 +192,16 @@ class Run:
             return
         status = peers["sim"].ask("status")
         said = status.get("instruction", "")
-        if self._config.run.instruction is None and said and said != episode.instruction:
+        if said and said != episode.instruction:
             peers["slow"].ask("check", {"instruction": said})
             peers["planner"].ask("say", {"text": said})
             episode.instruction = said
             self._recorder.event(self._now(), "instruction", instruction=said)
         if status.get("verdict"):
             self._end(success=status["verdict"] == "success", reason=status.get("reason", ""), judged=True)
+        elif self._now() - episode.started_ns > nanoseconds(self._config.run.episode_timeout_s):
+            reason = f"no verdict within run.episode_timeout_s ({self._config.run.episode_timeout_s:g} s)"
+            self._end(success=False, reason=reason, judged=False)
 
     def _end(self, *, success: bool, reason: str, judged: bool) -> None:
         episode = self._episode
@@ -276,7 +290,7 @@ class Run:
         return LiveView(
             title=f"{config.name}: {config.run.task}, strategy {config.fast.strategy.name}",
             emulation=emulation_line(config.slow),
-            episode="" if episode is None else f"episode {episode.number + 1} of {config.run.episodes}",
+            episode="" if episode is None else f"episode {episode.number + 1} of {len(self._seeds)}",
             instruction="" if episode is None else episode.instruction,
             elapsed_s=0.0 if episode is None else seconds(now_ns - episode.started_ns),
             processes=(
