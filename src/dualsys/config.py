@@ -272,7 +272,7 @@ class RunConfig(Section):
         default=10_000_000,
         ge=0,
         le=2**31 - 1,
-        description="seed of the first episode; each next one adds 1; the default is far from those of training",
+        description="seed of the first episode, then counting up; by default far from training",
     )
     phrasing: Literal["seen", "unseen"] = Field(
         default="seen", description="wordings of training, or such as were kept from it"
