@@ -1,13 +1,16 @@
-"""What the System 2 tests share: specs, observations, and a scripted model."""
+"""What the System 2 tests share: specs, observations, a scripted model, and a bundle with a tiny graph."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
+from dualsys.bundles import Manifest, hash_files, weights_digest, write_manifest
 from dualsys.bus.codec import to_image
 from dualsys.errors import PolicyError
 from dualsys.messages import Observation, Tensor
@@ -15,6 +18,7 @@ from dualsys.slow.backend import System2Output
 from dualsys.slow.vocabulary import Vocabulary
 from dualsys.specs import LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
 
+HEIGHT, WIDTH, MAX_WORDS = 6, 8, 5
 SPECS = SystemSpecs(
     ObservationSpec({"fixed": TensorSpec((6, 8, 3), "uint8")}, TensorSpec((9,))),
     LatentSpec("latent_sequence", {"tokens": TensorSpec((2, 4))}),
@@ -70,5 +74,73 @@ def observe() -> Callable[..., Observation]:
             "instruction": "Push the red block!",
         }
         return Observation(**(fields | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+def tiny_graph(path: Path, width: int = WIDTH, output: str = "tokens") -> None:
+    """Write a graph: tokens[i, j] = mean of the image in [0, 1] + first word; presence is that mean too."""
+    helper, kinds = onnx.helper, onnx.TensorProto
+    constants = [
+        helper.make_tensor("scale", kinds.FLOAT, [], [255.0]),
+        helper.make_tensor("zero", kinds.INT64, [1], [0]),
+        helper.make_tensor("one", kinds.INT64, [1], [1]),
+        helper.make_tensor("axis", kinds.INT64, [1], [1]),
+        helper.make_tensor("token_shape", kinds.INT64, [3], [1, 2, 4]),
+        helper.make_tensor("point_shape", kinds.INT64, [2], [1, 3]),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=kinds.FLOAT),
+        helper.make_node("Div", ["pixels", "scale"], ["scaled"]),
+        helper.make_node("ReduceMean", ["scaled"], ["brightness"], keepdims=0),
+        helper.make_node("Slice", ["words", "zero", "one", "axis"], ["first"]),
+        helper.make_node("Cast", ["first"], ["word"], to=kinds.FLOAT),
+        helper.make_node("Reshape", ["brightness", "one"], ["presence"]),
+        helper.make_node("Add", ["word", "presence"], ["sum"]),
+        helper.make_node("Expand", ["sum", "token_shape"], [output]),
+        helper.make_node("Expand", ["presence", "point_shape"], ["position"]),
+        helper.make_node("Expand", ["presence", "point_shape"], ["goal"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("image", kinds.UINT8, [1, HEIGHT, width, 3]),
+        helper.make_tensor_value_info("words", kinds.INT64, [1, MAX_WORDS]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info(output, kinds.FLOAT, [1, 2, 4]),
+        helper.make_tensor_value_info("position", kinds.FLOAT, [1, 3]),
+        helper.make_tensor_value_info("presence", kinds.FLOAT, [1]),
+        helper.make_tensor_value_info("goal", kinds.FLOAT, [1, 3]),
+    ]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> Callable[..., Path]:
+    """Write a bundle folder; camera names and properties of the graph can be changed."""
+
+    def make(cameras: tuple[str, ...] = ("fixed",), **graph: object) -> Path:
+        folder = tmp_path / "system2"
+        folder.mkdir()
+        tiny_graph(folder / "system2.onnx", **graph)  # type: ignore[arg-type]
+        files = hash_files(folder, ["system2.onnx"])
+        image = TensorSpec((HEIGHT, WIDTH, 3), "uint8")
+        manifest = Manifest(
+            format=1,
+            role="system2",
+            name="tiny",
+            specs=SystemSpecs(
+                ObservationSpec(dict.fromkeys(cameras, image), TensorSpec((9,))),
+                LatentSpec("latent_sequence", {"tokens": TensorSpec((2, 4))}),
+            ),
+            weights=weights_digest(files),
+            files=files,
+            vocabulary=("", "push", "the", "red", "block"),
+            max_words=MAX_WORDS,
+        )
+        write_manifest(folder, manifest)
+        return folder
 
     return make
