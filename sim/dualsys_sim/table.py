@@ -1,6 +1,5 @@
 """The simulated table as a robot: commands in, readings out, a judge beside it. No socket and no clock.
 
-
 Its own clock is the number of physics ticks. Like a real controller it believes nobody: it refuses commands
 that are not numbers or that jump, and comes to rest by itself when they stay away.
 """

@@ -115,7 +115,7 @@ def test_a_target_that_moves_within_the_limits_is_followed_exactly_and_nothing_i
 
 def test_a_far_target_is_reached_without_swinging_past_it() -> None:
     target = MIDDLE + np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 0.03])
-    rows = follow(PANDA_LIMITS, MIDDLE, [(target, REST)], 600)
+    rows = follow(PANDA_LIMITS, MIDDLE, [(target, REST)], 1200)
     np.testing.assert_allclose(rows[-1], target, atol=1e-9)
     towards = np.sign(target - MIDDLE)
     assert ((rows - target) * towards <= 1e-9).all()

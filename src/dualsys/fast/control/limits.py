@@ -21,6 +21,9 @@ FloatArray = NDArray[np.float64]
 ROUNDING = 1e-9
 """Relative excess that is rounding and not a request for more than is allowed."""
 
+CATCH_UP_S = 0.1
+"""Time constant of making up for what the limits made the command miss; shorter, corners become lunges."""
+
 
 @dataclass(frozen=True, eq=False)
 class Limits:
@@ -135,8 +138,9 @@ def limit_step(
 ) -> Step:
     """Follow a target as closely as the limits allow.
 
-    A target that moves within the limits is followed exactly. One that does not is caught up with as fast as
-    possible, and without swinging past it. All arrays are [A] in rad or m (per s); all must be finite.
+    A target that moves within the limits is followed exactly. One that does not is caught up with within a
+    few `CATCH_UP_S`, and without swinging past it. All arrays are [A] in rad or m (per s); all must be
+    finite.
 
     Args:
         limits: What the arm can do.
@@ -152,7 +156,7 @@ def limit_step(
     error = inside - pace * dt_s - command
     gaps = np.stack((limits.upper - command, command - limits.lower, np.abs(error)))
     rise, fall, chase = stopping_speed(gaps, limits.acceleration, dt_s)
-    wanted = pace + np.copysign(chase, error)
+    wanted = pace + np.copysign(np.minimum(chase, gaps[2] / max(dt_s, CATCH_UP_S)), error)
     low = np.maximum(velocity - change, -limits.velocity)
     high = np.minimum(velocity + change, limits.velocity)
     speed = np.minimum(np.maximum(wanted, low), high)

@@ -1,0 +1,162 @@
+"""The driver of the robot link, against a scripted robot on real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+
+from dualsys.bus.channel import LatestPublisher, LatestSubscriber
+from dualsys.bus.handshake import answer_hello
+from dualsys.bus.service import ServiceServer
+from dualsys.bus.sockets import close_context, open_context
+from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
+from dualsys.errors import MismatchError, PeerTimeoutError, RobotError
+from dualsys.messages import ArmCommand, ArmState, Hello, Reply, Welcome
+from dualsys.robots.registry import RobotSettings
+from dualsys.robots.simulated import SimulatedRobot
+
+CLOCK = WallClock()
+
+
+@dataclass
+class Link:
+    """A robot at the other end: what it is called, whether it sends readings, and the last command it got."""
+
+    settings: RobotSettings
+    name: str = "simulated_panda"
+    sends: bool = True
+    command: ArmCommand | None = None
+    seq: int = 0
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> RobotSettings:
+    """Addresses of this test."""
+    state, command, service = (f"ipc://{tmp_path}/{name}" for name in ("state", "command", "service"))
+    return RobotSettings(state, command, service, 5.0, CLOCK)
+
+
+@pytest.fixture
+def serve(settings: RobotSettings) -> Iterator[Callable[[Link], None]]:
+    """Starts the robot of a link; it ends with the test."""
+    done = Event()
+    threads: list[Thread] = []
+
+    def run(link: Link) -> None:
+        context = open_context()
+        service = ServiceServer(context, settings.service_endpoint, setting="test")
+        states = LatestPublisher(context, settings.state_endpoint, bind=True, setting="test")
+        commands = LatestSubscriber(
+            context, settings.command_endpoint, bind=True, setting="test", types=(ArmCommand,)
+        )
+
+        def hello(question: Hello) -> Welcome | Reply:
+            return answer_hello(question, "robot", None, {"robot": link.name})
+
+        while not done.is_set():
+            service.serve(hello, lambda _: Reply(ok=False))
+            link.command = commands.receive() or link.command
+            if link.sends:
+                link.seq += 1
+                place = (float(link.seq), *range(1, 8))
+                states.send(
+                    ArmState(seq=link.seq, t_robot_ns=0, position=place, velocity=(0.0,) * 8, status="ok",
+                             command_seq=-1)
+                )  # fmt: skip
+            CLOCK.sleep_until_ns(CLOCK.now_ns() + 2 * NS_PER_MS)
+        close_context(context)
+
+    def start(link: Link) -> None:
+        threads.append(Thread(target=run, args=(link,)))
+        threads[-1].start()
+
+    yield start
+    done.set()
+    for thread in threads:
+        thread.join()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline_ns = CLOCK.now_ns() + 5 * NS_PER_S
+    while not condition():
+        assert CLOCK.now_ns() < deadline_ns
+        CLOCK.sleep_until_ns(CLOCK.now_ns() + NS_PER_MS)
+
+
+def test_readings_come_in_newest_first_with_a_stamp_of_this_machine_and_commands_go_out(
+    settings: RobotSettings, serve: Callable[[Link], None]
+) -> None:
+    link = Link(settings)
+    serve(link)
+    robot = SimulatedRobot(settings)
+    before_ns = CLOCK.now_ns()
+    robot.connect()
+    first = robot.read()
+    assert before_ns < first.t_ns <= CLOCK.now_ns()
+    np.testing.assert_array_equal(first.position[1:], np.arange(1.0, 8.0))
+    until(lambda: robot.read().position[0] > first.position[0])
+    command = np.arange(8) / 7
+
+    def arrived() -> bool:
+        robot.write(command)
+        return link.command is not None
+
+    until(arrived)
+    assert link.command is not None
+    assert link.command.position == tuple(command)
+    robot.stop("test")
+    robot.close()
+    robot.close()
+
+
+def test_while_nothing_new_comes_the_same_reading_keeps_its_stamp(
+    settings: RobotSettings, serve: Callable[[Link], None]
+) -> None:
+    link = Link(settings)
+    serve(link)
+    robot = SimulatedRobot(settings)
+    robot.connect()
+    link.sends = False
+    CLOCK.sleep_until_ns(CLOCK.now_ns() + 50 * NS_PER_MS)
+    last = robot.read()
+    CLOCK.sleep_until_ns(CLOCK.now_ns() + 20 * NS_PER_MS)
+    assert robot.read() is last
+    robot.close()
+
+
+def test_another_robot_is_refused_by_name(settings: RobotSettings, serve: Callable[[Link], None]) -> None:
+    serve(Link(settings, name="toaster"))
+    robot = SimulatedRobot(settings)
+    with pytest.raises(MismatchError, match="toaster"):
+        robot.connect()
+    robot.close()
+
+
+def test_a_robot_that_answers_but_sends_no_readings_is_reported(
+    settings: RobotSettings, serve: Callable[[Link], None]
+) -> None:
+    serve(Link(settings, sends=False))
+    robot = SimulatedRobot(replace(settings, connect_timeout_s=0.5))
+    with pytest.raises(RobotError, match="no reading came from"):
+        robot.connect()
+    robot.close()
+
+
+def test_a_robot_that_is_not_there_is_reported(settings: RobotSettings) -> None:
+    robot = SimulatedRobot(replace(settings, connect_timeout_s=0.1))
+    with pytest.raises(PeerTimeoutError, match="the robot"):
+        robot.connect()
+    robot.close()
+
+
+def test_nothing_is_read_or_written_before_the_connection(settings: RobotSettings) -> None:
+    robot = SimulatedRobot(settings)
+    with pytest.raises(RobotError, match="before it was connected"):
+        robot.read()
+    with pytest.raises(RobotError, match="before it was connected"):
+        robot.write(np.zeros(8))
