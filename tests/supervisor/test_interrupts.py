@@ -1,0 +1,29 @@
+"""Rules of Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from dualsys.supervisor.interrupts import Interrupts
+
+
+def test_once_asks_for_the_end_and_twice_kills() -> None:
+    killed: list[bool] = []
+    with Interrupts(lambda: killed.append(True)) as interrupts:
+        assert not interrupts.asked
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.asked
+        assert killed == []
+        with pytest.raises(SystemExit) as caught:
+            signal.raise_signal(signal.SIGTERM)
+    assert killed == [True]
+    assert caught.value.code == 128 + signal.SIGTERM
+
+
+def test_the_handlers_before_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupts(lambda: None):
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,53 @@
+"""Rules of what a run comes to."""
+
+from __future__ import annotations
+
+import json
+
+from dualsys.clock import NS_PER_S
+from dualsys.config import SlowConfig, SystemConfig
+from dualsys.supervisor.summary import EpisodeResult, RunSummary, emulation_line
+
+
+def result(number: int, *, success: bool, judged: bool = True) -> EpisodeResult:
+    """One episode."""
+    return EpisodeResult(number, "pick", number, "pick up the cube", success, "", judged, 2.5)
+
+
+def test_the_summary_is_complete_at_any_moment() -> None:
+    tree = RunSummary(SystemConfig(), 0).tree(NS_PER_S)
+    assert (tree["state"], tree["elapsed_s"], tree["episodes_finished"]) == ("starting", 1.0, 0)
+    assert tree["success_interval_95"] == [0.0, 1.0]
+    json.dumps(tree, allow_nan=False)
+
+
+def test_an_episode_without_a_verdict_is_told_but_is_no_trial() -> None:
+    summary = RunSummary(SystemConfig(), 0)
+    summary.results = [
+        result(0, success=True),
+        result(1, success=False),
+        result(2, success=False, judged=False),
+    ]
+    assert (summary.successes, summary.finished) == (1, 2)
+    assert len(summary.tree(0)["episodes"]) == 3  # type: ignore[arg-type]
+    assert summary.closing_words()[0].startswith("success: 1 of 2")
+
+
+def test_the_closing_words_tell_rates_misses_and_the_problem() -> None:
+    summary = RunSummary(SystemConfig(), 0, problem="System 2 is gone")
+    summary.measured = {
+        "rates_hz": {"latent": 4.97, "plan": 49.5, "state": 250.0, "fixed": 15.0},
+        "control_counters": {"ticks": 1000, "missed": 2, "held": 0},
+    }
+    summary.status = {"control": {"late_p99_us": "76"}}
+    words = "\n".join(summary.closing_words())
+    assert "rates: System 2 4.97 Hz, planner 49.5 Hz, control 250 Hz" in words
+    assert "control: ticks 1000, missed 2, held 0, 99 % of ticks at most 76 us late" in words
+    assert "problem: System 2 is gone" in words
+
+
+def test_an_emulated_system2_is_never_passed_off_as_a_real_one() -> None:
+    assert "slowed down on purpose" in emulation_line(SlowConfig())
+    assert "200 ms at 5 Hz" in emulation_line(SlowConfig())
+    assert "100 ms at any rate" in emulation_line(SlowConfig(delay_ms=100, rate_hz=None))
+    assert "its own speed" in emulation_line(SlowConfig(delay_ms=0, rate_hz=None))
