@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import pytest
+
+from dualsys.clock import NS_PER_MS
+from dualsys.errors import ConfigError, InstructionError
+from dualsys.twin.latency import Constant, Jitter
+from dualsys.twin.settings import TwinSettings
+
+from .conftest import Play
+
+SEED = 10_000_000
+JITTER = {
+    "system2_delay": Jitter(200 * NS_PER_MS, 90 * NS_PER_MS),
+    "system1_delay": Jitter(60 * NS_PER_MS, 33 * NS_PER_MS),
+}
+
+
+def test_the_same_seed_gives_the_same_episode_to_the_bit(play: Play) -> None:
+    first = play("touch", SEED, **JITTER)
+    play("pick", SEED + 1)
+
+    assert play("touch", SEED, **JITTER) == first
+
+
+def test_another_world_gives_the_same_episode_to_the_bit(play: Play) -> None:
+    from dualsys.twin.episode import run_episode
+    from dualsys.twin.scripted import scripted_parts
+    from dualsys_sim.episode import make_episode
+    from dualsys_sim.world import World
+
+    with World() as world:
+        other = run_episode(scripted_parts(), world, make_episode("touch", SEED), TwinSettings())
+
+    assert other.trace_sha256 == play("touch", SEED).trace_sha256
+
+
+@pytest.mark.parametrize(
+    "change", [{"system2_delay": Constant(204 * NS_PER_MS)}, {"strategy": "naive_async"}]
+)
+def test_another_setting_gives_another_trace(play: Play, change: dict[str, object]) -> None:
+    assert play("touch", SEED, **change).trace_sha256 != play("touch", SEED).trace_sha256
+
+
+@pytest.mark.parametrize("strategy", ["rtc", "naive_async", "temporal_ensemble"])
+def test_the_scripted_pair_picks_under_delay(play: Play, strategy: str) -> None:
+    result = play("pick", SEED, strategy=strategy)
+
+    assert result.success, result
+    assert result.time_to_success_s == pytest.approx(result.duration_s)
+
+
+def test_a_chunk_takes_effect_when_its_delay_is_over(play: Play) -> None:
+    result = play("touch", SEED, system1_delay=Constant(72 * NS_PER_MS))
+
+    assert result.metrics["plan_delay_ms_p50"] == 72.0
+    assert result.metrics["plan_delay_ms_p95"] == 72.0
+
+
+def test_no_latent_is_used_before_its_delay_is_over(play: Play) -> None:
+    result = play("touch", SEED, system2_delay=Constant(400 * NS_PER_MS))
+
+    assert float(result.metrics["latent_age_ms_p50"]) >= 400.0
+    # The arm waits for the first latent and for the first chunk made from it.
+    assert float(result.metrics["waiting_fraction"]) * result.duration_s == pytest.approx(0.46, abs=0.02)
+
+
+@pytest.mark.parametrize("rate_hz", [1.0, 5.0, 10.0])
+def test_system_2_is_shown_no_more_than_it_reads(play: Play, rate_hz: float) -> None:
+    result = play("touch", SEED, timeout_s=2.1, system2_rate_hz=rate_hz, latent="zeroed")
+
+    assert result.counters["planner.observations"] == int(result.duration_s * rate_hz - 1e-6) + 1
+
+
+def test_a_faster_system_2_than_its_observations_reads_each_once(play: Play) -> None:
+    result = play(
+        "touch", SEED, timeout_s=2.0, system2_rate_hz=10.0, observation_rate_hz=4.0, latent="zeroed"
+    )
+
+    assert result.counters["planner.observations"] == int(result.duration_s * 4.0 - 1e-6) + 1
+
+
+def test_plans_per_second_are_limited(play: Play) -> None:
+    result = play("touch", SEED, timeout_s=2.0, plan_hz=5.0, latent="zeroed")
+
+    assert result.counters["planner.jobs"] <= result.duration_s * 5.0 + 1
+
+
+def test_without_any_delay_plans_are_made_every_tick(play: Play) -> None:
+    nothing = Constant(0)
+    result = play("touch", SEED, system1_delay=nothing, system2_delay=nothing)
+
+    assert result.success
+    assert result.metrics["plan_delay_ms_p95"] == 0.0
+    assert result.counters["planner.jobs"] == result.counters["control.ticks"]
+
+
+def test_new_words_are_obeyed(play: Play) -> None:
+    result = play("touch", SEED + 3, event="changed")
+
+    assert result.success, result
+    assert result.metrics["event_happened"] == 1.0
+    assert result.time_to_success_s is not None
+    assert result.time_to_success_s < result.duration_s
+
+
+def test_time_to_success_counts_from_the_moved_object(play: Play) -> None:
+    results = [play("touch", seed, event="moved") for seed in range(SEED, SEED + 4)]
+
+    assert all(result.success for result in results)
+    assert {result.metrics["event_happened"] for result in results} == {0.0, 1.0}
+    for result in results:
+        if result.metrics["event_happened"]:
+            assert result.time_to_success_s is not None
+            assert result.time_to_success_s < result.duration_s
+        else:
+            assert result.time_to_success_s is None
+
+
+def test_without_a_latent_the_object_stays_where_it_is(play: Play) -> None:
+    result = play("pick", SEED, timeout_s=3.0, latent="zeroed")
+
+    assert not result.success
+    assert result.reason == "timeout"
+
+
+def test_the_latent_of_another_episode_does_not_help(play: Play) -> None:
+    assert not play("pick", SEED, timeout_s=3.0, latent="shuffled").success
+
+
+def test_the_latent_of_other_words_is_obeyed_instead(play: Play) -> None:
+    told, other = play("pick", SEED), play("pick", SEED, latent="other")
+
+    assert other.success
+    assert other.instruction == told.instruction
+    assert other.trace_sha256 != told.trace_sha256
+
+
+def test_an_object_that_is_absent_is_left_alone(play: Play) -> None:
+    assert play("pick", SEED, event="absent").success
+
+
+def test_words_that_were_not_explained_are_refused_by_the_scripted_system_2() -> None:
+    from dualsys.twin.scripted import ScriptedSystem2
+
+    with pytest.raises(InstructionError, match="knows"):
+        ScriptedSystem2().check_instruction("juggle")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("system2_rate_hz", 0.0), ("observation_rate_hz", -1.0), ("plan_hz", -1.0), ("latent", "guessed"),
+     ("wrist_rate_hz", float("nan"))],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=name):
+        TwinSettings(**{name: value})  # type: ignore[arg-type]

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dualsys.clock import NS_PER_MS
+from dualsys.config import SystemConfig
+from dualsys.errors import BundleError, ConfigError, InstructionError, MissingExtraError
+from dualsys.twin.evaluate import evaluate, settings_of
+from dualsys.twin.latency import Constant
+from dualsys.twin.report import Report
+
+CONFIG = SystemConfig()
+
+
+def test_results_do_not_depend_on_the_number_of_workers() -> None:
+    alone, spread = (
+        evaluate(CONFIG, "touch", episodes=3, workers=workers, scripted=True, show_progress=False)
+        for workers in (1, 2)
+    )
+
+    assert alone == spread
+    assert [result.trace_sha256 for result in alone.results] == [one.trace_sha256 for one in spread.results]
+    assert alone.successes == 3
+
+
+def test_a_report_is_written_and_says_how_to_repeat_it(tmp_path: Path) -> None:
+    report = evaluate(
+        CONFIG, "touch", episodes=2, workers=1, system2_delay=Constant(100 * NS_PER_MS), scripted=True,
+        show_progress=True,
+    )  # fmt: skip
+    report.write(tmp_path / "deep" / "report.json")
+
+    again = msgspec.json.decode((tmp_path / "deep" / "report.json").read_bytes(), type=Report)
+    assert again == report
+    assert again.settings["system2_delay"] == "100 ms"
+    assert again.versions["pybullet"] != "not installed"
+    assert 0.0 < again.success_interval[0] < again.success_interval[1] == 1.0
+    assert "2 of 2" in report.line()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [({"event": "moved", "task": "push"}, "event"), ({"episodes": 0}, "episodes"), ({"seed": -1}, "seed"),
+     ({"event": "changed", "latent": "other"}, "event"), ({"workers": 0}, "workers"),
+     ({"strategy": "magic"}, "strategy")],
+)  # fmt: skip
+def test_what_cannot_be_run_is_refused_before_anything_runs(arguments: dict[str, object], fault: str) -> None:
+    settings = {"task": "touch", "scripted": True, "show_progress": False, "workers": 1} | arguments
+    with pytest.raises(ConfigError, match=fault):
+        evaluate(CONFIG, **settings)  # type: ignore[arg-type]
+
+
+def test_an_unknown_task_names_those_there_are() -> None:
+    with pytest.raises(InstructionError, match="conveyor, follow, pick"):
+        evaluate(CONFIG, "juggle", scripted=True)
+
+
+def test_a_missing_bundle_is_named() -> None:
+    config = CONFIG.model_copy(
+        update={"fast": CONFIG.fast.model_copy(update={"bundle": Path("/nowhere/at/all")})}
+    )
+    with pytest.raises(BundleError, match="nowhere"):
+        evaluate(config, "touch", episodes=1, workers=1, show_progress=False)
+
+
+def test_a_missing_simulator_names_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dualsys_sim.world", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'dualsys\[sim\]'"):
+        evaluate(CONFIG, "touch", scripted=True)
+
+
+def test_settings_come_from_the_configuration_unless_given() -> None:
+    found = settings_of(CONFIG, strategy="naive_async", system2_rate_hz=2.0)
+
+    assert found.system2_delay == Constant(round(CONFIG.slow.delay_ms * NS_PER_MS))
+    assert found.ages.latent_hard_ns == round(CONFIG.control.ages.latent_hard_ms * NS_PER_MS)
+    assert (found.strategy, found.strategy_options, found.system2_rate_hz) == ("naive_async", {}, 2.0)
+    assert settings_of(CONFIG).strategy_options == {"beta": 5.0, "mask": "exp"}
