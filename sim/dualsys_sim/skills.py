@@ -23,6 +23,9 @@ CONE_SLOPE: Final = 2.5
 ALIGNED_M: Final = 0.012
 OPEN_ENOUGH_M: Final = 0.066
 CLOSED_ENOUGH_M: Final = 0.02
+GRIPPED_M: Final = (0.024, 0.062)
+"""Finger widths between which a block may be held; a turned cube jams at up to 57 mm."""
+
 GRIP_SPEED_M_S: Final = 0.06
 HALF_BLOCK_M: Final = arena.BLOCK_SIZE_M / 2
 
@@ -85,7 +88,7 @@ def gripped(state: ExpertState, index: int) -> bool:
     tool, place = state.tool, state.position[index]
     return (
         state.kind[index] != arena.BOWL
-        and 0.024 < state.width < 0.062
+        and GRIPPED_M[0] < state.width < GRIPPED_M[1]
         and abs(state.width_speed) < GRIP_SPEED_M_S
         and abs(tool[0] - place[0]) < 0.028
         and abs(tool[1] - place[1]) < 0.024
@@ -93,9 +96,22 @@ def gripped(state: ExpertState, index: int) -> bool:
     )
 
 
+def dangling(state: ExpertState, index: int) -> bool:
+    """Whether a block hangs on an open finger: in the air, between the fingers, held by neither grip nor table."""
+    tool, place = state.tool, state.position[index]
+    return (
+        state.width > GRIPPED_M[1]
+        and place[2] > HALF_BLOCK_M + 0.03
+        and abs(state.velocity[index][2]) < 0.25
+        and abs(tool[0] - place[0]) < 0.024
+        and abs(tool[2] - place[2]) < 0.028
+        and straddled(state, index)
+    )
+
+
 def gripped_other(state: ExpertState, index: int) -> bool:
     """Whether the fingers hold some block that is not this one."""
-    if not 0.024 < state.width < 0.062:
+    if not GRIPPED_M[0] < state.width < GRIPPED_M[1]:
         return False
     return any(other != index and gripped(state, other) for other in range(len(state.kind)))
 
@@ -134,6 +150,8 @@ def approach(
 
 def grasp(state: ExpertState, index: int) -> Action:
     """Get the fingers around a block that they do not hold yet, and close them."""
+    if dangling(state, index):
+        return 0.0, 0.0, 0.0, CLOSE
     x, y, vx, vy = led_place(state, index)
     place = state.position[index]
     z = max(place[2], arena.COMMAND_LOW_M[2])
@@ -156,6 +174,8 @@ def clear_gripper(state: ExpertState, keep: int = -1) -> Action | None:
         return put_down(state)
     if state.width > CLOSED_ENOUGH_M:
         for index in range(len(state.kind)):
+            if dangling(state, index):
+                return 0.0, 0.0, 0.0, CLOSE
             if index != keep and straddled(state, index):
                 return rise(state, state.position[index][2] + 0.08, OPEN)
     return None
