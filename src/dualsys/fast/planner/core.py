@@ -103,6 +103,11 @@ class PlannerCore:
         """What the robot was told last."""
         return self._instruction
 
+    @property
+    def observed_cameras(self) -> tuple[str, ...]:
+        """Names of the cameras that System 2 is shown."""
+        return tuple(self._policy.specs.observation.cameras)
+
     def start_episode(self, episode: int, instruction: str, epoch: int | None = None) -> None:
         """Forget all motion, images and latents, and begin anew.
 
@@ -129,12 +134,9 @@ class PlannerCore:
     def end_episode(self) -> None:
         """Forget all motion, images and latents, and stay idle until the next episode starts."""
         self._active = False
-        self._running = None
-        self._arm = None
-        self._track = None
+        self.adopt_epoch(self._epoch)
         self._latents.clear()
         self._frames.clear()
-        self._strategy.reset()
 
     def instruct(self, text: str) -> None:
         """Tell the robot something else within the episode. It keeps on moving; old latents serve until a new
@@ -168,12 +170,21 @@ class PlannerCore:
         except SpecError as error:
             self._reject("states_rejected", error)
             return False
-        self._arm = arm
         if state.epoch > self._epoch:
-            self._epoch = state.epoch
-            self._track = None
-            self._strategy.reset()
+            self.adopt_epoch(state.epoch)
+        self._arm = arm
         return True
+
+    def adopt_epoch(self, epoch: int) -> None:
+        """Make plans for another epoch of control, even a smaller one if control was restarted.
+
+        Everything planned before is void, and so is what is known of the arm.
+        """
+        self._epoch = epoch
+        self._running = None
+        self._arm = None
+        self._track = None
+        self._strategy.reset()
 
     def on_frame(self, camera: str, image: NDArray[np.uint8], t_ns: int) -> bool:
         """Take in a wrist image. Returns whether it was accepted; if not, that is counted.

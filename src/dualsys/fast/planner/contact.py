@@ -1,0 +1,131 @@
+"""Asking other processes without waiting for them: planning never stops for an answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from dualsys.bus.handshake import shake_hands
+from dualsys.bus.service import ServiceClient
+from dualsys.bus.sockets import ZmqContext
+from dualsys.errors import BusError, DualsysError
+from dualsys.messages import Welcome
+from dualsys.specs import SystemSpecs
+
+GREETING_S = 0.5
+"""Longest wait for a handshake; it is tried again afterwards."""
+
+QUESTION_S = 1.0
+"""Longest wait for any other answer."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something to ask by verb; `about` comes back with the answer."""
+
+    verb: str
+    arguments: Mapping[str, str]
+    about: object
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a question.
+
+    Attributes:
+        question: What was asked; None for a handshake.
+        welcome: The answer to a handshake that succeeded.
+        error: Why there is no good answer; None if there is.
+    """
+
+    question: Question | None
+    welcome: Welcome | None = None
+    error: Exception | None = None
+
+
+class Contact:
+    """A connection to the service of another process, with a thread that does the waiting.
+
+    Args:
+        context: From `bus.sockets.open_context`.
+        endpoint: Address of the service.
+        peer_name: What to call the process in errors.
+        session: Random number of this run.
+        specs: What this process works with; None where specs do not matter.
+    """
+
+    def __init__(
+        self,
+        context: ZmqContext,
+        endpoint: str,
+        peer_name: str,
+        session: int,
+        specs: SystemSpecs | None = None,
+    ) -> None:
+        self._context = context
+        self._endpoint = endpoint
+        self._peer_name = peer_name
+        self._session = session
+        self._specs = specs
+        self._greeting = False
+        self._questions: SimpleQueue[Question | None] = SimpleQueue()
+        self._answers: SimpleQueue[Answer] = SimpleQueue()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=f"contact {peer_name}", daemon=True)
+        self._thread.start()
+
+    def greet(self) -> None:
+        """Shake hands, unless that is under way. The result is among the next answers."""
+        if not self._greeting:
+            self._greeting = True
+            self._questions.put(Question("", {}, None))
+
+    def ask(self, question: Question) -> None:
+        """Ask something. The result is among the next answers."""
+        self._questions.put(question)
+
+    def answers(self) -> list[Answer]:
+        """What has come of handshakes and questions since the last call.
+
+        Raises:
+            Exception: What ended the thread; a fault of the program.
+        """
+        answers: list[Answer] = []
+        while True:
+            try:
+                answer = self._answers.get_nowait()
+            except Empty:
+                return answers
+            if answer.error is not None and not isinstance(answer.error, DualsysError):
+                raise answer.error
+            if answer.question is None:
+                self._greeting = False
+            answers.append(answer)
+
+    def close(self) -> None:
+        """Stop asking. Waits for the question under way, which has a time limit."""
+        self._ended.set()
+        self._questions.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        client = ServiceClient(self._context, self._endpoint, self._peer_name)
+        try:
+            while (question := self._questions.get()) is not None and not self._ended.is_set():
+                self._answers.put(self._answer(client, question))
+        except Exception as error:
+            self._answers.put(Answer(None, error=error))
+        finally:
+            client.close()
+
+    def _answer(self, client: ServiceClient, question: Question) -> Answer:
+        try:
+            if not question.verb:
+                welcome = shake_hands(client, "planner", self._session, self._specs, GREETING_S)
+                return Answer(None, welcome=welcome)
+            reply = client.request(question.verb, QUESTION_S, question.arguments)
+            return Answer(question, error=None if reply.ok else BusError(reply.text))
+        except DualsysError as error:
+            return Answer(question if question.verb else None, error=error)

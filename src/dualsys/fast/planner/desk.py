@@ -1,0 +1,165 @@
+"""What others may ask of the planner: handshake, episodes, instructions, status, stop.
+
+An instruction is taken only after System 2 has said that it understands it. That answer takes a while, so
+such requests are answered later; planning goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from dualsys.bus.handshake import answer_hello
+from dualsys.bus.service import PeerToken, refusal
+from dualsys.errors import DualsysError, InstructionError, PeerTimeoutError
+from dualsys.fast.planner.contact import Answer, Question
+from dualsys.fast.planner.core import PlannerCore
+from dualsys.messages import Hello, Message, Reply, Request, clip_text
+
+VERBS = ("start_episode", "end_episode", "say", "status", "stop")
+_CHECK = "check"
+
+
+class Service(Protocol):
+    """Where questions come in."""
+
+    def poll(self) -> list[tuple[PeerToken, Hello | Request]]:
+        """The questions that are waiting. Never blocks."""
+        ...
+
+    def answer(self, peer: PeerToken, message: Message) -> None:
+        """Answer one. Never blocks."""
+        ...
+
+
+class Asker(Protocol):
+    """Who can be asked; see `Contact`."""
+
+    def ask(self, question: Question) -> None:
+        """Ask. Never blocks."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A request that waits for System 2's word on its instruction."""
+
+    peer: PeerToken
+    request: Request
+
+
+class Desk:
+    """Answers requests.
+
+    Args:
+        core: Carries them out.
+        service: Where they come in.
+        slow: System 2, which checks instructions.
+        details: What to tell about this process.
+        status: What to tell about its present state.
+    """
+
+    def __init__(
+        self,
+        core: PlannerCore,
+        service: Service,
+        slow: Asker,
+        details: Mapping[str, str],
+        status: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._core = core
+        self._service = service
+        self._slow = slow
+        self._details = dict(details)
+        self._status = status
+        self.stop_asked = False
+
+    def serve(self) -> None:
+        """Answer what is waiting, or ask System 2 about it."""
+        for peer, question in self._service.poll():
+            if isinstance(question, Hello):
+                self._service.answer(peer, answer_hello(question, "planner", None, self._details))
+                continue
+            try:
+                reply = self._begin(peer, question)
+            except DualsysError as error:
+                reply = refusal(str(error))
+            if reply is not None:
+                self._service.answer(peer, reply)
+
+    def checked(self, answer: Answer) -> None:
+        """Carry out a request whose instruction System 2 has judged."""
+        if answer.question is None or not isinstance(answer.question.about, _Pending):
+            return
+        pending = answer.question.about
+        try:
+            if isinstance(answer.error, PeerTimeoutError):
+                raise InstructionError(f"the instruction cannot be checked: {answer.error}")
+            if answer.error is not None:
+                raise answer.error
+            reply = self._instructed(pending.request)
+        except DualsysError as error:
+            reply = refusal(str(error))
+        self._service.answer(pending.peer, reply)
+
+    def _begin(self, peer: PeerToken, request: Request) -> Reply | None:
+        """The answer, or None if it comes later."""
+        if request.verb in ("say", "start_episode"):
+            name = "text" if request.verb == "say" else "instruction"
+            instruction = _argument(request, name)
+            if request.verb == "start_episode":
+                _number(request, "episode")
+            self._slow.ask(Question(_CHECK, {"instruction": instruction}, _Pending(peer, request)))
+            return None
+        if request.verb == "end_episode":
+            self._core.end_episode()
+            return Reply(ok=True, text="the planner is idle")
+        if request.verb == "status":
+            values = {name: clip_text(text) for name, text in self._status().items()}
+            return Reply(ok=True, values=values)
+        if request.verb == "stop":
+            self.stop_asked = True
+            return Reply(ok=True, text="the planner ends")
+        raise InstructionError(f"the planner knows no {request.verb!r}: ask for {', '.join(VERBS)}")
+
+    def _instructed(self, request: Request) -> Reply:
+        if request.verb == "say":
+            text = _argument(request, "text")
+            self._core.instruct(text)
+            return Reply(ok=True, text=f"told the robot: {text}")
+        epoch = _number(request, "epoch") if "epoch" in request.arguments else None
+        self._core.start_episode(_number(request, "episode"), _argument(request, "instruction"), epoch)
+        return Reply(ok=True, values={"epoch": str(self._core.epoch)})
+
+
+def flat_status(**records: object) -> dict[str, str]:
+    """Name and text of every field of some statistics records, such as `slow.losses`."""
+    values = {}
+    for prefix, record in records.items():
+        fields = record if isinstance(record, Mapping) else _fields(record)
+        for name, value in fields.items():
+            nested = value if isinstance(value, Mapping) else {"": value}
+            for inner, leaf in nested.items():
+                values[".".join(part for part in (prefix, str(name), str(inner)) if part)] = str(leaf)
+    return values
+
+
+def _fields(record: object) -> dict[str, object]:
+    if not dataclasses.is_dataclass(record) or isinstance(record, type):
+        raise TypeError(f"expected a mapping or a dataclass, got {type(record).__name__}")
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+def _argument(request: Request, name: str) -> str:
+    if name not in request.arguments:
+        raise InstructionError(f"{request.verb}: the argument {name!r} is missing")
+    return request.arguments[name]
+
+
+def _number(request: Request, name: str) -> int:
+    text = _argument(request, name)
+    if not text.isdecimal():
+        raise InstructionError(f"{request.verb}: {name}: expected a number, got {text!r}")
+    return int(text)

@@ -1,0 +1,326 @@
+"""The planner loop: `take in -> finish -> begin -> observe -> answer -> pace`, in one thread.
+
+The loop wakes several times per plan, so that whatever arrives is stamped within a few milliseconds, and an
+emulated delay of System 1 holds up nothing else.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.bus.codec import from_image
+from dualsys.clock import NS_PER_MS, Clock, Pacer
+from dualsys.errors import DualsysError, MessageError
+from dualsys.fast.planner.contact import Answer
+from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.planner.desk import Asker, Desk, Service, flat_status
+from dualsys.fast.planner.links import Link, SlowLink, epoch_in
+from dualsys.fast.planner.records import PlanJob
+from dualsys.fast.planner.track import ActionArray
+from dualsys.messages import CameraFrame, ControlState, LatentPacket, Message
+
+WAKE_NS = 5 * NS_PER_MS
+"""Longest time between two wake-ups."""
+
+M_co = TypeVar("M_co", bound=Message, covariant=True)
+
+
+class Source(Protocol[M_co]):
+    """Where messages come from."""
+
+    def receive(self) -> M_co | None:
+        """The newest message since the last call, or None. Never blocks."""
+        ...
+
+
+class Sink(Protocol):
+    """Where messages go."""
+
+    def send(self, message: Message) -> None:
+        """Publish. Never blocks."""
+        ...
+
+
+class Peer(Asker, Protocol):
+    """Another process; see `Contact`."""
+
+    def greet(self) -> None:
+        """Shake hands. Never blocks."""
+        ...
+
+    def answers(self) -> list[Answer]:
+        """What has come of handshakes and questions. Never blocks."""
+        ...
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Everything that the loop is connected to.
+
+    Attributes:
+        latents: From System 2.
+        states: From control.
+        cameras: From the robot side, by camera name: `wrist`, and what System 2 is shown.
+        observations: To System 2.
+        plans: To control.
+        service: Requests to the planner.
+        slow: Questions to System 2.
+        control: Questions to control.
+    """
+
+    latents: Source[LatentPacket]
+    states: Source[ControlState]
+    cameras: Mapping[str, Source[CameraFrame]]
+    observations: Sink
+    plans: Sink
+    service: Service
+    slow: Peer
+    control: Peer
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """When things happen, ns.
+
+    Attributes:
+        plan_ns: Time between the starts of two plan jobs.
+        observation_ns: Time between two observations for System 2.
+        delay_ns: Emulated extra time that a plan takes.
+        silence_ns: Time without a latent after which System 2 is taken for lost.
+    """
+
+    plan_ns: int
+    observation_ns: int
+    delay_ns: int
+    silence_ns: int
+
+    @property
+    def wake_ns(self) -> int:
+        """Time between two wake-ups: a whole fraction of the time between two jobs."""
+        return self.plan_ns // -(-self.plan_ns // WAKE_NS)
+
+
+@dataclass(frozen=True)
+class LoopStatistics:
+    """Totals of the loop.
+
+    Attributes:
+        wakes: Wake-ups.
+        missed: Wake-ups skipped because one before took too long.
+        images_rejected: Camera frames that are no image of the stated size.
+        latents_dropped: Latents from a System 2 that hands were not shaken with.
+    """
+
+    wakes: int
+    missed: int
+    images_rejected: int
+    latents_dropped: int
+
+
+class Cadence:
+    """Says when something is due that happens in a fixed rhythm; what was missed is not made up for."""
+
+    def __init__(self, period_ns: int, start_ns: int) -> None:
+        self._period_ns = period_ns
+        self._next_ns = start_ns
+
+    def due(self, now_ns: int) -> bool:
+        """Whether it is due; if so, the next time is in the future."""
+        if now_ns < self._next_ns:
+            return False
+        self._next_ns += self._period_ns * ((now_ns - self._next_ns) // self._period_ns + 1)
+        return True
+
+
+class PlannerLoop:
+    """Runs a planner core until it is told to end.
+
+    Args:
+        core: Decides.
+        wiring: What it is connected to.
+        rhythm: When things happen.
+        clock: Where time comes from.
+        session: Random number of this run.
+        details: What to tell about this process.
+    """
+
+    def __init__(
+        self,
+        core: PlannerCore,
+        wiring: Wiring,
+        rhythm: Rhythm,
+        clock: Clock,
+        session: int,
+        details: Mapping[str, str],
+    ) -> None:
+        self._core = core
+        self._wiring = wiring
+        self._rhythm = rhythm
+        self._clock = clock
+        self._session = session
+        self._slow = SlowLink(rhythm.silence_ns)
+        self._control = Link()
+        self._desk = Desk(core, wiring.service, wiring.slow, details, self.status)
+        start_ns = clock.now_ns()
+        self._plan_cadence = Cadence(rhythm.plan_ns, start_ns)
+        self._observation_cadence = Cadence(rhythm.observation_ns, start_ns)
+        self._computed: tuple[PlanJob, ActionArray, int] | None = None
+        self._images: dict[str, tuple[NDArray[np.uint8], int]] = {}
+        self._shown_ns = -1
+        self._wakes = 0
+        self._missed = 0
+        self._images_rejected = 0
+        self._end_asked = False
+
+    def ask_to_end(self, number: int = 0, frame: FrameType | None = None) -> None:
+        """Return from `run`. Also a signal handler; a second signal ends the process at once."""
+        del frame
+        if self._end_asked and number:
+            raise KeyboardInterrupt
+        self._end_asked = True
+
+    def handle_signals(self) -> None:
+        """Let SIGINT and SIGTERM ask for the end."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.ask_to_end)
+
+    def run(self) -> None:
+        """Wake up until the end is asked for.
+
+        Raises:
+            MismatchError: System 2 does not fit System 1.
+        """
+        pacer = Pacer(self._clock, self._rhythm.wake_ns)
+        while not (self._end_asked or self._desk.stop_asked):
+            self._missed += pacer.wait().missed
+            self.wake()
+
+    def wake(self) -> None:
+        """Do everything that is due now."""
+        self._wakes += 1
+        self._keep_in_touch(self._clock.now_ns())
+        self._desk.serve()
+        self._take_in(self._clock.now_ns())
+        self._finish()
+        now_ns = self._clock.now_ns()
+        if self._observation_cadence.due(now_ns):
+            self._observe()
+        if self._plan_cadence.due(now_ns):
+            self._plan(now_ns)
+
+    def statistics(self) -> LoopStatistics:
+        """Totals since the start."""
+        return LoopStatistics(self._wakes, self._missed, self._images_rejected, self._slow.dropped)
+
+    def status(self) -> dict[str, str]:
+        """Everything that there is to tell, by name."""
+        core = self._core
+        return flat_status(
+            planner={
+                "session": self._session,
+                "episode": core.episode,
+                "epoch": core.epoch,
+                "instruction": core.instruction,
+            },
+            core=core.statistics(),
+            loop=self.statistics(),
+            slow=self._slow.link.statistics(),
+            control=self._control.statistics(),
+        )
+
+    def _keep_in_touch(self, now_ns: int) -> None:
+        """Shake hands where hands are not shaken, and hear what others have answered."""
+        if self._slow.link.wants_greeting(now_ns):
+            self._wiring.slow.greet()
+        if self._control.wants_greeting(now_ns):
+            self._wiring.control.greet()
+        for answer in self._wiring.slow.answers():
+            if answer.question is not None:
+                self._desk.checked(answer)
+            elif answer.welcome is not None:
+                self._slow.welcomed(answer.welcome)
+            elif answer.error is not None:
+                self._slow.link.failed(answer.error)
+        for answer in self._wiring.control.answers():
+            self._hear_control(answer)
+
+    def _hear_control(self, answer: Answer) -> None:
+        try:
+            if answer.error is not None:
+                raise answer.error
+            if answer.welcome is not None:
+                self._core.adopt_epoch(epoch_in(answer.welcome))
+                self._control.welcomed()
+        except DualsysError as error:
+            self._control.failed(error)
+
+    def _take_in(self, now_ns: int) -> None:
+        """Hand what has arrived to the core."""
+        state = self._wiring.states.receive()
+        if state is not None:
+            if state.session != self._session:
+                self._control.lost(f"control follows session {state.session}")
+            self._core.on_state(state)
+        for name, camera in self._wiring.cameras.items():
+            frame = camera.receive()
+            if frame is not None:
+                self._look(name, frame, now_ns)
+        packet = self._wiring.latents.receive()
+        if packet is not None and self._slow.admits(packet):
+            self._core.on_latent(packet)
+        self._slow.watch(now_ns)
+
+    def _look(self, name: str, frame: CameraFrame, now_ns: int) -> None:
+        try:
+            image = from_image(frame.image)
+        except MessageError:
+            self._images_rejected += 1
+            return
+        if name == "wrist":
+            self._core.on_frame(name, image, now_ns)
+        self._images[name] = (image, now_ns)
+
+    def _observe(self) -> None:
+        """Show System 2 the newest images, each at most once."""
+        cameras = self._core.observed_cameras
+        if not all(name in self._images for name in cameras):
+            return
+        captured_ns = min(self._images[name][1] for name in cameras)
+        if captured_ns <= self._shown_ns:
+            return
+        observation = self._core.observation(captured_ns, {name: self._images[name][0] for name in cameras})
+        if observation is not None:
+            self._shown_ns = captured_ns
+            self._wiring.observations.send(observation)
+            self._slow.sent(self._clock.now_ns())
+
+    def _plan(self, now_ns: int) -> None:
+        """Begin a job and compute it."""
+        job = self._core.begin(now_ns)
+        if job is None:
+            return
+        try:
+            chunk = self._core.compute(job)
+        except DualsysError as error:
+            self._core.abandon(job, str(error))
+            return
+        self._computed = (job, chunk, self._clock.now_ns() + self._rhythm.delay_ns)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Publish the plan of the computed job, once its emulated delay is over."""
+        now_ns = self._clock.now_ns()
+        if self._computed is None or now_ns < self._computed[2]:
+            return
+        job, chunk, _ = self._computed
+        self._computed = None
+        plan = self._core.finish(job, chunk, now_ns)
+        if plan is not None:
+            self._wiring.plans.send(plan)

@@ -1,0 +1,123 @@
+"""The planner process: opens the bundle and the addresses, runs the loop, lets go of everything."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from dualsys.bus.channel import LatestPublisher, LatestSubscriber
+from dualsys.bus.service import ServiceServer
+from dualsys.bus.sockets import ZmqContext, close_context, open_context
+from dualsys.clock import NS_PER_MS, WallClock, period_ns
+from dualsys.fast.chunking.strategy import make_strategy
+from dualsys.fast.planner.contact import Contact
+from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.planner.loop import PlannerLoop, Rhythm, Wiring
+from dualsys.fast.planner.records import PlannerSettings
+from dualsys.fast.policies.policy import System1
+from dualsys.messages import CameraFrame, ControlState, LatentPacket
+from dualsys.robots.kinematics import PANDA
+
+if TYPE_CHECKING:
+    from dualsys.config import SlowConfig, StrategyConfig, SystemConfig
+
+
+def run_planner(config: SystemConfig) -> None:
+    """Run the planner until SIGINT, SIGTERM or a request to stop.
+
+    Args:
+        config: The whole system.
+
+    Raises:
+        BundleError: The bundle is damaged or does not fit.
+        MismatchError: System 2 does not fit System 1; names both values.
+        BusError: An address is taken or cannot be used.
+    """
+    # The runtime is loaded here, so that a planner with another policy does not need it.
+    from dualsys.fast.policies.onnx import OnnxSystem1
+
+    serve_policy(OnnxSystem1(config.fast.bundle, config.fast.threads), config)
+
+
+def serve_policy(policy: System1, config: SystemConfig) -> None:
+    """As `run_planner`, with a policy of the caller's."""
+    session = secrets.randbits(31) + 1
+    clock = WallClock()
+    strategy = make_strategy(config.fast.strategy.name, **strategy_options(config.fast.strategy))
+    settings = PlannerSettings(
+        image_encoding=config.slow.image_encoding, jpeg_quality=config.slow.jpeg_quality
+    )
+    core = PlannerCore(policy, strategy, PANDA, session, config.run.seed, settings)
+    context = open_context()
+    ends = config.endpoints
+    contacts: list[Contact] = []
+    try:
+        slow = Contact(context, ends.slow.service, "System 2", session, policy.specs)
+        contacts.append(slow)
+        control = Contact(context, ends.control.service, "control", session)
+        contacts.append(control)
+        wiring = _wire(context, config, policy, slow, control)
+        details = {"weights": policy.weights, "strategy": strategy.name, "session": str(session)}
+        loop = PlannerLoop(core, wiring, _rhythm(config), clock, session, details)
+        loop.handle_signals()
+        loop.run()
+    finally:
+        for contact in contacts:
+            contact.close()
+        close_context(context)
+
+
+def strategy_options(config: StrategyConfig) -> dict[str, object]:
+    """The settings that concern the chosen strategy, by the names of its arguments."""
+    options: dict[str, dict[str, object]] = {
+        "rtc": {"beta": config.beta, "mask": config.mask},
+        "temporal_ensemble": {"decay": config.ensemble_decay},
+    }
+    return options.get(config.name, {})
+
+
+def _wire(
+    context: ZmqContext, config: SystemConfig, policy: System1, slow: Contact, control: Contact
+) -> Wiring:
+    ends = config.endpoints
+    cameras = sorted({"wrist", *policy.specs.observation.cameras})
+    return Wiring(
+        latents=LatestSubscriber(
+            context, ends.slow.latent, bind=False, setting="endpoints.slow.latent", types=(LatentPacket,)
+        ),
+        states=LatestSubscriber(
+            context, ends.control.state, bind=False, setting="endpoints.control.state", types=(ControlState,)
+        ),
+        cameras={
+            name: LatestSubscriber(
+                context,
+                ends.robot.cameras,
+                bind=False,
+                setting="endpoints.robot.cameras",
+                types=(CameraFrame,),
+                topic=name.encode(),
+            )
+            for name in cameras
+        },
+        observations=LatestPublisher(
+            context, ends.slow.observation, bind=False, setting="endpoints.slow.observation"
+        ),
+        plans=LatestPublisher(context, ends.planner.plan, bind=True, setting="endpoints.planner.plan"),
+        service=ServiceServer(context, ends.planner.service, setting="endpoints.planner.service"),
+        slow=slow,
+        control=control,
+    )
+
+
+def _rhythm(config: SystemConfig) -> Rhythm:
+    return Rhythm(
+        plan_ns=period_ns(config.fast.plan_hz),
+        observation_ns=period_ns(config.slow.observation_rate_hz),
+        delay_ns=round(config.fast.delay_ms * NS_PER_MS),
+        silence_ns=silence_ns(config.slow),
+    )
+
+
+def silence_ns(slow: SlowConfig) -> int:
+    """Time without a latent after which System 2 is taken for lost: never reached while it works."""
+    return round((500 + 2 * slow.worst_age_ms) * NS_PER_MS)
