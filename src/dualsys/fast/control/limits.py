@@ -156,7 +156,9 @@ def limit_step(
     error = inside - pace * dt_s - command
     gaps = np.stack((limits.upper - command, command - limits.lower, np.abs(error)))
     rise, fall, chase = stopping_speed(gaps, limits.acceleration, dt_s)
-    wanted = pace + np.copysign(np.minimum(chase, gaps[2] / max(dt_s, CATCH_UP_S)), error)
+    # What half the acceleration corrects in one tick is corrected at once; the rest decays.
+    chase = np.minimum(chase, np.maximum(gaps[2] / max(dt_s, CATCH_UP_S), 0.5 * change))
+    wanted = pace + np.copysign(chase, error)
     low = np.maximum(velocity - change, -limits.velocity)
     high = np.minimum(velocity + change, limits.velocity)
     speed = np.minimum(np.maximum(wanted, low), high)
