@@ -68,8 +68,9 @@ class Shutters:
         name = min(self._due_ns, key=self._due_ns.__getitem__)
         if self._due_ns[name] > time_ns:
             return None
+        following_ns = self._due_ns[name] + self._period_ns[name]
         # After a delay frames are left out: they would show the same instant twice.
-        self._due_ns[name] = max(self._due_ns[name] + self._period_ns[name], time_ns)
+        self._due_ns[name] = following_ns if following_ns > time_ns else time_ns + self._period_ns[name]
         return name
 
 
