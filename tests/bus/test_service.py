@@ -71,8 +71,6 @@ def test_a_request_is_answered(server: ServiceServer, client: ServiceClient) -> 
 def test_a_handshake_is_answered(server: ServiceServer, client: ServiceClient) -> None:
     with serving(server):
         assert client.ask(HELLO, 5) == Welcome(protocol=1, role="double", details={"caller": "operator"})
-        with pytest.raises(PeerTimeoutError, match="no answer from the double at tcp://"):
-            client.ask(HELLO, -1)
 
 
 def test_many_clients_get_their_own_answers(context: ZmqContext, server: ServiceServer) -> None:
@@ -114,8 +112,10 @@ def test_a_question_that_nobody_heard_is_never_carried_out_later(
 def test_the_answer_to_a_question_that_was_given_up_is_dropped(
     server: ServiceServer, client: ServiceClient, until: Until
 ) -> None:
+    with serving(server):
+        assert client.request("connected", 5).ok
     with pytest.raises(PeerTimeoutError):
-        client.request("slow", 0.3)
+        client.request("slow", 0.05)
     questions = until(server.poll)
     for peer, _ in questions:
         server.answer(peer, Reply(ok=True, text="late"))
