@@ -32,14 +32,17 @@ HALF_BLOCK_M: Final = arena.BLOCK_SIZE_M / 2
 
 def toward(
     state: ExpertState, x: float, y: float, z: float, gripper: float, vx: float = 0.0, vy: float = 0.0,
-    speed: float = TOP_SPEED,
+    speed: float = TOP_SPEED, freedom: float = 1.0,
 ) -> Action:  # fmt: skip
-    """Move the command towards a point that itself moves with (vx, vy), slowing down near it."""
+    """Move the command towards a point that itself moves with (vx, vy), slowing down near it.
+
+    `freedom` is the share of the horizontal travel that is allowed now.
+    """
     command_x, command_y, command_z = state.command
     step = arena.ACTION_STEP_M
     feed = arena.POLICY_STEP_S / step
-    dx = vx * feed + APPROACH_GAIN * (x - command_x) / step
-    dy = vy * feed + APPROACH_GAIN * (y - command_y) / step
+    dx = freedom * (vx * feed + APPROACH_GAIN * (x - command_x) / step)
+    dy = freedom * (vy * feed + APPROACH_GAIN * (y - command_y) / step)
     dz = APPROACH_GAIN * (z - command_z) / step
     scale = min(1.0, speed / (math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9))
     return dx * scale, dy * scale, dz * scale, gripper
@@ -144,8 +147,7 @@ def approach(
     wanted = max(floor, z + min(clearance, max(0.0, CONE_SLOPE * (distance - ALIGNED_M))))
     low_by = wanted - 0.018 - min(state.tool[2], state.command[2])
     freedom = 1.0 if distance < 0.02 else min(1.0, max(0.0, 1.0 - low_by / 0.02))
-    dx, dy, dz, gripper = toward(state, x, y, wanted, gripper, vx, vy)
-    return dx * freedom, dy * freedom, dz, gripper
+    return toward(state, x, y, wanted, gripper, vx, vy, freedom=freedom)
 
 
 def grasp(state: ExpertState, index: int) -> Action:
