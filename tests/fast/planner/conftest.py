@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -159,6 +159,7 @@ class Bench:
 
     state = staticmethod(state)
     answer = staticmethod(answer)
+    fixed: ClassVar = FIXED
 
     def __init__(
         self,

@@ -54,6 +54,9 @@ class Contact:
         peer_name: What to call the process in errors.
         session: Random number of this run.
         specs: What this process works with; None where specs do not matter.
+
+    Raises:
+        BusError: The address cannot be used.
     """
 
     def __init__(
@@ -64,9 +67,8 @@ class Contact:
         session: int,
         specs: SystemSpecs | None = None,
     ) -> None:
-        self._context = context
-        self._endpoint = endpoint
-        self._peer_name = peer_name
+        # Made here so that an address that cannot be used is known at once; from then on it is the thread's.
+        self._client = ServiceClient(context, endpoint, peer_name)
         self._session = session
         self._specs = specs
         self._greeting = False
@@ -111,21 +113,20 @@ class Contact:
         self._thread.join()
 
     def _work(self) -> None:
-        client = ServiceClient(self._context, self._endpoint, self._peer_name)
         try:
             while (question := self._questions.get()) is not None and not self._ended.is_set():
-                self._answers.put(self._answer(client, question))
+                self._answers.put(self._answer(question))
         except Exception as error:
             self._answers.put(Answer(None, error=error))
         finally:
-            client.close()
+            self._client.close()
 
-    def _answer(self, client: ServiceClient, question: Question) -> Answer:
+    def _answer(self, question: Question) -> Answer:
         try:
             if not question.verb:
-                welcome = shake_hands(client, "planner", self._session, self._specs, GREETING_S)
+                welcome = shake_hands(self._client, "planner", self._session, self._specs, GREETING_S)
                 return Answer(None, welcome=welcome)
-            reply = client.request(question.verb, QUESTION_S, question.arguments)
+            reply = self._client.request(question.verb, QUESTION_S, question.arguments)
             return Answer(question, error=None if reply.ok else BusError(reply.text))
         except DualsysError as error:
             return Answer(question if question.verb else None, error=error)

@@ -69,7 +69,6 @@ class Link:
             self.connected = False
             self._losses += 1
             self._fault = reason
-            self._tried_ns = None
 
     def statistics(self) -> LinkStatistics:
         """The state of the connection."""

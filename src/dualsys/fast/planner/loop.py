@@ -167,6 +167,7 @@ class PlannerLoop:
         self._session = session
         self._slow = SlowLink(rhythm.silence_ns)
         self._control = Link()
+        self._met_control_ns = 0
         self._desk = Desk(core, wiring.service, wiring.slow, details, self.status)
         start_ns = clock.now_ns()
         self._plan_cadence = Cadence(rhythm.plan_ns, start_ns)
@@ -249,15 +250,16 @@ class PlannerLoop:
             elif answer.error is not None:
                 self._slow.link.failed(answer.error)
         for answer in self._wiring.control.answers():
-            self._hear_control(answer)
+            self._hear_control(answer, now_ns)
 
-    def _hear_control(self, answer: Answer) -> None:
+    def _hear_control(self, answer: Answer, now_ns: int) -> None:
         try:
             if answer.error is not None:
                 raise answer.error
             if answer.welcome is not None:
                 self._core.adopt_epoch(epoch_in(answer.welcome))
                 self._control.welcomed()
+                self._met_control_ns = now_ns
         except DualsysError as error:
             self._control.failed(error)
 
@@ -265,7 +267,7 @@ class PlannerLoop:
         """Hand what has arrived to the core."""
         state = self._wiring.states.receive()
         if state is not None:
-            if state.session != self._session:
+            if state.session != self._session and state.t_ns > self._met_control_ns:
                 self._control.lost(f"control follows session {state.session}")
             self._core.on_state(state)
         for name, camera in self._wiring.cameras.items():
