@@ -1,0 +1,174 @@
+"""Cells of a benchmark: one setting each, many episodes, kept line by line so that nothing is run twice.
+
+A cell's file is named by what it measures and by a digest of everything that decides its result. A run that
+was interrupted goes on where it stopped; a changed network or setting starts a file of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dualsys.errors import ConfigError
+from dualsys.telemetry.run_folder import JsonLines, read_json_lines
+from dualsys.twin.pool import EpisodePool, Job, Source
+from dualsys.twin.report import Report, summarise, versions
+from dualsys.twin.result import EpisodeResult
+from dualsys.twin.settings import TwinSettings
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from dualsys_sim.episode import Event, Phrasing
+
+MOVED_BY_S = 1.2
+"""A moved object must start to move by then: later, the gripper often has it already, and nothing happens."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting.
+
+    Attributes:
+        name: Unique within a benchmark; names the file.
+        task, event, phrasing: What is run.
+        settings: How.
+    """
+
+    name: str
+    task: str
+    settings: TwinSettings
+    event: Event | None = None
+    phrasing: Phrasing = "seen"
+
+    def jobs(self, episodes: int, first_seed: int) -> list[Job]:
+        """The episodes, by ascending seed; with a moved object, those where it moves early enough."""
+        from dualsys_sim.episode import make_episode
+
+        jobs: list[Job] = []
+        seed = first_seed
+        while len(jobs) < episodes:
+            hand = make_episode(self.task, seed, self.phrasing, self.event).hand
+            if hand is None or hand.time_s <= MOVED_BY_S:
+                jobs.append(Job(self.task, seed, self.settings, self.phrasing, self.event))
+            seed += 1
+        return jobs
+
+    def digest(self, systems: dict[str, str]) -> str:
+        """Short hash of everything that decides the result of a seed."""
+        content = [self.task, self.event, self.phrasing, self.settings.describe(), systems, versions()]
+        return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:8]
+
+
+class CellFile:
+    """The episodes of one cell that are done.
+
+    Args:
+        path: The file; made when the first episode is added.
+
+    Raises:
+        ConfigError: The file holds something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self.results = {
+                result.seed: result
+                for result in (msgspec.convert(record, EpisodeResult) for record in read_json_lines(path))
+            }
+        except (ValueError, msgspec.ValidationError) as error:
+            raise ConfigError("bench", [f"{path}: {error}; move the file away to measure again"]) from error
+        self._drop_unfinished_line()
+
+    def append(self, results: Sequence[EpisodeResult]) -> None:
+        """Keep results."""
+        with JsonLines(self._path) as lines:
+            for result in results:
+                lines.append(msgspec.to_builtins(result))
+                self.results[result.seed] = result
+
+    def _drop_unfinished_line(self) -> None:
+        if not self._path.exists():
+            return
+        with self._path.open("r+b") as file:
+            data = file.read()
+            if data and not data.endswith(b"\n"):
+                file.truncate(data.rfind(b"\n") + 1)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cell and what it came to."""
+
+    cell: Cell
+    report: Report
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a benchmark is run.
+
+    Attributes:
+        source: The two systems.
+        folder: Where finished episodes are kept.
+        episodes: Of each cell.
+        seed: Of the first one.
+        workers: Processes.
+    """
+
+    source: Source
+    folder: Path
+    episodes: int
+    seed: int
+    workers: int
+
+
+def measure(cells: Sequence[Cell], plan: Plan) -> list[Measured]:
+    """Run what is missing of every cell, under a progress bar, and sum up all of them.
+
+    Raises:
+        ConfigError: Two cells have one name, or a kept file cannot be read.
+        MissingExtraError: The simulator is not installed.
+    """
+    if len({cell.name for cell in cells}) != len(cells):
+        raise ConfigError("bench", ["cells: two have the same name"])
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        EpisodePool(plan.source, plan.workers) as pool,
+        Progress(*columns, console=Console(stderr=True)) as bar,
+    ):
+        return [_measure(cell, plan, pool, bar) for cell in cells]
+
+
+def _measure(cell: Cell, plan: Plan, pool: EpisodePool, bar: Progress) -> Measured:
+    systems = plan.source.describe()
+    file = CellFile(plan.folder / f"{cell.name}-{cell.digest(systems)}.jsonl")
+    jobs = cell.jobs(plan.episodes, plan.seed)
+    missing = [job for job in jobs if job.seed not in file.results]
+    row = bar.add_task(cell.name, total=len(jobs), completed=len(jobs) - len(missing))
+    for _, result in pool.run(missing):
+        file.append([result])
+        bar.advance(row)
+    report = summarise([file.results[job.seed] for job in jobs], cell.settings.describe(), systems)
+    bar.update(row, description=report.line())
+    return Measured(cell, report)
+
+
+def without_results(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    """The reports as plain values for a JSON file, without the single episodes."""
+    rows: list[dict[str, Any]] = []
+    for one in measured:
+        row: dict[str, Any] = msgspec.to_builtins(one.report)
+        del row["results"]
+        rows.append({"cell": one.cell.name, **row})
+    return rows

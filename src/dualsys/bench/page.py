@@ -1,0 +1,61 @@
+"""Pages of the documentation that benchmarks write: tables, and what is needed to repeat them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dualsys.twin.report import Report
+
+
+def percent(report: Report) -> str:
+    """Success rate with its interval, such as `95 % (84 to 99)`."""
+    low, high = report.success_interval
+    return f"{report.success_rate * 100:.0f} % ({low * 100:.0f} to {high * 100:.0f})"
+
+
+def seconds_text(report: Report) -> str:
+    """Median time to success, such as `2.31 s`, or a dash."""
+    return "–" if report.time_to_success_s is None else f"{report.time_to_success_s:.2f} s"
+
+
+def median(report: Report, name: str, digits: int = 2) -> str:
+    """Median of a metric, or a dash where no episode has it."""
+    return f"{report.medians[name]:.{digits}f}" if name in report.medians else "–"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose first column is left-aligned and the others right-aligned."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *rows])
+
+
+def how_measured(report: Report, command: str, episodes: int, seed: int) -> str:
+    """The paragraph that lets anybody repeat the page."""
+    versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
+    systems = ", ".join(f"{name} `{value}`" for name, value in report.systems.items())
+    return (
+        "## How it was measured\n\n"
+        f"```\n{command}\n```\n\n"
+        f"Each cell: {episodes} episodes, seeds from {seed} on, none of which training has seen. Success "
+        "with its Wilson 95 % interval. Runs on the digital twin: the world moves on while either system "
+        "computes, and the same command gives the same numbers to the bit on the same machine and versions.\n\n"
+        f"{systems}.\n\n"
+        f"{versions}.\n"
+    )
+
+
+def write(folder: Path, name: str, page: str, data: Any) -> tuple[Path, Path]:
+    """Write `name.md` and `name.json`; returns both paths.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text, values = folder / f"{name}.md", folder / f"{name}.json"
+    text.write_text(page, encoding="utf-8")
+    values.write_bytes(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
+    return text, values

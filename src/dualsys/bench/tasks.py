@@ -1,0 +1,129 @@
+"""The main results: every task, unheard wordings, events on the way, and what the latent is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dualsys.bench.cells import Cell, Measured, Plan, measure, without_results
+from dualsys.bench.page import how_measured, median, percent, seconds_text, table, write
+from dualsys.twin.pool import Scripted, Source
+from dualsys.twin.settings import LatentMode, TwinSettings
+
+if TYPE_CHECKING:
+    from dualsys_sim.episode import Event, Phrasing
+
+TASKS = ("touch", "pick", "place", "push", "conveyor", "follow")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    title: str
+    task: str
+    event: Event | None = None
+    phrasing: Phrasing = "seen"
+    latent: LatentMode = "true"
+
+    @property
+    def name(self) -> str:
+        """Name of its cell."""
+        return f"{self.task}-{self.event or 'plain'}-{self.phrasing}-{self.latent}"
+
+
+SECTIONS: tuple[tuple[str, tuple[Row, ...]], ...] = (
+    ("Tasks", tuple(Row(task, task) for task in TASKS)),
+    ("Wordings kept from training", tuple(Row(task, task, phrasing="unseen") for task in TASKS)),
+    (
+        "Events on the way",
+        (
+            *(Row(f"{task}, object moved", task, "moved") for task in ("touch", "pick", "place")),
+            *(Row(f"{task}, words changed", task, "changed") for task in ("touch", "pick", "place")),
+            *(Row(f"{task}, object absent", task, "absent") for task in ("touch", "pick", "place")),
+        ),
+    ),
+    (
+        "What the latent is worth (pick)",
+        (
+            Row("the latent as it is", "pick"),
+            Row("zeros", "pick", latent="zeroed"),
+            Row("that of another episode", "pick", latent="shuffled"),
+            Row("that of other words; success: those are obeyed", "pick", latent="other"),
+        ),
+    ),
+)
+HEAD = ("", "success", "experts", "time", "latent age p50", "tool acceleration", "join", "wrong object")
+
+
+def cells(settings: TwinSettings) -> list[Cell]:
+    """Every row once, although one stands in two sections."""
+    rows = {row.name: row for _, section in SECTIONS for row in section}
+    return [_cell(settings, row) for row in rows.values()]
+
+
+def smoke_cells(settings: TwinSettings) -> list[Cell]:
+    """Three rows."""
+    wanted = {"touch-plain-seen-true", "pick-plain-unseen-true", "pick-plain-seen-zeroed"}
+    return [cell for cell in cells(settings) if cell.name in wanted]
+
+
+def run(
+    settings: TwinSettings, plan: Plan, output: Path, command: str, *, smoke: bool = False
+) -> tuple[Path, ...]:
+    """Measure what is missing, also with the scripted pair, and write page and data; returns their paths.
+
+    Raises:
+        MissingExtraError: The simulator is not installed.
+    """
+    chosen = smoke_cells(settings) if smoke else cells(settings)
+    measured = measure(chosen, plan)
+    scripted: Source = Scripted()
+    plain = [cell for cell in chosen if cell.settings.latent == "true"]
+    bounds = measure(plain, replace(plan, source=scripted, folder=plan.folder / "scripted"))
+    data = {"networks": without_results(measured), "experts": without_results(bounds)}
+    return write(output, "tasks", page(measured, bounds, plan, command), data)
+
+
+def page(measured: Sequence[Measured], bounds: Sequence[Measured], plan: Plan, command: str) -> str:
+    """The page, in Markdown."""
+    settings = measured[0].report.settings
+    parts = [
+        "# What the small dual system does",
+        f"System 2 at {settings['system2_rate_hz']:g} Hz with a delay of {settings['system2_delay']}, as if "
+        f"it were a large model on another machine; System 1 takes {settings['system1_delay']} for a plan; "
+        f"chunk strategy `{settings['strategy']}`.",
+        "`experts` is what the scripted experts that training data comes from reach under the same delays, "
+        "knowing the truth about the scene. `time` is the median time to success, from the event where there "
+        "is one. `join` is the median, over episodes, of the largest change of the commanded tool velocity "
+        "where one chunk follows another.",
+    ]
+    found = {one.cell.name: one for one in measured}
+    reached = {one.cell.name: one for one in bounds}
+    for title, rows in SECTIONS:
+        lines = [_line(row, found[row.name], reached.get(row.name)) for row in rows if row.name in found]
+        if lines:
+            parts += [f"## {title}", table(HEAD, lines)]
+    parts.append(how_measured(measured[0].report, command, plan.episodes, plan.seed))
+    return "\n\n".join(parts)
+
+
+def _cell(settings: TwinSettings, row: Row) -> Cell:
+    return Cell(row.name, row.task, replace(settings, latent=row.latent), row.event, row.phrasing)
+
+
+def _line(row: Row, one: Measured, bound: Measured | None) -> list[str]:
+    report = one.report
+    wrong = sum("wrong_object" in result.metrics for result in report.results)
+    return [
+        row.title,
+        percent(report),
+        "–" if bound is None else f"{bound.report.success_rate * 100:.0f} %",
+        f"{median(report, 'fraction')} above" if row.task == "follow" else seconds_text(report),
+        f"{median(report, 'latent_age_ms_p50', 0)} ms",
+        f"{median(report, 'tool_acceleration_rms_m_s2')} m/s²",
+        f"{median(report, 'seam_jump_max_m_s', 3)} m/s",
+        f"{100 * wrong / report.episodes:.0f} %",
+    ]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dualsys.bench import staleness, tasks
+from dualsys.bench.__main__ import main
+from dualsys.twin.settings import TwinSettings
+
+
+def smoke(benchmark: str, folder: Path, repository: Path) -> list[str]:
+    config = repository / "configs" / "tabletop.yaml"
+    return [benchmark, "--smoke", "--scripted", "--config", str(config), "--folder", str(folder)]
+
+
+def test_the_task_page_says_how_to_repeat_it(
+    tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(smoke("tasks", tmp_path, repository)) == 0
+
+    page, data = (Path(line) for line in capsys.readouterr().out.split())
+    text = page.read_text()
+    assert "python -m dualsys.bench tasks --smoke" in text
+    assert "| touch | 100 %" in text
+    assert "| zeros | 0 %" in text
+    cells = msgspec.json.decode(data.read_bytes())
+    assert {row["cell"] for row in cells["experts"]} == {"touch-plain-seen-true", "pick-plain-unseen-true"}
+
+
+def test_the_staleness_page_has_a_figure(
+    tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(smoke("staleness", tmp_path, repository)) == 0
+
+    page, _, drawn = (Path(line) for line in capsys.readouterr().out.split())
+    assert "800 ms" in page.read_text()
+    assert "staleness.png" in page.read_text()
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_cell_of_a_benchmark_has_a_name_of_its_own() -> None:
+    for cells in (staleness.cells(TwinSettings()), tasks.cells(TwinSettings())):
+        assert len({cell.name for cell in cells}) == len(cells)
+
+
+def test_both_sweeps_of_the_staleness_benchmark_are_measured() -> None:
+    found = staleness.cells(TwinSettings())
+
+    assert len(found) == len(staleness.SCENARIOS) * (len(staleness.RATES_HZ) + len(staleness.DELAYS_MS) - 1)
+    assert {cell.settings.system2_rate_hz for cell in found} == set(staleness.RATES_HZ)
+
+
+@pytest.mark.parametrize("wrong", [["--episodes", "0"], ["--seed", "-1"], ["--system1-delay", "slow"]])
+def test_a_wrong_option_is_an_error_that_is_told(
+    wrong: list[str], tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*smoke("tasks", tmp_path, repository), *wrong]) == 2
+    assert "error:" in capsys.readouterr().err
