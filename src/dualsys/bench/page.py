@@ -42,7 +42,8 @@ def how_measured(report: Report, command: str, episodes: int, seed: int) -> str:
         f"```\n{command}\n```\n\n"
         f"Each cell: {episodes} episodes, seeds from {seed} on, none of which training has seen. Success "
         "with its Wilson 95 % interval. Runs on the digital twin: the world moves on while either system "
-        "computes, and the same command gives the same numbers to the bit on the same machine and versions.\n\n"
+        "computes, and the same command gives the same numbers to the bit on the same machine and "
+        "versions.\n\n"
         f"{systems}.\n\n"
         f"{versions}.\n"
     )

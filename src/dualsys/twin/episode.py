@@ -20,7 +20,7 @@ from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.control.core import ControlCore
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.records import PlanJob
-from dualsys.messages import LatentPacket
+from dualsys.messages import ControlState, LatentPacket
 from dualsys.robots.contract import ArmReading
 from dualsys.robots.kinematics import PANDA
 from dualsys.robots.profiles import SIMULATED_PANDA_LIMITS
@@ -130,6 +130,7 @@ class _Run:
             for name in ("system1", "system2")
         }
         self._command: NDArray[np.float64] | None = None
+        self._state: ControlState | None = None
         self._packet: LatentPacket | None = None
         self._verdict: Verdict | None = None
         self._event_happened = False
@@ -235,7 +236,13 @@ class _Run:
             self._command = output.command
         self._trace.command(now_ns, output.command)
         self._meter.on_tick(output.command, output.mode)
-        self._planner.on_state(output.state)
+        self._state = output.state
+
+    def _tell_planner(self) -> None:
+        """Give the planner the newest state, as a link on which the latest value wins would."""
+        if self._state is not None:
+            self._planner.on_state(self._state)
+            self._state = None
 
     def _say(self, now_ns: int) -> None:
         change = self._said.change
@@ -268,6 +275,7 @@ class _Run:
 
     def _observe(self, now_ns: int, started_ns: int) -> None:
         """Show System 2 the scene; what it makes of it arrives after its delay."""
+        self._tell_planner()
         cameras = self._parts.system2.specs.observation.cameras
         images = {name: self._parts.camera(self._world, name) for name in cameras}
         observation = self._planner.observation(now_ns, images)
@@ -285,6 +293,7 @@ class _Run:
 
     def _plan(self, now_ns: int) -> None:
         """Begin a plan job; its chunk is decided now and arrives after its delay."""
+        self._tell_planner()
         job = self._planner.begin(now_ns)
         plan_hz = self._settings.plan_hz
         next_ns = on_grid_ns(now_ns + (period_ns(plan_hz) if plan_hz else TICK_NS), TICK_NS)
@@ -297,6 +306,7 @@ class _Run:
         self._schedule.at(max(next_ns, on_grid_ns(ready_ns, TICK_NS)), PLAN, self._plan)
 
     def _finish(self, now_ns: int, job: PlanJob, chunk: NDArray[np.float32]) -> None:
+        self._tell_planner()
         plan = self._planner.finish(job, chunk, now_ns)
         if plan is None:
             return

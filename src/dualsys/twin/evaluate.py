@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dualsys.clock import NS_PER_MS
-from dualsys.config import StrategyConfig, SystemConfig
+from dualsys.config import SystemConfig
 from dualsys.errors import ConfigError, InstructionError
 from dualsys.fast.control.core import Ages
+from dualsys.fast.planner.process import strategy_options as strategy_options_of
 from dualsys.twin.latency import Constant, Latency
 from dualsys.twin.pool import Bundles, EpisodePool, Job, Scripted, Source, require_simulator
 from dualsys.twin.report import Report, summarise
@@ -122,7 +123,7 @@ def settings_of(
     name = strategy or config.fast.strategy.name
     if strategy_options is None:
         same = name == config.fast.strategy.name
-        strategy_options = options_of(config.fast.strategy) if same else {}
+        strategy_options = strategy_options_of(config.fast.strategy) if same else {}
     ages = control.ages
     return TwinSettings(
         strategy=name,
@@ -144,15 +145,6 @@ def settings_of(
         acceleration_fraction=control.limits.acceleration_fraction,
         latent=latent,
     )
-
-
-def options_of(strategy: StrategyConfig) -> dict[str, object]:
-    """Keyword arguments of the configured strategy."""
-    if strategy.name == "rtc":
-        return {"beta": strategy.beta, "mask": strategy.mask}
-    if strategy.name == "temporal_ensemble":
-        return {"decay": strategy.ensemble_decay}
-    return {}
 
 
 def source_of(config: SystemConfig, scripted: bool) -> Source:
