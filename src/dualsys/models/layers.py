@@ -61,6 +61,11 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return self.out(attend(split_heads(self.query(x), self.heads), key, value))
 
+    def first_head(self, x: Tensor, key: Tensor) -> Tensor:
+        """Attention scores of the first head `[B, N, M]`, before the softmax: where it looks."""
+        query = split_heads(self.query(x), self.heads)[:, 0]
+        return torch.matmul(query * (1.0 / math.sqrt(query.shape[-1])), key[:, 0].transpose(-2, -1))
+
 
 def feed_forward(width: int, ratio: int) -> nn.Sequential:
     """Two-layer perceptron with SiLU (cheaper than GELU to run and to differentiate)."""

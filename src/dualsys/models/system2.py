@@ -19,6 +19,10 @@ from torch import Tensor, nn
 from dualsys.models.layers import ConvBlock, CrossAttention, SelfAttention, feed_forward, images_to_float
 
 
+POINTERS = 2
+"""Queries whose first attention head is taught to look at the named object and at its goal."""
+
+
 class System2Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sizes of a `System2Net`.
 
@@ -94,9 +98,12 @@ class Block(nn.Module):
         self.cross_attention = CrossAttention(width, config.heads)
         self.mlp = feed_forward(width, 3)
 
-    def forward(self, x: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def forward(self, x: Tensor, key: Tensor, value: Tensor, looks: list[Tensor] | None = None) -> Tensor:
         x = x + self.self_attention(self.norm1(x))
-        x = x + self.cross_attention(self.norm2(x), key, value)
+        asking = self.norm2(x)
+        if looks is not None:
+            looks.append(self.cross_attention.first_head(asking[:, :POINTERS], key))
+        x = x + self.cross_attention(asking, key, value)
         return x + self.mlp(self.norm3(x))
 
 
@@ -112,6 +119,7 @@ class System2Net(nn.Module):
         self.order = nn.Parameter(torch.randn(1, config.max_words, width) * 0.2)
         self.queries = nn.Parameter(torch.randn(1, config.queries, width) * 0.5)
         self.blocks = cast("Sequence[Block]", nn.ModuleList(Block(config) for _ in range(config.depth)))
+        self.gist = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width)
         outputs = 3 + 3 + 1 + config.tasks + config.directions + config.colours + config.shapes
         self.read = nn.Sequential(
@@ -127,13 +135,26 @@ class System2Net(nn.Module):
         tokens = self.vision(image)
         return [block.cross_attention.keys_values(tokens) for block in self.blocks]
 
-    def think(self, seen: list[tuple[Tensor, Tensor]], words: Tensor) -> Tensor:
-        """Latent tokens `[B, queries, width]` from `see` and word indices `[B, max_words]` (0 is padding)."""
+    def think(
+        self, seen: list[tuple[Tensor, Tensor]], words: Tensor, looks: list[Tensor] | None = None
+    ) -> Tensor:
+        """Latent tokens of B instructions.
+
+        Args:
+            seen: From `see`.
+            words: Word indices `[B, max_words]`, 0 is padding.
+            looks: Filled with where the first head of the first `POINTERS` queries looks in each block:
+                scores `[B, POINTERS, image tokens]`. For training, which tells them where to look.
+
+        Returns:
+            `[B, queries, width]`.
+        """
         batch = words.shape[0]
         text = self.words(words) + self.order
-        x = torch.cat([self.queries.expand(batch, -1, -1), text], dim=1)
+        gist = self.gist(self.words(words).sum(dim=1, keepdim=True))
+        x = torch.cat([self.queries.expand(batch, -1, -1) + gist, text], dim=1)
         for block, (key, value) in zip(self.blocks, seen, strict=True):
-            x = block(x, key, value)
+            x = block(x, key, value, looks)
         return self.norm(x[:, : self.config.queries])
 
     def reading(self, latent: Tensor) -> Reading:

@@ -34,6 +34,8 @@ NORMAL_AGE_S, LARGEST_AGE_S = 0.8, 1.5
 RARE_AGE_SHARE = 0.1
 """Share of examples whose newest latent is older than `NORMAL_AGE_S`."""
 LARGEST_GAP_S = 1.0
+ACTIVE_SHARE = 0.35
+"""Share of examples shown with the instruction that was in force; the rest take any of the scene's."""
 SINGLE_LATENT_SHARE = 0.15
 """Share of examples with one latent only, as after a new instruction."""
 
@@ -48,6 +50,7 @@ class ActionData:
         first_step: int64 `[T]`, row of the first step of the same episode.
         first_frame: int64 `[T]`, row in `latents` of that episode's first image.
         chunks: float16 `[T, J, H, A]`, what the expert of each instruction would play from here.
+        active: int8 `[T]`, the instruction that was in force.
         latents: float16 `[F, J, tokens, width]`, one row for every `FRAME_STEPS` steps.
     """
 
@@ -56,6 +59,7 @@ class ActionData:
     first_step: NDArray[np.int64]
     first_frame: NDArray[np.int64]
     chunks: NDArray[np.float16]
+    active: NDArray[np.int8]
     latents: NDArray[np.float16]
 
 
@@ -113,7 +117,8 @@ class ExampleSampler:
 
     def _draw_from(self, part: ActionData, size: int) -> dict[str, Tensor]:
         step = torch.randint(len(part.wrist), (size,)).sort().values.numpy()
-        variant = torch.randint(part.chunks.shape[1], (size,)).numpy()
+        other = torch.randint(part.chunks.shape[1], (size,)).numpy()
+        variant = np.where(torch.rand(size).numpy() < ACTIVE_SHARE, part.active[step], other)
         first = part.first_step[step]
         newest, before, ages = self._draw_latents(step - first)
         base = part.first_frame[step]

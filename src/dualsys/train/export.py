@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnxruntime
 import torch
 from dualsys_sim import arena
 
+from dualsys.bundles import FORMAT, Guidance, Manifest, Sampler, hash_files, weights_digest, write_manifest
 from dualsys.errors import BundleError
 from dualsys.models.system1 import System1Net
 from dualsys.models.system2 import System2Net
@@ -21,7 +19,7 @@ from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, 
 from dualsys.train.graphs import CONTEXT, Graph, export_graph, system1_graphs, system2_graphs
 from dualsys.train.variants import MAX_WORDS
 
-FORMAT = 1
+NAME = "tabletop"
 EULER_STEPS = 5
 BETA = 5.0
 TOLERANCE = 1e-4
@@ -52,32 +50,40 @@ def action_spec(system1: System1Net) -> ActionSpec:
 
 def export_system1(net: System1Net, specs: SystemSpecs, folder: Path, training: Mapping[str, Any]) -> None:
     """Write a System 1 bundle. Raises BundleError where a graph does not reproduce torch."""
-    wrist = TensorSpec((net.config.wrist_px, net.config.wrist_px, 3), "uint8", unit="RGB")
-    fields = {
-        "role": "system1",
-        "name": "tabletop",
-        "specs": specs,
-        "action": action_spec(net),
-        "wrist": wrist,
-        "context": CONTEXT,
-        "sampler": {"steps": EULER_STEPS},
-        "guidance": {"beta": BETA},
-    }
-    _write(folder, fields, system1_graphs(_frozen(net), EULER_STEPS), training)
+    files, errors = _write_graphs(folder, system1_graphs(_frozen(net), EULER_STEPS))
+    manifest = Manifest(
+        format=FORMAT,
+        role="system1",
+        name=NAME,
+        specs=specs,
+        weights=weights_digest(files),
+        files=files,
+        action=action_spec(net),
+        context=CONTEXT,
+        sampler=Sampler(EULER_STEPS),
+        guidance=Guidance(BETA),
+        training={**training, "error_against_torch": errors},
+    )
+    write_manifest(folder, manifest)
 
 
 def export_system2(
     net: System2Net, specs: SystemSpecs, vocabulary: Sequence[str], folder: Path, training: Mapping[str, Any]
 ) -> None:
     """Write a System 2 bundle. Raises BundleError where a graph does not reproduce torch."""
-    fields = {
-        "role": "system2",
-        "name": "tabletop",
-        "specs": specs,
-        "vocabulary": list(vocabulary),
-        "max_words": MAX_WORDS,
-    }
-    _write(folder, fields, system2_graphs(_frozen(net)), training)
+    files, errors = _write_graphs(folder, system2_graphs(_frozen(net)))
+    manifest = Manifest(
+        format=FORMAT,
+        role="system2",
+        name=NAME,
+        specs=specs,
+        weights=weights_digest(files),
+        files=files,
+        vocabulary=tuple(vocabulary),
+        max_words=MAX_WORDS,
+        training={**training, "error_against_torch": errors},
+    )
+    write_manifest(folder, manifest)
 
 
 def graph_error(graph: Graph, path: Path) -> float:
@@ -100,25 +106,17 @@ def _frozen(net: Any) -> Any:
     return net.cpu().float().to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
 
 
-def _write(folder: Path, fields: dict[str, Any], graphs: Mapping[str, Graph], training: Mapping[str, Any]) -> None:
+def _write_graphs(folder: Path, graphs: Mapping[str, Graph]) -> tuple[dict[str, str], dict[str, str]]:
+    """Export and verify all graphs; returns the hashes of the files and the error of each against torch."""
     folder.mkdir(parents=True, exist_ok=True)
-    errors, files = {}, {}
+    errors: dict[str, str] = {}
     for name, graph in graphs.items():
         path = folder / name
         export_graph(graph, path)
-        errors[name] = graph_error(graph, path)
-        if errors[name] > TOLERANCE:
+        error = graph_error(graph, path)
+        if error > TOLERANCE:
             raise BundleError(
-                f"{path}: differs from torch by {errors[name]:.2g}, expected at most {TOLERANCE:.2g}; nothing was released"
+                f"{path}: differs from torch by {error:.2g}, expected at most {TOLERANCE:.2g}; not released"
             )
-        files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    digest = hashlib.sha256("".join(files[name] for name in sorted(files)).encode()).hexdigest()[:16]
-    manifest = {
-        "format": FORMAT,
-        **fields,
-        "files": files,
-        "weights": digest,
-        "training": {**training, "error_against_torch": {name: f"{error:.1e}" for name, error in errors.items()}},
-    }
-    text = json.dumps(msgspec.to_builtins(manifest), indent=2)
-    (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
+        errors[name] = f"{error:.1e}"
+    return hash_files(folder, graphs), errors

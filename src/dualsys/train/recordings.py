@@ -29,6 +29,7 @@ from dualsys_sim.world import World
 from numpy.typing import NDArray
 
 from dualsys.train.loop import progress_bar
+from dualsys.train.policy_actor import policy_actor
 from dualsys.train.scenes import vocabulary_list
 from dualsys.train.variants import draw_variants, meaning, word_indices
 
@@ -71,7 +72,7 @@ def record(folder: Path, episodes: int, seed: int, workers: int, drivers: Bundle
 
 def load(folder: Path) -> Arrays:
     """All shards of a folder as one set of arrays, with `first_step` and `first_frame` counted through."""
-    shards = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.endswith("partial"))
+    shards = sorted(path for path in folder.iterdir() if path.is_dir() and path.suffix != ".partial")
     names = [path.stem for path in sorted(shards[0].glob("*.npy"))]
     parts = {name: [np.load(shard / f"{name}.npy", allow_pickle=False) for shard in shards] for name in names}
     steps = np.cumsum([0, *(len(part) for part in parts["wrist"])])
@@ -110,7 +111,7 @@ def _record_episode(world: World, seed: int, drivers: Bundles | None) -> Arrays:
     if episode.change is not None:
         given.append((episode.change.instruction, episode.change.goal))
     variants = given + draw_variants(episode.table(), rng, VARIANTS - len(given), moving, belt)
-    actor: Actor = expert_actor if drivers is None else _policy(drivers, rng)
+    actor: Actor = expert_actor if drivers is None else policy_actor(drivers.system1, drivers.system2, rng)
     disturb = rng if drivers is None or rng.random() < 0.3 else None
     trajectory = run_episode(
         world, episode, actor, disturb, cameras=True, regoal=_regoal(variants, rng), linger_s=float(rng.uniform(0.2, 1.2))
@@ -176,8 +177,3 @@ def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.ra
 
 
 
-
-def _policy(drivers: Bundles, rng: np.random.Generator) -> Actor:
-    from dualsys.train.policy_actor import policy_actor
-
-    return policy_actor(drivers.system1, drivers.system2, rng)

@@ -1,6 +1,7 @@
 """Still pictures for System 2: random scenes of every task with the arm anywhere, no physics.
 
-Writes a folder that `vision.VisionData.load` reads. Scenes are drawn from seeds below `EPISODE_SEED`, which evaluation never uses.
+Writes a folder that `vision.VisionData.load` reads. Scenes are drawn from seeds below `EPISODE_SEED`, which
+evaluation never uses.
 """
 
 from __future__ import annotations
@@ -12,6 +13,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.robots.kinematics import PANDA, TOOL_DOWN
+from dualsys.train.loop import progress_bar
+from dualsys.train.variants import draw_variants, meaning, word_indices
 from dualsys_sim import arena
 from dualsys_sim.cameras import CAMERA_SHAPES
 from dualsys_sim.episode import Episode, make_episode
@@ -19,11 +25,6 @@ from dualsys_sim.language import vocabulary
 from dualsys_sim.state import ObjectTable
 from dualsys_sim.tasks import all_tasks
 from dualsys_sim.world import World
-from numpy.typing import NDArray
-
-from dualsys.robots.kinematics import PANDA, TOOL_DOWN
-from dualsys.train.loop import progress_bar
-from dualsys.train.variants import draw_variants, meaning, word_indices
 
 IMAGES_PER_SCENE = 4
 SCENES_PER_CHUNK = 50

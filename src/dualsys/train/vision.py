@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from dualsys_sim.cameras import FIXED_CAMERA, FIXED_SHAPE, fixed_view, projection
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
@@ -19,6 +20,8 @@ from dualsys.models.system2 import Reading, System2Net
 from dualsys.train.loop import Stage, device
 
 BATCH = 64
+QUESTIONS = 4
+"""Instructions asked of each image of a batch."""
 PEAK_RATE = 1.2e-3
 POSITION_SCALE_M = 0.02
 """Position errors are measured in units of this; beyond it the loss grows linearly."""
@@ -47,6 +50,42 @@ class VisionData:
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names))
 
 
+LOOK_SPREAD_PX = 6.0
+"""Attention is taught as a Gaussian of this width around where an object appears."""
+
+
+def look_targets(places: NDArray[np.float32], height_px: int, width_px: int) -> NDArray[np.float32]:
+    """Where the fixed camera sees each place, as attention over its 8-pixel patches.
+
+    Args:
+        places: float32 `[B, 6]`, two positions, m, base frame; NaN for none.
+        height_px, width_px: Image size.
+
+    Returns:
+        float32 `[B, 2, patches]`, each row sums to 1; NaN rows where there is no place in view.
+    """
+    view = np.array(fixed_view(FIXED_CAMERA)).reshape(4, 4).T
+    lens = np.array(projection(FIXED_SHAPE, FIXED_CAMERA.fov_deg, 0.2, 2.5)).reshape(4, 4).T
+    points = np.concatenate([places.reshape(-1, 2, 3), np.ones((len(places), 2, 1), np.float32)], axis=-1)
+    clip = points @ (lens @ view).T
+    x_px = (clip[..., 0] / clip[..., 3] + 1.0) * width_px / 2
+    y_px = (1.0 - clip[..., 1] / clip[..., 3]) * height_px / 2
+    rows, columns = np.mgrid[4:height_px:8, 4:width_px:8]
+    square = (rows.ravel() - y_px[..., None]) ** 2 + (columns.ravel() - x_px[..., None]) ** 2
+    weight = np.exp(-square / (2 * LOOK_SPREAD_PX**2))
+    total = weight.sum(axis=-1, keepdims=True)
+    targets: NDArray[np.float32] = np.where(total > 0.05, weight / np.maximum(total, 0.05), np.nan).astype(np.float32)
+    return targets
+
+
+def look_loss(looks: list[Tensor], targets: Tensor) -> Tensor:
+    """Cross-entropy between where the pointing heads look, scores `[B, 2, M]` per block, and where they should."""
+    known = torch.isfinite(targets).all(dim=-1)
+    truth = torch.where(known.unsqueeze(-1), targets, torch.zeros_like(targets))
+    terms = [-(truth * torch.log_softmax(scores.float(), dim=-1)).sum() for scores in looks]
+    return torch.stack(terms).sum() / (known.sum().clamp(min=1) * len(looks))
+
+
 def reading_losses(reading: Reading, places: Tensor, classes: Tensor) -> dict[str, Tensor]:
     """Losses of the auxiliary heads, B instructions; places `[B, 6]`, NaN for none, classes `[B, 5]`."""
 
@@ -73,25 +112,47 @@ def jitter_light(images: Tensor, strength: float = 0.15) -> Tensor:
     return (images.float() * gain).clamp(0, 255).to(torch.uint8)
 
 
-def train_system2(net: System2Net, data: VisionData, folder: Path, *, steps: int, seed: int) -> System2Net:
+def draw_batch(parts: list[VisionData], size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images `[size, h, w, 3]`, and words, places and classes of `QUESTIONS` instructions of each.
+
+    Every part is as likely as another, whatever its size; randomness comes from torch's generator.
+    """
+    counts = torch.bincount(torch.randint(len(parts), (size,)), minlength=len(parts)).tolist()
+    drawn = []
+    for part, count in zip(parts, counts, strict=True):
+        if count:
+            rows = torch.randint(len(part.images), (count,)).sort().values.numpy()
+            columns = torch.rand(count, part.words.shape[1]).argsort(dim=1)[:, :QUESTIONS].numpy()
+            at = (rows[:, None], columns)
+            words = part.words[at].astype(np.int64)
+            drawn.append((part.images[rows], words, part.places[at], part.classes[at]))
+    images, words, places, classes = (
+        torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*drawn, strict=True)
+    )
+    return images, words.flatten(0, 1), places.flatten(0, 1), classes.flatten(0, 1)
+
+
+def train_system2(
+    net: System2Net, parts: list[VisionData], folder: Path, *, steps: int, seed: int
+) -> System2Net:
     """Train in place; returns the averaged network. Resumes from `folder/system2.pt`."""
     where = device()
     net.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     stage = Stage("system2", net, steps=steps, peak_rate=PEAK_RATE, folder=folder)
-    count, variants = data.words.shape[:2]
 
     def loss_of(_: int) -> dict[str, Tensor]:
-        rows = torch.randint(count, (BATCH,)).sort().values.numpy()
-        images = jitter_light(torch.from_numpy(data.images[rows]).to(where))
-        words = torch.from_numpy(data.words[rows].astype(np.int64)).to(where).flatten(0, 1)
+        images, words, places, classes = (tensor.to(where) for tensor in draw_batch(parts, BATCH))
         seen = [
-            (key.repeat_interleave(variants, 0), value.repeat_interleave(variants, 0))
-            for key, value in net.see(images)
+            (key.repeat_interleave(QUESTIONS, 0), value.repeat_interleave(QUESTIONS, 0))
+            for key, value in net.see(jitter_light(images))
         ]
-        reading = net.reading(net.think(seen, words))
-        places = torch.from_numpy(data.places[rows]).to(where).flatten(0, 1)
-        classes = torch.from_numpy(data.classes[rows]).to(where).flatten(0, 1)
-        return reading_losses(reading, places, classes)
+        looks: list[Tensor] = []
+        reading = net.reading(net.think(seen, words, looks))
+        size = net.config
+        targets = look_targets(places.cpu().numpy(), size.height_px, size.width_px)
+        return reading_losses(reading, places, classes) | {
+            "look": look_loss(looks, torch.from_numpy(targets).to(where))
+        }
 
     averaged = stage.run(loss_of, seed)
     assert isinstance(averaged, System2Net)
