@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pybullet
 import pybullet_data
@@ -36,7 +36,7 @@ FINGER_RGBA: Final[Rgba] = (0.16, 0.16, 0.18, 1.0)
 
 @cache
 def _arm_urdf() -> tuple[tempfile.TemporaryDirectory[str], str]:
-    """The Panda with its light collision meshes drawn as well: twenty times quicker for the software renderer."""
+    """The Panda with its light collision meshes drawn as well: twenty times quicker to render."""
     source = Path(pybullet_data.getDataPath()) / "franka_panda"
     text = (source / "panda.urdf").read_text()
     text = text.replace("meshes/visual/", "meshes/collision/").replace("package://", f"{source}{os.sep}")
@@ -96,7 +96,7 @@ def build_belt(client: int, rgba: Rgba) -> int:
 
 @dataclass(frozen=True)
 class ObjectSpec:
-    """One object to build: kind and colour (indices into `arena`), place (x, y) in m, yaw in rad, and its RGBA."""
+    """One object: kind and colour (indices into `arena`), place (x, y) in m, yaw in rad, and RGBA."""
 
     kind: int
     colour: int
@@ -123,7 +123,9 @@ def build_object(client: int, spec: ObjectSpec) -> int:
 def _build_block(client: int, spec: ObjectSpec) -> int:
     half = arena.BLOCK_SIZE_M / 2
     if spec.kind == arena.CUBE:
-        geometry, solid, drawn = pybullet.GEOM_BOX, {"halfExtents": (half,) * 3}, {"halfExtents": (half,) * 3}
+        geometry = pybullet.GEOM_BOX
+        solid: dict[str, Any] = {"halfExtents": (half, half, half)}
+        drawn = solid
     else:
         geometry = pybullet.GEOM_CYLINDER
         solid, drawn = {"radius": half, "height": 2 * half}, {"radius": half, "length": 2 * half}
@@ -155,7 +157,11 @@ def _build_bowl(client: int, spec: ObjectSpec) -> int:
     kinds = [pybullet.GEOM_BOX] * len(halves)
     frames = {"physicsClientId": client}
     shape = pybullet.createCollisionShapeArray(
-        shapeTypes=kinds, halfExtents=halves, collisionFramePositions=places, collisionFrameOrientations=turns, **frames
+        shapeTypes=kinds,
+        halfExtents=halves,
+        collisionFramePositions=places,
+        collisionFrameOrientations=turns,
+        **frames,
     )
     visual = pybullet.createVisualShapeArray(
         shapeTypes=kinds, halfExtents=halves, rgbaColors=[spec.rgba] * len(halves),
@@ -171,6 +177,8 @@ def jittered_rgba(colour: int, jitter: tuple[float, float, float]) -> Rgba:
     """The colour's RGBA after adding `jitter` to its hue, saturation and value."""
     hue, saturation, value = arena.COLOUR_HSV[arena.COLOURS[colour]]
     red, green, blue = colorsys.hsv_to_rgb(
-        (hue + jitter[0]) % 1.0, min(1.0, max(0.0, saturation + jitter[1])), min(1.0, max(0.0, value + jitter[2]))
+        (hue + jitter[0]) % 1.0,
+        min(1.0, max(0.0, saturation + jitter[1])),
+        min(1.0, max(0.0, value + jitter[2])),
     )
     return red, green, blue, 1.0

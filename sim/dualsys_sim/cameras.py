@@ -27,7 +27,7 @@ WRIST_FOV_DEG: Final = 72.0
 
 @dataclass(frozen=True)
 class Light:
-    """Direction towards the light [3] (base frame) and the coefficients of the renderer, all dimensionless."""
+    """Direction towards the light [3] (base frame) and the renderer's coefficients, all dimensionless."""
 
     direction: tuple[float, float, float] = (0.6, 0.4, 1.5)
     ambient: float = 0.55
@@ -38,7 +38,7 @@ class Light:
 
 @dataclass(frozen=True)
 class CameraPose:
-    """Eye and target [3] (m; base frame for `fixed`, hand frame for `wrist`) and vertical field of view (deg)."""
+    """Eye and target [3] (m; base frame for `fixed`, hand frame for `wrist`), vertical field of view."""
 
     eye_m: tuple[float, float, float]
     target_m: tuple[float, float, float]
@@ -80,7 +80,7 @@ def fixed_view(pose: CameraPose) -> list[float]:
 
 
 def wrist_view(pose: CameraPose, hand_m: NDArray[np.float64], hand: NDArray[np.float64]) -> list[float]:
-    """View matrix of the wrist camera for a hand at `hand_m` [3] with rotation `hand` [3, 3] in the base frame."""
+    """View matrix of the wrist camera, given the hand's place [3] and rotation [3, 3] in the base frame."""
     eye = hand_m + hand @ np.asarray(pose.eye_m)
     target = hand_m + hand @ np.asarray(pose.target_m)
     view: list[float] = pybullet.computeViewMatrix(eye.tolist(), target.tolist(), hand[:, 0].tolist())

@@ -1,4 +1,4 @@
-"""Demonstrations for training: long, disturbed episodes in which the expert is given one goal after the other."""
+"""Demonstrations: long, disturbed episodes in which the expert is given one goal after the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ from dualsys_sim.tasks import all_tasks
 from dualsys_sim.world import World
 
 DURATION_S: Final = 9.0
-TASK_SHARES: Final = {"pick": 0.2, "place": 0.25, "push": 0.15, "touch": 0.1, "conveyor": 0.15, "follow": 0.15}
+TASK_SHARES: Final = {
+    "pick": 0.2,
+    "place": 0.25,
+    "push": 0.15,
+    "touch": 0.1,
+    "conveyor": 0.15,
+    "follow": 0.15,
+}
+STEP_NUMBERS: Final = (
+    "tool_m", "command_m", "width_m", "width_speed_m_s", "gripper", "q_rad", "wanted", "action",
+)  # fmt: skip
 DIRECTIONS: Final = ("", "left", "right", "away")
 
 EVENT_CHANCE: Final = 0.25
@@ -75,7 +85,7 @@ def feasible(objects: ObjectTable, goal: Goal) -> bool:
 
 
 def draw_episode(seed: int) -> Episode:
-    """An episode for training: any task, sometimes an event, and a start from which the expert has to recover."""
+    """An episode for training: any task, sometimes an event, often an awkward start."""
     rng = np.random.default_rng([seed, 1])
     task = str(rng.choice(list(TASK_SHARES), p=list(TASK_SHARES.values())))
     event: Event | None = None
@@ -105,7 +115,7 @@ def _draw_tool(objects: ObjectTable, rng: np.random.Generator) -> tuple[float, f
 
 
 def demonstrate(world: World, seed: int, act: Actor = expert_actor) -> Trajectory:
-    """One demonstration with images. Another actor than the expert may drive; the labels stay the expert's."""
+    """One demonstration with images. Whoever drives, the labels stay the expert's."""
     rng = np.random.default_rng([seed, 2])
     episode = draw_episode(seed)
     disturb = None if rng.random() < UNDISTURBED_CHANCE else rng
@@ -125,12 +135,11 @@ def goal_of(row: NDArray[np.integer]) -> Goal:
 
 
 def trajectory_arrays(trajectory: Trajectory) -> dict[str, NDArray[np.generic]]:
-    """The per-step arrays of an "episodes" shard (see `dualsys_sim.generate`), but for the indices across episodes."""
+    """The per-step arrays of an "episodes" shard, but for the indices across episodes."""
     steps = trajectory.steps
     kind = [spec.kind for spec in trajectory.episode.objects]
     arrays: dict[str, NDArray[np.generic]] = {
-        name: np.asarray(trajectory.array(name), dtype=np.float32)
-        for name in ("tool_m", "command_m", "width_m", "width_speed_m_s", "gripper", "q_rad", "wanted", "action")
+        name: np.asarray(trajectory.array(name), dtype=np.float32) for name in STEP_NUMBERS
     }
     for name in ("position_m", "velocity_m_s"):
         arrays[name] = np.stack([padded(step[name].astype(np.float32)) for step in steps])
@@ -139,7 +148,8 @@ def trajectory_arrays(trajectory: Trajectory) -> dict[str, NDArray[np.generic]]:
             arrays[name] = trajectory.array(name)
     arrays["goal"] = np.array([goal_row(goal) for goal in trajectory.goals], dtype=np.int8)
     chunks = [
-        expert_chunk(state_of(step, kind), goal, HORIZON) for step, goal in zip(steps, trajectory.goals, strict=True)
+        expert_chunk(state_of(step, kind), goal, HORIZON)
+        for step, goal in zip(steps, trajectory.goals, strict=True)
     ]
     arrays["chunk"] = np.stack(chunks)
     return arrays

@@ -107,27 +107,19 @@ def make_episode(
     if event == "moved" and task not in MOVABLE_TASKS:
         raise ValueError(f"event 'moved' suits {', '.join(MOVABLE_TASKS)}, not {task!r}")
     rng = np.random.default_rng([seed, zlib.crc32(f"{task}/{phrasing}/{event}/{min_blocks}".encode())])
-    while True:
-        objects = layout.draw_objects(rng, chosen.scene, min_blocks)
-        table = layout.table_of(objects)
-        goals = chosen.goals(table)
-        if goals:
-            goal = goals[int(rng.integers(len(goals)))]
-            others = [other for other in goals if other.target_index != goal.target_index]
-            place = layout.draw_free_place(rng, table, goal.target_index) if event == "moved" else None
-            if (event != "changed" or others) and (event != "moved" or place is not None):
-                break
-    wander = layout.draw_wander(rng, goal.target_index) if chosen.scene.wander else None
+    scene = _draw_scene(rng, chosen, event, min_blocks)
+    wander = layout.draw_wander(rng, scene.goal.target_index) if chosen.scene.wander else None
     moving = -1 if wander is None else wander.index
-    words, goal, timeout_s = _instruct(chosen, goal, table, rng, phrasing, event, moving)
+    words, goal, timeout_s = _instruct(chosen, scene.goal, scene.table, rng, phrasing, event, moving)
     change = None
     if event == "changed":
-        other = others[int(rng.integers(len(others)))]
-        change = Change(float(rng.uniform(0.7, 2.0)), say(chosen, other, table, rng, phrasing, moving), other)
+        other = scene.others[int(rng.integers(len(scene.others)))]
+        instruction = say(chosen, other, scene.table, rng, phrasing, moving)
+        change = Change(float(rng.uniform(0.7, 2.0)), instruction, other)
     return Episode(
         task=task,
         seed=seed,
-        objects=objects,
+        objects=scene.objects,
         start_tool_m=_draw_start(rng),
         start_width_m=arena.GRIPPER_OPEN_M,
         instruction=words,
@@ -135,7 +127,7 @@ def make_episode(
         timeout_s=timeout_s,
         belt=layout.draw_belt(rng) if chosen.scene.belt else None,
         wander=wander,
-        hand=None if place is None else HandPlan(float(rng.uniform(0.5, 2.5)), goal.target_index, place),
+        hand=_draw_hand(rng, scene),
         change=change,
         **_draw_looks(rng),
     )
@@ -187,6 +179,38 @@ def instructions_for_table(
             missing = Goal(task.name, -1, -1, like.direction)
             pairs += [(say_absent(task, like, objects, rng, phrasing), missing) for _ in range(per_goal)]
     return pairs
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Objects, a goal, the goals with other targets, and for the hand a free place (x, y)."""
+
+    objects: tuple[ObjectSpec, ...]
+    table: ObjectTable
+    goal: Goal
+    others: list[Goal]
+    place_m: tuple[float, float] | None
+
+
+def _draw_scene(rng: np.random.Generator, task: Task, event: str | None, min_blocks: int) -> _Scene:
+    """Scenes until one suits the task and the event."""
+    while True:
+        objects = layout.draw_objects(rng, task.scene, min_blocks)
+        table = layout.table_of(objects)
+        goals = task.goals(table)
+        if not goals:
+            continue
+        goal = goals[int(rng.integers(len(goals)))]
+        others = [other for other in goals if other.target_index != goal.target_index]
+        place = layout.draw_free_place(rng, table, goal.target_index) if event == "moved" else None
+        if (event != "changed" or others) and (event != "moved" or place is not None):
+            return _Scene(objects, table, goal, others, place)
+
+
+def _draw_hand(rng: np.random.Generator, scene: _Scene) -> HandPlan | None:
+    if scene.place_m is None:
+        return None
+    return HandPlan(float(rng.uniform(0.5, 2.5)), scene.goal.target_index, scene.place_m)
 
 
 def _instruct(

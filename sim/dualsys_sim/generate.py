@@ -1,7 +1,7 @@
-"""Generates training data: `python -m dualsys_sim.generate --out DIR --episodes N --scenes M --seed S --workers 2`.
+"""Generates training data: `python -m dualsys_sim.generate --out DIR --episodes N --scenes M --workers 2`.
 
-Data lies in shards, folders of `.npy` files beside one `instructions.json` (see `dualsys_sim.shards`). A run that is
-started again with the same arguments makes only the shards that are missing. Lengths are in metres, base frame.
+Data lies in shards, folders of `.npy` files beside one `instructions.json` (see `dualsys_sim.shards`). A run
+that is started again with the same arguments makes only what is missing. Lengths are in metres, base frame.
 
 `episodes_NNNNN/`, S policy steps of 40 ms in E episodes:
 
@@ -16,7 +16,7 @@ started again with the same arguments makes only the shards that are missing. Le
     q_rad            float32 [S, 7]            measured joints
     position_m       float32 [S, 8, 3]         objects; rows beyond the scene's are zero
     velocity_m_s     float32 [S, 8, 3]
-    goal             int8    [S, 4]            task (alphabetical), target row, bowl row, direction; -1 for none
+    goal             int8    [S, 4]            task (alphabetical), target row, bowl row, direction
     instruction      int32   [S]               row of `instructions.json`
     chunk            float32 [S, 16, 4]        the expert's next actions for that goal, undisturbed
     wanted           float32 [S, 4]            what the actor wanted to do
@@ -29,7 +29,8 @@ started again with the same arguments makes only the shards that are missing. Le
     belt             bool    [E]               whether the scene has a belt
     moving           int8    [E]               row of the wandering block, or -1
 
-`scenes_NNNNN/`, N still scenes: fixed_image, position_m [N, 8, 3], kind and colour [N, 8], tool_m, width_m, belt.
+`scenes_NNNNN/`, N still scenes: fixed_image, position_m [N, 8, 3], kind and colour [N, 8], tool_m, width_m,
+belt.
 """
 
 from __future__ import annotations
@@ -45,7 +46,14 @@ from typing import Final
 import numpy as np
 import tyro
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from dualsys_sim.demonstrations import demonstrate, trajectory_arrays
 from dualsys_sim.runner import Actor, Trajectory, expert_actor
@@ -89,7 +97,10 @@ class Job:
 
 def jobs_of(options: Options) -> Iterator[Job]:
     """The shards that the options ask for and that are not there yet."""
-    wanted = (("episodes", options.episodes, EPISODES_PER_SHARD), ("scenes", options.scenes, SCENES_PER_SHARD))
+    wanted = (
+        ("episodes", options.episodes, EPISODES_PER_SHARD),
+        ("scenes", options.scenes, SCENES_PER_SHARD),
+    )
     for kind, total, size in wanted:
         for number, first in enumerate(range(0, total, size)):
             path = options.out / f"{kind}_{number:05d}"

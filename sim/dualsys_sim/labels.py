@@ -1,8 +1,8 @@
 """Action chunks for any recorded state: the expert played forward in a kinematic model of the world.
 
-The model is fitted to the simulated arm. The tool follows the command with a short lag, the fingers move at their
-speed and stop on a block between them, a held block follows the tool, closed fingers push what they run into, and
-things that moved by themselves keep their velocity. It needs no physics and takes well below a millisecond.
+The model is fitted to the simulated arm. The tool follows the command with a short lag, the fingers move at
+their speed and stop on a block between them, a held block follows the tool, closed fingers push what they run
+into, and things that moved by themselves keep their velocity. It takes well below a millisecond.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def expert_chunk(state: ExpertState, goal: Goal, horizon: int = HORIZON) -> NDAr
 
 
 def at_start(state: ExpertState) -> ExpertState:
-    """A copy to begin a roll-out from: objects keep the velocity that they have by themselves, and no other."""
+    """A copy to begin a roll-out from: objects keep only the velocity that they have by themselves."""
     state = state.copy()
     for index in range(len(state.kind)):
         vx, vy = (0.0, 0.0) if _pushed(state, index) else ground_velocity(state, index)
@@ -64,7 +64,8 @@ def advance(state: ExpertState, action: Action) -> None:
     for axis in range(3):
         wanted = command[axis] + arena.ACTION_STEP_M * min(1.0, max(-1.0, action[axis]))
         wanted = min(arena.COMMAND_HIGH_M[axis], max(arena.COMMAND_LOW_M[axis], wanted))
-        travelled[axis] = LAG_RECOVERED * (command[axis] - tool[axis]) + COMMAND_FOLLOWED * (wanted - command[axis])
+        travel = wanted - command[axis]
+        travelled[axis] = LAG_RECOVERED * (command[axis] - tool[axis]) + COMMAND_FOLLOWED * travel
         command[axis] = wanted
     between = _between(state)
     holding = _move_fingers(state, action[3] > 0.0, between)

@@ -22,14 +22,14 @@ DIRECTION_WORDS: Final[dict[str, tuple[str, ...]]] = {
 def names_of(objects: ObjectTable, index: int, moving: int = -1) -> list[str]:
     """Every name that fits this object and no other of the scene, most general first.
 
-    "block" stands for either shape where the colour is unique among the blocks, and "one" where it is unique among
-    all objects. The object in row `moving` may be called moving.
+    "block" stands for either shape where the colour is unique among the blocks, and "one" where it is unique
+    among all objects. The object in row `moving` may be called moving.
     """
     kind, colour = int(objects.kind[index]), int(objects.colour[index])
     if kind == arena.BOWL:
         return [f"the {arena.COLOURS[colour]} bowl"]
     nouns = [arena.KINDS[kind]]
-    if sum(1 for k, c in zip(objects.kind, objects.colour, strict=True) if c == colour and k != arena.BOWL) == 1:
+    if int(np.count_nonzero((objects.colour == colour) & (objects.kind != arena.BOWL))) == 1:
         nouns.insert(0, "block")
     if list(objects.colour).count(colour) == 1:
         nouns.append("one")
@@ -40,7 +40,7 @@ def names_of(objects: ObjectTable, index: int, moving: int = -1) -> list[str]:
 
 
 def absent_names(objects: ObjectTable) -> list[str]:
-    """Names of blocks that the scene does not have: colours that no block has, and the other shape of one it has."""
+    """Names of blocks that the scene lacks: colours that no block has, and the other shape of one it has."""
     blocks = [(int(k), int(c)) for k, c in zip(objects.kind, objects.colour, strict=True) if k != arena.BOWL]
     present = {colour for _, colour in blocks}
     names = []
@@ -53,7 +53,12 @@ def absent_names(objects: ObjectTable) -> list[str]:
 
 
 def say(
-    task: Task, goal: Goal, objects: ObjectTable, rng: np.random.Generator, phrasing: str = "seen", moving: int = -1
+    task: Task,
+    goal: Goal,
+    objects: ObjectTable,
+    rng: np.random.Generator,
+    phrasing: str = "seen",
+    moving: int = -1,
 ) -> str:
     """An instruction for the goal, in a random wording of the given phrasing ("seen" or "unseen")."""
     target = _pick(names_of(objects, goal.target_index, moving), rng)

@@ -1,4 +1,4 @@
-"""The referee of an episode: the task's judge, plus changes of goal, absent objects, wrong objects and time limits."""
+"""The referee of an episode: the task's judge, changes of goal, absent and wrong objects, time limits."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def judge_for(goal: Goal, first: Snapshot) -> Judge:
 class Referee:
     """Judges one episode from snapshots, at any rate. Every verdict carries the metrics of `_metrics`:
 
-    `time_s` since the reset, `time_to_success_s` since the goal in force was given, and `wrong_object`, the name of
-    the first other block that was lifted or touched, if any.
+    `time_s` since the reset, `time_to_success_s` since the goal in force was given, and `wrong_object`, the
+    name of the first other block that was lifted or touched, if any.
     """
 
     def __init__(self, episode: Episode) -> None:

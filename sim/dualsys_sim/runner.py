@@ -7,7 +7,7 @@ angles, and these are interpolated over the ten ticks of the step, as the runtim
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,85 +99,88 @@ def run_episode(
     Args:
         world: reset by this call.
         episode: what to run.
-        act: drives the arm; the expert by default. The expert's own action is recorded either way.
+        act: drives the arm; the expert by default.
         disturb: draws noise, kicks and gripper faults on top of the actions; None for none.
         cameras: whether to render and record the wrist image at every step and the fixed image at every
             second one.
-        regoal: may give a new goal at any step; with it a verdict other than the time limit does not end the
-            run.
+        regoal: may give a new goal at any step; with it the run lasts until the time limit.
         linger_s: how long to go on after the verdict.
     """
-    world.reset(episode)
+    rig = _Rig(world, episode, cameras)
     referee = Referee(episode)
     disturbance = None if disturb is None else Disturbance(disturb)
-    command = np.array(episode.start_tool_m)
-    knot = np.append(PANDA.inverse(command, TOOL_DOWN, PANDA.rest_rad)[0], episode.start_width_m)
-    gripper = 1.0 if episode.start_width_m > 0.04 else -1.0
-    given: tuple[str, Goal] | None = None
     result = Trajectory(episode, Verdict(False, "timeout", {}))
     verdict: Verdict | None = None
     end_s = episode.timeout_s
-    for index in range(
-        round(episode.timeout_s / arena.POLICY_STEP_S) + 1 + round(linger_s / arena.POLICY_STEP_S)
-    ):
-        step = _observe(world, episode, index, command, gripper, given, cameras)
+    while True:
+        step = rig.observe()
+        now_s = step.snapshot.time_s
         fresh = referee.update(step.snapshot)
         if verdict is None and fresh is not None:
-            verdict, end_s = fresh, step.snapshot.time_s + linger_s
-            result.verdict = fresh
-        if regoal is not None and step.snapshot.time_s < episode.timeout_s:
-            new = regoal(step, verdict)
-            if new is not None:
-                given, verdict = new, None
-                referee.give(new[1], step.snapshot)
-                step = _observe(world, episode, index, command, gripper, given, cameras, step.images)
-        if (
-            verdict is not None
-            and step.snapshot.time_s >= end_s - 1e-9
-            and (regoal is None or end_s >= episode.timeout_s)
-        ):
-            break
+            verdict, result.verdict = fresh, fresh
+            end_s = now_s + linger_s if regoal is None else episode.timeout_s
+        if verdict is not None and now_s >= end_s - 1e-9:
+            return result
+        new = None if regoal is None else regoal(step, verdict)
+        if new is not None:
+            verdict = None
+            referee.give(new[1], step.snapshot)
+            step = rig.give(new, step)
         wanted = np.asarray(act(step), dtype=np.float64)
-        action = wanted if disturbance is None else disturbance.apply(wanted)
-        action = np.clip(action, -1.0, 1.0)
+        action = np.clip(wanted if disturbance is None else disturbance.apply(wanted), -1.0, 1.0)
         _record(result, step, wanted, action)
-        command = np.clip(
-            command + arena.ACTION_STEP_M * action[:3], arena.COMMAND_LOW_M, arena.COMMAND_HIGH_M
+        rig.travel(action)
+
+
+class _Rig:
+    """The simulated arm as a policy drives it: a commanded tool point, and knots of joint angles."""
+
+    def __init__(self, world: World, episode: Episode, cameras: bool) -> None:
+        world.reset(episode)
+        self._world, self._episode, self._cameras = world, episode, cameras
+        self._index = 0
+        self._command_m: FloatArray = np.array(episode.start_tool_m)
+        joints = PANDA.inverse(self._command_m, TOOL_DOWN, PANDA.rest_rad)[0]
+        self._knot = np.append(joints, episode.start_width_m)
+        self._gripper = 1.0 if episode.start_width_m > 0.04 else -1.0
+        self._given: tuple[str, Goal] | None = None
+
+    def observe(self) -> Step:
+        """The present step, with images if they are being recorded."""
+        snapshot = self._world.snapshot()
+        instruction, goal = self._given or (
+            self._episode.instruction_at(snapshot.time_s),
+            self._episode.goal_at(snapshot.time_s),
         )
-        gripper = 1.0 if action[3] > 0.0 else -1.0
-        knot = _travel(world, knot, command, gripper)
-    return result
+        names = ("wrist", "fixed") if self._index % 2 == 0 else ("wrist",)
+        return Step(
+            index=self._index,
+            world=self._world,
+            snapshot=snapshot,
+            command_m=self._command_m,
+            gripper=self._gripper,
+            q_rad=self._world.measure().q_rad,
+            goal=goal,
+            instruction=instruction,
+            images={name: self._world.render(name) for name in names} if self._cameras else {},
+        )
 
+    def give(self, given: tuple[str, Goal], step: Step) -> Step:
+        """Another instruction and goal from this step on; the step as it looks with them."""
+        self._given = given
+        return replace(step, instruction=given[0], goal=given[1])
 
-def _observe(
-    world: World,
-    episode: Episode,
-    index: int,
-    command: FloatArray,
-    gripper: float,
-    given: tuple[str, Goal] | None,
-    cameras: bool,
-    images: dict[str, NDArray[np.uint8]] | None = None,
-) -> Step:
-    snapshot = world.snapshot()
-    instruction, goal = given or (episode.instruction_at(snapshot.time_s), episode.goal_at(snapshot.time_s))
-    if images is None:
-        images = {}
-        if cameras:
-            images["wrist"] = world.render("wrist")
-            if index % 2 == 0:
-                images["fixed"] = world.render("fixed")
-    q = world.measure().q_rad
-    return Step(index, world, snapshot, command, gripper, q, goal, instruction, images)
-
-
-def _travel(world: World, knot: FloatArray, command: FloatArray, gripper: float) -> FloatArray:
-    """Play one policy step towards a commanded tool point; return the new knot [8] of joints and width."""
-    joints = PANDA.inverse(command, TOOL_DOWN, knot[:7])[0]
-    new = np.append(joints, arena.GRIPPER_OPEN_M if gripper > 0.0 else 0.0)
-    for tick in range(1, arena.POLICY_TICKS + 1):
-        world.step(knot + (new - knot) * (tick / arena.POLICY_TICKS))
-    return new
+    def travel(self, action: FloatArray) -> None:
+        """Play one policy step under an action [4]."""
+        wanted = self._command_m + arena.ACTION_STEP_M * action[:3]
+        self._command_m = np.clip(wanted, arena.COMMAND_LOW_M, arena.COMMAND_HIGH_M)
+        self._gripper = 1.0 if action[3] > 0.0 else -1.0
+        joints = PANDA.inverse(self._command_m, TOOL_DOWN, self._knot[:7])[0]
+        new = np.append(joints, arena.GRIPPER_OPEN_M if self._gripper > 0.0 else 0.0)
+        for tick in range(1, arena.POLICY_TICKS + 1):
+            self._world.step(self._knot + (new - self._knot) * (tick / arena.POLICY_TICKS))
+        self._knot = new
+        self._index += 1
 
 
 def _record(result: Trajectory, step: Step, wanted: FloatArray, action: FloatArray) -> None:
@@ -186,9 +189,9 @@ def _record(result: Trajectory, step: Step, wanted: FloatArray, action: FloatArr
         {
             "tool_m": snapshot.tool_m,
             "command_m": step.command_m,
-            "width_m": np.float64(snapshot.width_m),
-            "width_speed_m_s": np.float64(snapshot.width_speed_m_s),
-            "gripper": np.float64(step.gripper),
+            "width_m": np.array(snapshot.width_m),
+            "width_speed_m_s": np.array(snapshot.width_speed_m_s),
+            "gripper": np.array(step.gripper),
             "q_rad": step.q_rad,
             "position_m": snapshot.objects.position_m,
             "velocity_m_s": snapshot.objects.velocity_m_s,

@@ -1,4 +1,4 @@
-"""Still scenes without physics: objects of every kind, the arm posed anywhere, one picture of the fixed camera."""
+"""Still scenes without physics: objects of every kind, the arm posed anywhere, one fixed-camera picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BOWL_FLOOR_REST_M: Final = arena.BOWL_FLOOR_M + arena.BLOCK_SIZE_M / 2
 
 
 def scene_arrays(world: World, seed: int, count: int) -> dict[str, NDArray[np.generic]]:
-    """`count` scenes drawn from a seed; the arrays are those of a "scenes" shard (see `dualsys_sim.generate`)."""
+    """`count` scenes drawn from a seed, as the arrays of a "scenes" shard (see `dualsys_sim.generate`)."""
     rng = np.random.default_rng(seed)
     rows: list[dict[str, NDArray[np.generic]]] = []
     while len(rows) < count:
@@ -45,7 +45,8 @@ def _shoot(world: World, episode: Episode, rng: np.random.Generator) -> dict[str
         table.position_m[block, :2] = table.position_m[bowl, :2] + rng.uniform(-0.025, 0.025, 2)
         table.position_m[block, 2] = BOWL_FLOOR_REST_M
     tool, width = _draw_tool(table, blocks, rng)
-    world.stage(replace(episode, start_tool_m=(float(tool[0]), float(tool[1]), float(tool[2])), start_width_m=width))
+    start = (float(tool[0]), float(tool[1]), float(tool[2]))
+    world.stage(replace(episode, start_tool_m=start, start_width_m=width))
     for index, position in enumerate(table.position_m):
         world.place_object(index, position, episode.objects[index].yaw_rad)
     return {
@@ -54,12 +55,14 @@ def _shoot(world: World, episode: Episode, rng: np.random.Generator) -> dict[str
         "kind": padded(table.kind, -1),
         "colour": padded(table.colour, -1),
         "tool_m": tool.astype(np.float32),
-        "width_m": np.float32(width),
-        "belt": np.bool_(episode.belt is not None),
+        "width_m": np.array(width, dtype=np.float32),
+        "belt": np.array(episode.belt is not None),
     }
 
 
-def _draw_tool(table: ObjectTable, blocks: NDArray[np.int64], rng: np.random.Generator) -> tuple[FloatArray, float]:
+def _draw_tool(
+    table: ObjectTable, blocks: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[FloatArray, float]:
     """A tool point and finger width: above an object, beside one, holding a block, or anywhere."""
     width = arena.GRIPPER_OPEN_M if rng.random() < 0.7 else 0.0
     draw = rng.random()
@@ -70,7 +73,7 @@ def _draw_tool(table: ObjectTable, blocks: NDArray[np.int64], rng: np.random.Gen
         return tool, arena.BLOCK_SIZE_M + 0.001
     if draw < 0.6:
         over = table.position_m[int(rng.integers(len(table.kind)))]
-        tool = over + (*rng.normal(0.0, 0.03, 2), rng.uniform(0.0, 0.2))
+        tool = over + np.array([*rng.normal(0.0, 0.03, 2), rng.uniform(0.0, 0.2)])
         if tool[2] < 0.05 and np.abs(tool[:2] - over[:2]).max() > 0.012:
             tool[2] += 0.05
     else:

@@ -1,4 +1,4 @@
-"""Shards on disk: a folder of `.npy` files and one list of texts, written whole or not at all, read by memory map."""
+"""Shards on disk: a folder of `.npy` files and one list of texts, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -35,4 +35,4 @@ def read_shard(path: Path) -> tuple[dict[str, NDArray[np.generic]], list[str]]:
 
 def shard_paths(folder: Path, prefix: str) -> list[Path]:
     """Every complete shard of a kind ("episodes" or "scenes") in a folder, in order."""
-    return sorted(path for path in folder.glob(f"{prefix}_[0-9]*") if path.is_dir() and not path.name.endswith(".part"))
+    return sorted(path for path in folder.glob(f"{prefix}_[0-9]*") if path.suffix != ".part")

@@ -100,7 +100,7 @@ def gripped(state: ExpertState, index: int) -> bool:
 
 
 def dangling(state: ExpertState, index: int) -> bool:
-    """Whether a block hangs on an open finger: in the air, between the fingers, held by neither grip nor table."""
+    """Whether a block hangs on an open finger: in the air between the fingers, but not gripped."""
     tool, place = state.tool, state.position[index]
     return (
         state.width > GRIPPED_M[1]

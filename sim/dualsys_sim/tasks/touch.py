@@ -26,7 +26,11 @@ def goals(objects: ObjectTable) -> list[Goal]:
 def touches(snapshot: Snapshot, index: int) -> bool:
     """Whether closed fingertips are on top of the block."""
     x, y, z = (snapshot.tool_m - snapshot.objects.position_m[index]).tolist()
-    return math.hypot(x, y) < REACH_M and -0.005 < z - HALF_BLOCK_M < ABOVE_TOP_M + 0.01 and snapshot.width_m < 0.03
+    return (
+        math.hypot(x, y) < REACH_M
+        and -0.005 < z - HALF_BLOCK_M < ABOVE_TOP_M + 0.01
+        and snapshot.width_m < 0.03
+    )
 
 
 class TouchJudge:
