@@ -286,7 +286,11 @@ class RunConfig(Section):
         le=3600,
         description="longest episode; one without a verdict by then does not count",
     )
+    stopped_timeout_s: float = Field(
+        default=300.0, ge=0, le=86_400, description="how long a stopped arm is waited for to be resumed"
+    )
     folder: Folder = Field(default=Path("../runs"), description="where run folders are made")
+    report: bool = Field(default=True, description="draw figures and film when the run is over")
     video_hz: float = Field(default=12.5, gt=0, le=60, description="frames per second of the recorded video")
     startup_timeout_s: float = Field(
         default=30.0, gt=0, le=600, description="how long all processes may take to get ready"

@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from dualsys.bus.service import ServiceServer
+from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, WallClock
 from dualsys.config import SystemConfig, load_config
+from dualsys.errors import AddressInUseError
 from dualsys.supervisor.run import PROCESSES, Run
 from dualsys.supervisor.summary import RunSummary
 from dualsys.telemetry.run_folder import read_json_lines
@@ -100,12 +103,25 @@ def test_a_process_that_cannot_start_fails_the_run_with_its_last_words(
         broken = [sys.executable, "-c", "print('error: bundle is damaged'); raise SystemExit(2)"]
         return broken if name == "slow" else double(name, path)
 
-    one, summary, output = run(config(), command)
+    one, summary, output = run(config(run__report=False), command)
     assert summary.state == "failed"
     assert "process 'slow' ended with code 2" in summary.problem
     assert "error: bundle is damaged" in summary.problem
     assert "problem: process 'slow'" in output
     assert json.loads((one.folder.path / "summary.json").read_text("utf-8"))["state"] == "failed"
+
+
+def test_a_run_on_the_addresses_of_another_is_refused_before_it_leaves_anything(
+    config: Callable[..., SystemConfig],
+) -> None:
+    system = config()
+    context = open_context()
+    other = ServiceServer(context, system.endpoints.control.service, setting="x")
+    with pytest.raises(AddressInUseError, match=r"'endpoints\.control\.service'"):
+        run(system)
+    assert not system.run.folder.exists()
+    other.close()
+    close_context(context)
 
 
 def test_a_process_that_never_answers_is_named(config: Callable[..., SystemConfig]) -> None:
@@ -121,7 +137,7 @@ def test_a_process_that_never_answers_is_named(config: Callable[..., SystemConfi
 def test_an_instruction_with_an_unknown_word_ends_the_run_and_says_what_is_known(
     config: Callable[..., SystemConfig],
 ) -> None:
-    _, summary, _ = run(config(run__instruction="pick up the zebra"))
+    _, summary, _ = run(config(run__instruction="pick up the zebra", run__report=False))
     assert summary.state == "failed"
     assert "unknown word 'zebra'; known: red, blue" in summary.problem
 
@@ -130,7 +146,7 @@ def test_a_dead_system2_ends_the_run_once_the_arm_had_time_to_hold(
     config: Callable[..., SystemConfig],
 ) -> None:
     ages = {"control__ages__latent_soft_ms": 510, "control__ages__latent_hard_ms": 520}
-    one, summary, output = run(config(run__task="slow_dies", **ages))
+    one, summary, output = run(config(run__task="slow_dies", run__report=False, **ages))
     assert summary.state == "failed"
     assert "something terrible happened" in summary.problem
     assert "waiting for the arm to hold" in output
@@ -142,7 +158,7 @@ def test_a_dead_system2_ends_the_run_once_the_arm_had_time_to_hold(
 def test_ctrl_c_stops_the_processes_in_order_and_completes_the_folder(
     config: Callable[..., SystemConfig],
 ) -> None:
-    system = config(run__task="never_ends")
+    system = config(run__task="never_ends", run__report=False)
     folder = system.run.folder
 
     def press_once_it_runs() -> None:

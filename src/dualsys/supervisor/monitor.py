@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dualsys.bus.channel import LatestSubscriber
 from dualsys.bus.codec import from_image
@@ -21,21 +22,33 @@ from dualsys.telemetry.statistics import Rate, Streaming
 CAMERAS = ("fixed", "wrist")
 
 
-def speed_jump(plan: Plan) -> float | None:
+def speed_jump(before: Plan, after: Plan) -> float | None:
     """Greatest change of a joint speed where a plan leaves the one before it, rad/s.
 
     Returns:
-        None if the plan has no knot at its splice with one before and one after it.
+        None unless `after` directly follows `before` in the same epoch, and both cover the splice.
     """
-    times = plan.t_ns.array()
-    setpoints = plan.setpoints.array()
-    join = int(np.searchsorted(times, plan.splice_ns))
-    if not 0 < join < len(times) - 1 or setpoints.ndim != 2 or len(setpoints) != len(times):
+    if after.seq != before.seq + 1 or after.epoch != before.epoch:
         return None
-    spans_s = np.diff(times[join - 1 : join + 2]) / NS_PER_S
-    speeds = np.diff(setpoints[join - 1 : join + 2, :-1], axis=0) / spans_s[:, None]
-    jump = float(np.abs(speeds[1] - speeds[0]).max())
+    left, right = _joint_speeds(before, after.splice_ns), _joint_speeds(after, after.splice_ns)
+    if left is None or right is None or left.shape != right.shape:
+        return None
+    jump = float(np.abs(right - left).max(initial=0.0))
     return jump if np.isfinite(jump) else None
+
+
+def _joint_speeds(plan: Plan, t_ns: int) -> NDArray[np.float64] | None:
+    """Speed of each joint from a time on, rad/s; zero once the plan is over; None if it has none."""
+    times, setpoints = plan.t_ns.array().astype(np.int64), plan.setpoints.array().astype(np.float64)
+    if times.ndim != 1 or setpoints.ndim != 2 or len(times) != len(setpoints) or len(times) < 2:
+        return None
+    left = int(np.searchsorted(times, t_ns, side="right")) - 1
+    if left < 0:
+        return None
+    if left == len(times) - 1:
+        return np.zeros(setpoints.shape[1] - 1)
+    span_s = float(times[left + 1] - times[left]) / NS_PER_S
+    return (setpoints[left + 1, :-1] - setpoints[left, :-1]) / span_s
 
 
 @dataclass
@@ -139,13 +152,14 @@ class Monitor:
             channel.close()
 
     def _take_plan(self, now_ns: int, plan: Plan) -> None:
-        self.plan = plan
+        before, self.plan = self.plan, plan
         self.flows["plan"].seen(now_ns, plan.seq)
         self.plan_delay_ms.add(plan.delay_ns / NS_PER_MS)
-        self.last_join_rad_s = speed_jump(plan)
-        if self.last_join_rad_s is not None:
-            self.join_rad_s.add(self.last_join_rad_s)
-        self._recorder.plan(now_ns, plan, self.last_join_rad_s)
+        join_rad_s = None if before is None else speed_jump(before, plan)
+        if join_rad_s is not None:
+            self.last_join_rad_s = join_rad_s
+            self.join_rad_s.add(join_rad_s)
+        self._recorder.plan(now_ns, plan, join_rad_s)
 
     def _take_frame(self, now_ns: int, name: str, frame: CameraFrame) -> None:
         if now_ns < self._frame_due_ns[name]:

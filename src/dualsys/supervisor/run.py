@@ -11,7 +11,8 @@ from rich.console import Console
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, Pacer, WallClock, nanoseconds, seconds
 from dualsys.config import SystemConfig
-from dualsys.errors import BusError, DualsysError, PeerTimeoutError
+from dualsys.errors import BusError, DualsysError, PeerTimeoutError, RobotError
+from dualsys.supervisor.addresses import require_free
 from dualsys.supervisor.children import Children, Ending, ProcessEndedError
 from dualsys.supervisor.display import Display, milliseconds
 from dualsys.supervisor.interrupts import Interrupts
@@ -62,6 +63,10 @@ class Run:
 
     Attributes:
         folder: What it leaves behind.
+
+    Raises:
+        AddressInUseError: Another run is going on at the same addresses.
+        ConfigError: The run folder cannot be made.
     """
 
     def __init__(
@@ -71,6 +76,8 @@ class Run:
         command: ProcessCommand,
         seeds: Sequence[int] | None = None,
     ) -> None:
+        # Before anything connects to these addresses: a connection to a probe is not made again.
+        require_free(config.endpoints.by_setting())
         self._config = config
         self._command = command
         self._seeds = (
@@ -119,7 +126,8 @@ class Run:
             summary.state = "running"
             pacer = Pacer(self._clock, _PERIOD_NS)
             for number, seed in enumerate(self._seeds):
-                self._begin(number, seed, peers)
+                self._wait_for_resume(monitor, pacer)
+                self._begin(number, seed, monitor, peers)
                 self._follow(monitor, peers, pacer)
             summary.state = "finished"
         except _InterruptedError:
@@ -148,7 +156,19 @@ class Run:
                 peer = next(iter(waiting.values()))
                 raise PeerTimeoutError(peer.name, peer.endpoint, self._config.run.startup_timeout_s)
 
-    def _begin(self, number: int, seed: int, peers: dict[str, Peer]) -> None:
+    def _wait_for_resume(self, monitor: Monitor, pacer: Pacer) -> None:
+        """A stop latches: the next episode waits for somebody to resume the arm."""
+        patience_s = self._config.run.stopped_timeout_s
+        deadline_ns = self._now() + nanoseconds(patience_s)
+        monitor.poll(self._now())
+        if monitor.state is not None and monitor.state.mode == "STOPPED":
+            self._display.say(f"the arm is stopped ({monitor.state.reason}): `dualsys robot resume` goes on")
+        while monitor.state is not None and monitor.state.mode == "STOPPED":
+            if self._now() > deadline_ns:
+                raise RobotError(f"the arm is stopped and was not resumed within {patience_s:g} s")
+            self._watch(monitor, pacer)
+
+    def _begin(self, number: int, seed: int, monitor: Monitor, peers: dict[str, Peer]) -> None:
         """Rest the arm, build the world anew, tell the planner: no plan of the episode before is followed."""
         run = self._config.run
         peers["planner"].ask("end_episode")
@@ -164,6 +184,8 @@ class Run:
         begin = {"episode": str(number), "instruction": instruction, "epoch": epoch}
         peers["planner"].ask("start_episode", begin)
         self._episode = _Episode(number, seed, instruction, self._now())
+        # What was on its way still shows the world before: it is recorded ahead of the episode.
+        monitor.poll(self._now())
         if scene.get("judged") == "no":
             self._display.say(f"nobody judges {instruction!r} in this scene: the episode will not count")
         self._recorder.event(
@@ -173,18 +195,22 @@ class Run:
     def _follow(self, monitor: Monitor, peers: dict[str, Peer], pacer: Pacer) -> None:
         """Watch the episode until it ends."""
         while self._episode is not None:
-            self._check_children()
-            now_ns = self._now()
-            monitor.poll(now_ns)
-            self._check_hold(monitor, now_ns)
-            self._count += 1
+            self._watch(monitor, pacer)
             if self._count % _STATUS_EVERY == 0:
                 self._ask_judge(peers)
-            if self._count % _SUMMARY_EVERY == 0:
-                self._write_summary(monitor)
-            if self._display.due(now_ns):
-                self._display.show(now_ns, self._view(monitor, now_ns))
-            pacer.wait()
+
+    def _watch(self, monitor: Monitor, pacer: Pacer) -> None:
+        """One turn: take in what has arrived, write it down, show it, wait for the next."""
+        self._check_children()
+        now_ns = self._now()
+        monitor.poll(now_ns)
+        self._check_hold(monitor, now_ns)
+        self._count += 1
+        if self._count % _SUMMARY_EVERY == 0:
+            self._write_summary(monitor)
+        if self._display.due(now_ns):
+            self._display.show(now_ns, self._view(monitor, now_ns))
+        pacer.wait()
 
     def _ask_judge(self, peers: dict[str, Peer]) -> None:
         episode = self._episode
@@ -266,7 +292,10 @@ class Run:
     def _finish(self, monitor: Monitor) -> None:
         self._recorder.event(self._now(), "end", state=self._summary.state, problem=self._summary.problem)
         self._write_summary(monitor)
-        made, notes = build_report(self.folder.path, self._config.run.video_hz)
+        made: list[Path] = []
+        notes: list[str] = []
+        if self._config.run.report:
+            made, notes = build_report(self.folder.path, self._config.run.video_hz)
         for note in notes:
             self._display.say(note)
         for words in self._summary.closing_words():

@@ -151,5 +151,13 @@ def _mark_events(axes: Any, recording: Recording, start_ns: int) -> None:
         axes.axvline(time_s, color="black", linewidth=0.8, linestyle=":")
         label = f" {event['kind']}: {event.get(words[event['kind']], '')}"
         # An episode begins right after the verdict on the one before: their words must not overlap.
-        height = 0.01 if event["kind"] == "verdict" else 1.01
-        axes.text(time_s, height, label, transform=axes.get_xaxis_transform(), fontsize=7, rotation=12)
+        ending = event["kind"] == "verdict"
+        axes.text(
+            time_s,
+            0.01 if ending else 1.01,
+            f"{label} " if ending else label,
+            transform=axes.get_xaxis_transform(),
+            fontsize=7,
+            rotation=0 if ending else 12,
+            ha="right" if ending else "left",
+        )

@@ -59,7 +59,8 @@ def compose(recording: Recording, frames_hz: float) -> Iterator[Image]:
     captions = [event for event in recording.events if event["kind"] in ("episode", "instruction", "verdict")]
     if not fixed.entries:
         return
-    start_ns, end_ns = fixed.entries[0].t_ns, fixed.entries[-1].t_ns
+    begun_ns = next((event["t_ns"] for event in captions), 0)
+    start_ns, end_ns = max(fixed.entries[0].t_ns, begun_ns), fixed.entries[-1].t_ns
     gap = np.zeros((_HEIGHT, _GAP, 3), np.uint8)
     for now_ns in range(start_ns, end_ns + 1, round(NS_PER_S / frames_hz)):
         row = np.concatenate([fixed.at(now_ns), gap, wrist.at(now_ns)], axis=1)
