@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -139,6 +140,38 @@ def test_synchronous_waits_for_the_end_and_plays_the_whole_chunk(make_bench: Cal
     assert bench.core.begin(T0 + 10 * STEP_NS) is None
     bench.see(T0 + 21 * STEP_NS, np.array([0.42 + 16 * 0.012, 0, 0.22]))
     assert bench.core.begin(T0 + 21 * STEP_NS) is not None
+
+
+def test_a_plan_that_is_played_for_long_is_repeated_unchanged_under_new_numbers(
+    make_bench: Callable[..., Any],
+) -> None:
+    bench = make_bench("synchronous")
+    bench.ready(T0)
+    plan = bench.plan(T0)
+    assert bench.core.repeat(T0 + 99 * NS_PER_MS) is None
+    again = bench.core.repeat(T0 + 100 * NS_PER_MS)
+    assert again == msgspec.structs.replace(plan, seq=1)
+    assert bench.core.repeat(T0 + 150 * NS_PER_MS) is None
+    assert bench.core.repeat(T0 + 16 * STEP_NS) is None
+    statistics = bench.core.statistics()
+    assert (statistics.plans, statistics.repeated_plans) == (1, 1)
+
+
+def test_nothing_is_repeated_when_the_planner_lacks_something_fresh(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench("synchronous")
+    bench.ready(T0)
+    bench.plan(T0)
+    assert bench.core.begin(T0 + 200 * NS_PER_MS) is None
+    assert bench.core.statistics().declined_no_state == 1
+    assert bench.core.repeat(T0 + 200 * NS_PER_MS) is None
+
+
+def test_nothing_is_repeated_in_another_epoch(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench("synchronous")
+    bench.ready(T0)
+    bench.plan(T0)
+    bench.core.on_state(bench.state(T0 + 200 * NS_PER_MS, epoch=1))
+    assert bench.core.repeat(T0 + 200 * NS_PER_MS) is None
 
 
 @given(

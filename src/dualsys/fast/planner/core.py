@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.bus.codec import to_image
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import InstructionError, MessageError, SpecError
 from dualsys.fast.chunking.delay import DelayEstimator
@@ -26,10 +25,12 @@ from dualsys.fast.planner.arm import (
 )
 from dualsys.fast.planner.frames import FrameHistory, WristFrame
 from dualsys.fast.planner.latents import Latent, LatentHistory
+from dualsys.fast.planner.observer import Observer
+from dualsys.fast.planner.plans import PlanWriter
 from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatistics
 from dualsys.fast.planner.track import ActionArray, Chunk, Track
 from dualsys.fast.policies.policy import System1
-from dualsys.messages import MAX_TEXT, ControlState, LatentPacket, Observation, Plan, Tensor
+from dualsys.messages import MAX_TEXT, ControlState, LatentPacket, Observation, Plan
 from dualsys.robots.kinematics import TOOL_DOWN
 
 _HISTORY_NS = 1000 * NS_PER_MS
@@ -71,6 +72,8 @@ class PlannerCore:
         self._scale_m = (policy.action.scale[0], policy.action.scale[1], policy.action.scale[2])
         self._arm_model = ArmModel(kinematics, tool_rotation, self._settings.open_m)
         self._latents = LatentHistory(session, policy.specs.latent)
+        self._observer = Observer(session, policy.specs.observation, self._settings)
+        self._plans = PlanWriter(session)
         self._frames = FrameHistory(policy.wrist, self._settings.frame_lag_ns)
         self._delay = DelayEstimator(policy.action.step_ns)
         self._session = session
@@ -184,6 +187,7 @@ class PlannerCore:
         self._running = None
         self._arm = None
         self._track = None
+        self._plans.clear()
         self._strategy.reset()
 
     def on_frame(self, camera: str, image: NDArray[np.uint8], t_ns: int) -> bool:
@@ -212,27 +216,12 @@ class PlannerCore:
         """
         if not self._active or self._arm is None:
             return None
-        cameras = self._policy.specs.observation.cameras
+        state = proprioception(self._arm, self._grip(now_ns))
         try:
-            if images.keys() != cameras.keys():
-                raise SpecError(f"images: expected cameras {sorted(cameras)}, got {sorted(images)}")
-            for name, spec in cameras.items():
-                spec.validate(images[name], f"images.{name}")
-            encoding, quality = self._settings.image_encoding, self._settings.jpeg_quality
-            packed = {name: to_image(image, encoding, quality) for name, image in images.items()}
+            observation = self._observer.observe(now_ns, images, state, self._episode, self._instruction)
         except (SpecError, MessageError) as error:
             self._reject("frames_rejected", error)
             return None
-        observation = Observation(
-            session=self._session,
-            episode=self._episode,
-            seq=self._counts["observations"],
-            t_capture_ns=now_ns,
-            images=packed,
-            proprioception=Tensor.of(proprioception(self._arm, self._grip(now_ns))),
-            instruction=self._instruction,
-        )
-        self._counts["observations"] += 1
         self._latents.expect(observation)
         return observation
 
@@ -304,7 +293,20 @@ class PlannerCore:
             self._counts["expired_chunks"] += 1
             return None
         self._track = merged.since(now_ns - _HISTORY_NS)
-        return self._plan(job, arm, merged.since(now_ns), now_ns)
+        ahead = merged.since(now_ns)
+        setpoints, reachable = self._arm_model.setpoints(ahead, arm)
+        self._counts["unreachable_plans"] += not reachable
+        return self._plans.write(job, ahead.t_ns, setpoints, now_ns)
+
+    def repeat(self, now_ns: int) -> Plan | None:
+        """The newest plan under a new number, if none was sent for a while and its motion goes on.
+
+        A strategy may play a chunk for longer than control waits for a sign of life. The repetition carries
+        the stamps of the original, so that nothing passes for fresher than it is.
+        """
+        if self._track is None or self._waiting_for or now_ns >= self._track.end_ns:
+            return None
+        return self._plans.repeat(now_ns)
 
     def abandon(self, job: PlanJob, reason: str) -> None:
         """Give up a job whose computation failed. The last good plan stays."""
@@ -318,6 +320,9 @@ class PlannerCore:
         return PlannerStatistics(
             **(self._counts | self._latents.counts),
             strategy=dict(self._strategy.statistics()),
+            observations=self._observer.made,
+            plans=self._plans.written,
+            repeated_plans=self._plans.repeated,
             delay_steps=self._delay.steps,
             waiting_for=self._waiting_for if self._active else "an episode",
             last_fault=self._last_fault or self._latents.last_fault,
@@ -359,26 +364,6 @@ class PlannerCore:
             guidance=self._strategy.request(overlap),
         )
 
-    def _plan(self, job: PlanJob, arm: ArmState, ahead: Track, now_ns: int) -> Plan:
-        setpoints, reachable = self._arm_model.setpoints(ahead, arm)
-        self._counts["unreachable_plans"] += not reachable
-        seq = self._counts["plans"]
-        self._counts["plans"] += 1
-        return Plan(
-            session=self._session,
-            episode=job.episode,
-            epoch=job.epoch,
-            seq=seq,
-            t_ns=Tensor.of(ahead.t_ns),
-            setpoints=Tensor.of(setpoints),
-            latent_seq=job.latent.seq,
-            t_latent_ns=job.latent.t_capture_ns,
-            t_observation_ns=job.t_observation_ns,
-            splice_ns=now_ns,
-            delay_ns=now_ns - job.t0_ns,
-            delay_steps=job.overlap.delay_steps,
-        )
-
     def _track_from(self, now_ns: int, arm: ArmState) -> Track:
         """The motion to continue: what is planned, or a fresh start where the arm is commanded to be.
 
@@ -393,6 +378,7 @@ class PlannerCore:
         else:
             self._counts["fresh_starts"] += 1
         grip = self._grip(now_ns)
+        self._plans.clear()
         self._arm_model.anchor(arm, now_ns)
         self._track = Track.holding(now_ns, arm.commanded_tool_m, grip)
         return self._track

@@ -24,7 +24,7 @@ from dualsys.fast.planner.desk import Asker, Desk, Service, flat_status
 from dualsys.fast.planner.links import Link, SlowLink, epoch_in
 from dualsys.fast.planner.records import PlanJob
 from dualsys.fast.planner.track import ActionArray
-from dualsys.messages import CameraFrame, ControlState, LatentPacket, Message
+from dualsys.messages import CameraFrame, ControlState, LatentPacket, Message, Plan
 
 WAKE_NS = 5 * NS_PER_MS
 """Longest time between two wake-ups."""
@@ -307,6 +307,7 @@ class PlannerLoop:
         """Begin a job and compute it."""
         job = self._core.begin(now_ns)
         if job is None:
+            self._send(self._core.repeat(now_ns))
             return
         try:
             chunk = self._core.compute(job)
@@ -323,6 +324,8 @@ class PlannerLoop:
             return
         job, chunk, _ = self._computed
         self._computed = None
-        plan = self._core.finish(job, chunk, now_ns)
+        self._send(self._core.finish(job, chunk, now_ns))
+
+    def _send(self, plan: Plan | None) -> None:
         if plan is not None:
             self._wiring.plans.send(plan)

@@ -86,6 +86,7 @@ class PlannerStatistics:
     Attributes:
         jobs, guided_jobs: Jobs begun; those with guidance.
         plans: Plans made.
+        repeated_plans: Plans sent again, because control takes a planner that says nothing for dead.
         observations: Observations made for System 2.
         latents_accepted: Latents in use.
         latents_other_session, latents_other_episode, latents_other_instruction: Latents dropped for that
@@ -116,6 +117,7 @@ class PlannerStatistics:
     jobs: int = 0
     guided_jobs: int = 0
     plans: int = 0
+    repeated_plans: int = 0
     observations: int = 0
     latents_accepted: int = 0
     latents_other_session: int = 0
