@@ -133,9 +133,14 @@ class Run:
         except _InterruptedError:
             summary.state, summary.problem = "interrupted", "stopped by the operator"
         except DualsysError as error:
-            summary.state, summary.problem = "failed", str(error)
+            # A silent peer is often one that has just ended: then how it ended is what matters.
+            endings = self._children.ended()
+            for ending in endings:
+                self._note(ending)
+            reasons = [*(ending.describe() for ending in endings), str(error)]
+            summary.state, summary.problem = "failed", "\n".join(reasons)
         if self._episode is not None:
-            self._end(success=False, reason=summary.problem, judged=False)
+            self._end(success=False, reason=summary.problem.split("; its log")[0].splitlines()[0], judged=False)
         self._stop(peers)
 
     def _start(self, peers: dict[str, Peer]) -> None:
