@@ -62,7 +62,7 @@ class SimCommand:
 
 @dataclass(frozen=True)
 class SayCommand:
-    """Give a running system a new instruction."""
+    """Give a running system a new instruction; the first one starts the motion."""
 
     text: Positional[str]
     """The instruction, such as "pick up the blue cube"."""
@@ -72,9 +72,9 @@ class SayCommand:
 
 @dataclass(frozen=True)
 class RobotCommand:
-    """Stop a running arm, or let it go on after a stop or a hold."""
+    """Stop a running arm, let it go on after a stop or a hold, or ask how it is."""
 
-    action: Positional[Literal["stop", "resume"]]
+    action: Positional[Literal["stop", "resume", "status"]]
     """What to do."""
     config: Positional[Path] = DEFAULT_CONFIG
     """YAML of the system."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -21,6 +23,9 @@ from dualsys.cli.arguments import (
 )
 from dualsys.config import SystemConfig, load_config
 from dualsys.errors import DualsysError
+
+if TYPE_CHECKING:
+    from dualsys.supervisor.peers import Peer
 
 Overrides = Mapping[str, object]
 
@@ -100,8 +105,15 @@ def serve(command: SlowCommand | SimCommand, overrides: Overrides) -> int:
     """One process, in this one."""
     from dualsys.cli.process import PROCESSES, log_to_stderr
 
+    config = load_config(command.config, overrides)
+    name, address = (
+        ("slow", config.endpoints.slow)
+        if isinstance(command, SlowCommand)
+        else ("sim", config.endpoints.robot)
+    )
     log_to_stderr()
-    PROCESSES["slow" if isinstance(command, SlowCommand) else "sim"](load_config(command.config, overrides))
+    print(f"{name}: answers at {address.service}; Ctrl-C ends it", flush=True)
+    PROCESSES[name](config)
     return DONE
 
 
@@ -122,6 +134,11 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
         path.write_text(config.to_yaml(), "utf-8")
         for name in ("control", "planner"):
             children.start(name, process_command(name, path), log=None)
+        service = config.endpoints.planner.service
+        print(
+            f"fast: the planner answers at {service}; `dualsys say TEXT` starts it, Ctrl-C ends it",
+            flush=True,
+        )
         endings: list[Ending] = []
         while not endings and not interrupts.asked:
             clock.sleep_until_ns(clock.now_ns() + NS_PER_S // 20)
@@ -133,37 +150,47 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
 
 
 def say(command: SayCommand, overrides: Overrides) -> int:
-    """Give a running system a new instruction."""
+    """Give a running system a new instruction; the first one starts the motion."""
     from dualsys.supervisor.peers import RefusedError
 
     config = load_config(command.config, overrides)
-    _ask(config, "slow", "check", {"instruction": command.text})
-    _ask(config, "planner", "say", {"text": command.text})
-    print(f"told the robot: {command.text}")
-    if config.robot.driver == "simulated":
-        try:
-            _ask(config, "sim", "instruction", {"text": command.text})
-        except RefusedError as error:
-            print(f"nobody judges it: {error}")
+    with _peers(config) as peers:
+        if peers["planner"].ask("status").get("planner.episode") == "-1":
+            epoch = peers["control"].ask("new_epoch").get("epoch", "")
+            begin = {"episode": "0", "instruction": command.text, "epoch": epoch}
+            peers["planner"].ask("start_episode", begin)
+        else:
+            peers["planner"].ask("say", {"text": command.text})
+        print(f"told the robot: {command.text}")
+        if config.robot.driver == "simulated":
+            try:
+                peers["sim"].ask("instruction", {"text": command.text})
+            except RefusedError as error:
+                print(f"nobody judges it: {error}")
     return DONE
 
 
 def robot(command: RobotCommand, overrides: Overrides) -> int:
-    """Stop a running arm, or let it go on."""
+    """Stop a running arm, let it go on, or ask how it is."""
     arguments = {"reason": "stopped by the operator"} if command.action == "stop" else {}
-    answer = _ask(load_config(command.config, overrides), "control", command.action, arguments)
-    print(answer or f"{command.action}: done")
+    with _peers(load_config(command.config, overrides)) as peers:
+        answer = peers["control"].ask(command.action, arguments)
+    print(answer.pop("text", command.action))
+    if command.action == "status":
+        for name, value in answer.items():
+            print(f"  {name}: {value}")
     return DONE
 
 
-def _ask(config: SystemConfig, name: str, verb: str, arguments: Mapping[str, str]) -> str:
+@contextmanager
+def _peers(config: SystemConfig) -> Iterator[dict[str, Peer]]:
     from dualsys.bus.sockets import close_context, open_context
     from dualsys.supervisor.peers import open_peers
 
     context = open_context()
     peers = open_peers(context, config)
     try:
-        return peers[name].ask(verb, arguments).get("text", "")
+        yield peers
     finally:
         for peer in peers.values():
             peer.close()

@@ -140,7 +140,8 @@ class Run:
             reasons = [*(ending.describe() for ending in endings), str(error)]
             summary.state, summary.problem = "failed", "\n".join(reasons)
         if self._episode is not None:
-            self._end(success=False, reason=summary.problem.split("; its log")[0].splitlines()[0], judged=False)
+            first_line = summary.problem.split("; its log")[0].splitlines()[0]
+            self._end(success=False, reason=first_line, judged=False)
         self._stop(peers)
 
     def _start(self, peers: dict[str, Peer]) -> None:
