@@ -151,7 +151,7 @@ def test_garbage_is_counted_and_the_next_message_arrives(context: ZmqContext, un
     until(spoil)
     assert "not a valid ArmCommand" in receiver.statistics().last_fault
     joined(until, publisher(context, receiver.endpoint, bind=False), receiver)
-    assert receiver.statistics().received == 1
+    assert receiver.statistics().received >= 1
 
 
 def test_another_type_of_message_is_rejected(context: ZmqContext, until: Until) -> None:
