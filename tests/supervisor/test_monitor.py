@@ -63,6 +63,7 @@ def test_what_a_newer_message_replaced_still_counts_towards_the_rate() -> None:
     for index in range(41):
         flow.seen(index * NS_PER_S // 10, index * 5)
     assert flow.per_second(4 * NS_PER_S) == pytest.approx(50)
+    assert flow.mean_per_second == pytest.approx(50)
 
 
 def test_a_sender_that_falls_silent_has_no_rate() -> None:

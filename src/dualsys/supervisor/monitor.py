@@ -57,6 +57,7 @@ class Flow:
 
     rate: Rate = field(default_factory=Rate)
     total: int = 0
+    first_ns: int = -1
     last_ns: int = -1
     _last_seq: int = -1
 
@@ -64,8 +65,15 @@ class Flow:
         """Note that number `seq` is there. A smaller one than before means that the sender started anew."""
         self.total += seq - self._last_seq if 0 <= self._last_seq < seq else int(seq != self._last_seq)
         self._last_seq = seq
+        self.first_ns = now_ns if self.first_ns < 0 else self.first_ns
         self.last_ns = now_ns
         self.rate.update(now_ns, self.total)
+
+    @property
+    def mean_per_second(self) -> float:
+        """Rate from the first to the last; 0 with fewer than two."""
+        elapsed_ns = self.last_ns - self.first_ns
+        return (self.total - 1) * NS_PER_S / elapsed_ns if elapsed_ns > 0 else 0.0
 
     def per_second(self, now_ns: int) -> float:
         """Rate over the last two seconds; 0 once nothing came for as long."""
@@ -137,7 +145,7 @@ class Monitor:
         }
         rejected = {name: channel.statistics().rejected for name, channel in channels.items()}
         return {
-            "rates_hz": {name: round(flow.rate.per_second, 2) for name, flow in self.flows.items()},
+            "rates_hz": {name: round(flow.mean_per_second, 2) for name, flow in self.flows.items()},
             "latent_age_ms": self.latent_age_ms.summary(),
             "plan_delay_ms": self.plan_delay_ms.summary(),
             "join_rad_s": self.join_rad_s.summary(),
