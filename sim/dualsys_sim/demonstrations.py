@@ -84,7 +84,7 @@ def feasible(objects: ObjectTable, goal: Goal) -> bool:
     return in_reach and not in_bowl and z < rest_height_m(arena.CUBE) + 0.25
 
 
-def draw_episode(seed: int) -> Episode:
+def draw_episode(seed: int, duration_s: float = DURATION_S) -> Episode:
     """An episode for training: any task, sometimes an event, often an awkward start."""
     rng = np.random.default_rng([seed, 1])
     task = str(rng.choice(list(TASK_SHARES), p=list(TASK_SHARES.values())))
@@ -93,10 +93,10 @@ def draw_episode(seed: int) -> Episode:
         event = "absent" if task not in MOVABLE_TASKS or rng.random() < 0.3 else "moved"
     episode = make_episode(task, seed, event=event)
     if rng.random() < USUAL_START_CHANCE:
-        return replace(episode, timeout_s=DURATION_S)
+        return replace(episode, timeout_s=duration_s)
     tool = _draw_tool(episode.table(), rng)
     width = float(rng.choice([arena.GRIPPER_OPEN_M, arena.GRIPPER_OPEN_M, 0.0, 0.05]))
-    return replace(episode, timeout_s=DURATION_S, start_tool_m=tool, start_width_m=width)
+    return replace(episode, timeout_s=duration_s, start_tool_m=tool, start_width_m=width)
 
 
 def _draw_tool(objects: ObjectTable, rng: np.random.Generator) -> tuple[float, float, float]:
@@ -114,10 +114,12 @@ def _draw_tool(objects: ObjectTable, rng: np.random.Generator) -> tuple[float, f
             return float(tool[0]), float(tool[1]), float(tool[2])
 
 
-def demonstrate(world: World, seed: int, act: Actor = expert_actor) -> Trajectory:
+def demonstrate(
+    world: World, seed: int, act: Actor = expert_actor, duration_s: float = DURATION_S
+) -> Trajectory:
     """One demonstration with images. Whoever drives, the labels stay the expert's."""
     rng = np.random.default_rng([seed, 2])
-    episode = draw_episode(seed)
+    episode = draw_episode(seed, duration_s)
     disturb = None if rng.random() < UNDISTURBED_CHANCE else rng
     return run_episode(world, episode, act, disturb, cameras=True, regoal=GoalSequence(rng, episode))
 

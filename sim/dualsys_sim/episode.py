@@ -145,7 +145,12 @@ def instructions_for(
 ) -> list[tuple[str, Goal]]:
     """Instructions that make sense in the episode's scene, of every task, some of them for absent objects."""
     return instructions_for_table(
-        episode.table(), np.random.default_rng([seed, episode.seed]), phrasing, per_goal, episode.moving_index
+        episode.table(),
+        np.random.default_rng([seed, episode.seed]),
+        phrasing,
+        per_goal,
+        episode.moving_index,
+        belt=episode.belt is not None,
     )
 
 

@@ -140,8 +140,7 @@ class _Rig:
         self._world, self._episode, self._cameras = world, episode, cameras
         self._index = 0
         self._command_m: FloatArray = np.array(episode.start_tool_m)
-        joints = PANDA.inverse(self._command_m, TOOL_DOWN, PANDA.rest_rad)[0]
-        self._knot = np.append(joints, episode.start_width_m)
+        self._knot = world.start_command()
         self._gripper = 1.0 if episode.start_width_m > 0.04 else -1.0
         self._given: tuple[str, Goal] | None = None
 

@@ -13,7 +13,7 @@ from dualsys.robots.kinematics import PANDA, TOOL_DOWN
 from dualsys_sim import arena, bodies, cameras
 from dualsys_sim.episode import Episode
 from dualsys_sim.movers import Belt, Hand, Wander
-from dualsys_sim.state import ArmState, ObjectTable, Snapshot
+from dualsys_sim.state import ArmState, FloatArray, ObjectTable, Snapshot
 
 GRAVITY_M_S2: Final = 9.81
 JOINT_FORCES_NM: Final = (87.0, 87.0, 87.0, 87.0, 20.0, 20.0, 20.0)
@@ -101,9 +101,13 @@ class World:
         self._episode = episode
         for index, (spec, place) in enumerate(zip(episode.objects, episode.table().position_m, strict=True)):
             self.place_object(index, place, spec.yaw_rad)
-        self.place_arm(
-            PANDA.inverse(episode.start_tool_m, TOOL_DOWN, PANDA.rest_rad)[0], episode.start_width_m
-        )
+        start = self.start_command()
+        self.place_arm(start[:7], float(start[7]))
+
+    def start_command(self) -> FloatArray:
+        """The command [8] that keeps the arm where the episode starts it."""
+        joints = PANDA.inverse(self._episode.start_tool_m, TOOL_DOWN, PANDA.rest_rad)[0]
+        return np.append(joints, self._episode.start_width_m)
 
     def place_arm(self, q_rad: ArrayLike, width_m: float) -> None:
         """Put the arm at joint angles [7] and finger width at once, at rest, without physics."""
