@@ -34,8 +34,9 @@ demo: $(VENV)/.sim ## run the whole stack on three pick-and-place episodes, simu
 test: $(VENV)/.test ## run all tests, as CI does
 	$(PYTHON) -m pytest
 
-bench: $(VENV)/.sim ## measure what the README quotes
-	$(VENV)/bin/dualsys bench
+bench: $(VENV)/.sim ## measure success under latency on the twin, and write the pages of docs/benchmarks
+	$(PYTHON) -m dualsys.bench staleness
+	$(PYTHON) -m dualsys.bench tasks
 
 train: $(VENV)/.test ## train both systems from scratch and export the bundles
 	$(PYTHON) -m dualsys.train
