@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import (
@@ -22,7 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from dualsys.config_faults import explain, field_at, section_of, show, unknown_setting
+from dualsys.config_faults import explain, show
+from dualsys.config_file import apply_overrides, parse_yaml
 from dualsys.errors import ConfigError
 
 StrategyName = Literal["synchronous", "naive_async", "temporal_ensemble", "rtc"]
@@ -384,12 +385,12 @@ def load_config(path: str | Path, overrides: Mapping[str, object] | None = None)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(str(path), [f"cannot be read: {reason}; give the path of a YAML file"]) from error
-    tree = _parse_yaml(text, str(path))
+    tree = parse_yaml(text, str(path))
     if not isinstance(tree, dict):
         raise ConfigError(
             str(path), [f"expected settings such as 'name: tabletop', got {type(tree).__name__}"]
         )
-    faults = _apply_overrides(tree, overrides or {})
+    faults = apply_overrides(SystemConfig, tree, overrides or {})
     try:
         config = SystemConfig.model_validate(tree, context={"folder": path.resolve().parent})
     except ValidationError as error:
@@ -398,64 +399,3 @@ def load_config(path: str | Path, overrides: Mapping[str, object] | None = None)
     if faults:
         raise ConfigError(str(path), faults)
     return config
-
-
-def _apply_overrides(tree: dict[str, Any], overrides: Mapping[str, object]) -> list[str]:
-    """Put overrides into the tree; return a fault for each that names no setting."""
-    faults: list[str] = []
-    for dotted, given in overrides.items():
-        *parents, leaf = dotted.split(".")
-        field = field_at(SystemConfig, (*parents, leaf))
-        if field is None or section_of(field) is not None:
-            faults.append(unknown_setting(SystemConfig, dotted))
-            continue
-        branch = tree
-        for name in parents:
-            if not isinstance(branch.get(name), dict):
-                branch[name] = {}
-            branch = branch[name]
-        branch[leaf] = _override_value(dotted, field.annotation, given)
-    return faults
-
-
-def _override_value(dotted: str, annotation: object, given: object) -> object:
-    if not isinstance(given, str):
-        return given
-    if annotation is Path:
-        return str(Path(given).resolve())
-    if annotation is str or (annotation == str | None and given not in ("null", "")):
-        return given
-    return _parse_yaml(given, f"--{dotted}")
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML silently keeps the last of two equal keys; a configuration must not."""
-
-
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[object, object]:
-    seen: set[str] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"setting {key!r} is not a name", key_node.start_mark
-            )
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"setting {key!r} is given twice", key_node.start_mark
-            )
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-
-
-def _parse_yaml(text: str, source: str) -> object:
-    try:
-        tree: object = yaml.load(text, _UniqueKeyLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(
-            source, [f"is not YAML that can be read: {' '.join(str(error).split())}"]
-        ) from error
-    return tree

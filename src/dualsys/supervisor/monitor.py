@@ -19,7 +19,7 @@ from dualsys.telemetry.recorder import Recorder
 from dualsys.telemetry.run_folder import Json
 from dualsys.telemetry.statistics import Rate, Streaming
 
-CAMERAS = ("fixed", "wrist")
+CAMERAS: tuple[str, ...] = ("fixed", "wrist")
 
 
 def speed_jump(before: Plan, after: Plan) -> float | None:

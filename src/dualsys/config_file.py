@@ -1,0 +1,81 @@
+"""Settings as they are written: YAML read strictly, and overrides put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from dualsys.config_faults import field_at, section_of, unknown_setting
+from dualsys.errors import ConfigError
+
+
+def apply_overrides(
+    model: type[BaseModel], tree: dict[str, Any], overrides: Mapping[str, object]
+) -> list[str]:
+    """Put overrides into the tree; return a fault for each that names no setting."""
+    faults: list[str] = []
+    for dotted, given in overrides.items():
+        *parents, leaf = dotted.split(".")
+        field = field_at(model, (*parents, leaf))
+        if field is None or section_of(field) is not None:
+            faults.append(unknown_setting(model, dotted))
+            continue
+        branch = tree
+        for name in parents:
+            if not isinstance(branch.get(name), dict):
+                branch[name] = {}
+            branch = branch[name]
+        branch[leaf] = _override_value(dotted, field.annotation, given)
+    return faults
+
+
+def _override_value(dotted: str, annotation: object, given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    if annotation is Path:
+        return str(Path(given).resolve())
+    if annotation is str or (annotation == str | None and given not in ("null", "")):
+        return given
+    return parse_yaml(given, f"--{dotted}")
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML silently keeps the last of two equal keys; a configuration must not."""
+
+
+def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+    seen: set[str] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"setting {key!r} is not a name", key_node.start_mark
+            )
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"setting {key!r} is given twice", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def parse_yaml(text: str, source: str) -> object:
+    """Read YAML as plain data: no objects, no setting twice, only names as keys.
+
+    Raises:
+        ConfigError: It is not such YAML.
+    """
+    try:
+        tree: object = yaml.load(text, _UniqueKeyLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(
+            source, [f"is not YAML that can be read: {' '.join(str(error).split())}"]
+        ) from error
+    return tree
