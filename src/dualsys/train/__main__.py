@@ -48,10 +48,10 @@ class Recipe:
     workers: int = 2
     scenes: int = 8000
     expert_episodes: int = 320
-    system2_steps: int = 3600
-    system1_steps: int = 2400
+    system2_steps: int = 2800
+    system1_steps: int = 2000
     policy_episodes: int = 200
-    refine_steps: int = 1600
+    refine_steps: int = 1200
 
     def size(self, count: int) -> int:
         """A count after scaling, at least 1."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dualsys.models.system1 import System1Net
 from dualsys.models.system2 import System2Net
-from dualsys.train.loop import Stage, device, progress_bar
+from dualsys.train.loop import Stage, device, mixed_precision, progress_bar
 from dualsys.train.vision import jitter_light
 
 BATCH = 192
@@ -76,7 +76,7 @@ def encode_latents(
     where, partial = device(), path.with_suffix(".partial.npy")
     out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
     net.eval()
-    with torch.no_grad(), progress_bar() as bar:
+    with torch.no_grad(), mixed_precision(), progress_bar() as bar:
         task = bar.add_task("latents", total=frames, note="")
         for start in range(0, frames, 128):
             stop = min(frames, start + 128)
@@ -87,7 +87,7 @@ def encode_latents(
             ]
             text = torch.from_numpy(words[start:stop].astype(np.int64)).to(where).flatten(0, 1)
             tokens = net.think(seen, text)
-            out[start:stop] = tokens.reshape(stop - start, *shape[1:]).half().cpu().numpy()
+            out[start:stop] = tokens.float().reshape(stop - start, *shape[1:]).half().cpu().numpy()
             bar.update(task, completed=stop)
     out.flush()
     partial.replace(path)
@@ -174,6 +174,7 @@ def train_system1(
     """Train in place; returns the averaged network. Resumes from `folder/<name>.pt`."""
     where = device()
     net.to(where)
+    net.wrist.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sampler = ExampleSampler(parts)
     stage = Stage(name, net, steps=steps, peak_rate=peak_rate, folder=folder)
 

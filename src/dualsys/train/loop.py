@@ -6,7 +6,7 @@ import copy
 import json
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,11 @@ REPORT_EVERY = 50
 def device() -> torch.device:
     """A GPU where there is one, the CPU otherwise."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def mixed_precision() -> AbstractContextManager[object]:
+    """bfloat16 matrix products on the CPU, where they are twice as fast; nothing special on a GPU."""
+    return torch.autocast("cpu", torch.bfloat16) if device().type == "cpu" else nullcontext()
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -102,14 +107,13 @@ class Stage:
         """
         clock = WallClock()
         begun_ns = clock.now_ns()
-        precision = torch.autocast("cpu", torch.bfloat16) if device().type == "cpu" else nullcontext()
         with progress_bar() as bar:
             task = bar.add_task(self.name, total=self.steps, completed=self.step, note="")
             while self.step < self.steps:
                 torch.manual_seed(seed * 1_000_003 + self.step)
                 for group in self.optimizer.param_groups:
                     group["lr"] = learning_rate(self.step, self.steps, self.peak_rate)
-                with precision:
+                with mixed_precision():
                     losses = loss_of(self.step)
                 total = torch.stack([loss.float() for loss in losses.values()]).sum()
                 self.optimizer.zero_grad(set_to_none=True)
