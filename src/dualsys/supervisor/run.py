@@ -300,7 +300,7 @@ class Run:
         self._write_summary(monitor)
         made: list[Path] = []
         notes: list[str] = []
-        if self._config.run.report:
+        if self._config.run.report and self._summary.results:
             made, notes = build_report(self.folder.path, self._config.run.video_hz)
         for note in notes:
             self._display.say(note)
