@@ -24,9 +24,9 @@ def test_the_task_page_says_how_to_repeat_it(
     text = page.read_text()
     assert "python -m dualsys.bench tasks --smoke" in text
     assert "| touch | 100 %" in text
-    assert "| zeros | 0 %" in text
+    assert "those are obeyed | 100 %" in text
     cells = msgspec.json.decode(data.read_bytes())
-    assert {row["cell"] for row in cells["experts"]} == {"touch-plain-seen-true", "pick-plain-unseen-true"}
+    assert {row["cell"] for row in cells["experts"]} == {"touch-plain-seen-true", "touch-plain-unseen-true"}
 
 
 def test_the_staleness_page_has_a_figure(

@@ -42,7 +42,7 @@ def test_another_setting_gives_another_trace(play: Play, change: dict[str, objec
     assert play("touch", SEED, **change).trace_sha256 != play("touch", SEED).trace_sha256
 
 
-@pytest.mark.parametrize("strategy", ["rtc", "naive_async", "temporal_ensemble"])
+@pytest.mark.parametrize("strategy", ["rtc", "naive_async", "temporal_ensemble", "synchronous"])
 def test_the_scripted_pair_picks_under_delay(play: Play, strategy: str) -> None:
     result = play("pick", SEED, strategy=strategy)
 

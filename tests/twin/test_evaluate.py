@@ -18,18 +18,18 @@ CONFIG = SystemConfig()
 
 def test_results_do_not_depend_on_the_number_of_workers() -> None:
     alone, spread = (
-        evaluate(CONFIG, "touch", episodes=3, workers=workers, scripted=True, show_progress=False)
+        evaluate(CONFIG, "touch", episodes=2, workers=workers, scripted=True, show_progress=False)
         for workers in (1, 2)
     )
 
     assert alone == spread
     assert [result.trace_sha256 for result in alone.results] == [one.trace_sha256 for one in spread.results]
-    assert alone.successes == 3
+    assert alone.successes == 2
 
 
 def test_a_report_is_written_and_says_how_to_repeat_it(tmp_path: Path) -> None:
     report = evaluate(
-        CONFIG, "touch", episodes=2, workers=1, system2_delay=Constant(100 * NS_PER_MS), scripted=True,
+        CONFIG, "touch", episodes=1, workers=1, system2_delay=Constant(100 * NS_PER_MS), scripted=True,
         show_progress=True,
     )  # fmt: skip
     report.write(tmp_path / "deep" / "report.json")
@@ -39,7 +39,7 @@ def test_a_report_is_written_and_says_how_to_repeat_it(tmp_path: Path) -> None:
     assert again.settings["system2_delay"] == "100 ms"
     assert again.versions["pybullet"] != "not installed"
     assert 0.0 < again.success_interval[0] < again.success_interval[1] == 1.0
-    assert "2 of 2" in report.line()
+    assert "1 of 1" in report.line()
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def cells(settings: TwinSettings) -> list[Cell]:
 
 def smoke_cells(settings: TwinSettings) -> list[Cell]:
     """Three rows."""
-    wanted = {"touch-plain-seen-true", "pick-plain-unseen-true", "pick-plain-seen-zeroed"}
+    wanted = {"touch-plain-seen-true", "touch-plain-unseen-true", "pick-plain-seen-other"}
     return [cell for cell in cells(settings) if cell.name in wanted]
 
 

@@ -237,6 +237,10 @@ class _Run:
         self._trace.command(now_ns, output.command)
         self._meter.on_tick(output.command, output.mode)
         self._state = output.state
+        repeated = self._planner.repeat(now_ns)
+        if repeated is not None:
+            self._trace.message(now_ns, repeated)
+            self._control.on_plan(repeated, now_ns)
 
     def _tell_planner(self) -> None:
         """Give the planner the newest state, as a link on which the latest value wins would."""
