@@ -1,0 +1,60 @@
+"""The real processes over real sockets: simulator, System 2, planner and control, started and watched as a person would."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ENDPOINTS = {
+    "slow": ("observation", "latent", "service"),
+    "planner": ("plan", "service"),
+    "control": ("state", "service"),
+    "robot": ("state", "command", "service", "cameras"),
+}
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def _run(folder: Path, sockets: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    endpoints = [
+        text
+        for room, names in ENDPOINTS.items()
+        for name in names
+        for text in (f"--endpoints.{room}.{name}", f"ipc://{sockets}/{room}-{name}")
+    ]
+    command = [sys.executable, "-m", "dualsys", "run", str(ROOT / "configs/tabletop.yaml"), *arguments]
+    return subprocess.run(
+        [*command, "--run.folder", str(folder), *endpoints],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_a_live_episode_gets_its_verdict_and_leaves_a_complete_folder(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    done = _run(tmp_path, tmp_path_factory.mktemp("s"), "--task", "touch", "--episodes", "1")
+    assert done.returncode in (0, 1), done.stderr
+    (folder,) = tmp_path.iterdir()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["state"] == "finished", summary["problem"]
+    assert summary["episodes_finished"] == 1
+    assert summary["control_counters"]["plans"] > 0
+    for name in ("timeline.png", "filmstrip.png", "episode.mp4", "ticks.jsonl", "plans.jsonl", "latents.jsonl"):
+        assert (folder / name).stat().st_size > 0, name
+
+
+def test_an_unknown_word_is_answered_with_the_known_ones(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    done = _run(tmp_path, tmp_path_factory.mktemp("s"), "--instruction", "pick up the zebra")
+    assert done.returncode != 0
+    assert "zebra" in done.stderr + done.stdout
+    assert "purple" in done.stderr + done.stdout
