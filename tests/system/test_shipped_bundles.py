@@ -1,4 +1,4 @@
-"""The weights that are shipped, in the twin: they do the task, and they do it because of what System 2 says."""
+"""The shipped weights, in the twin: they do the task, and they do it because of what System 2 says."""
 
 from __future__ import annotations
 

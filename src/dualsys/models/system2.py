@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from dualsys.models.layers import ConvBlock, CrossAttention, SelfAttention, feed_forward, images_to_float
 
-
 POINTERS = 2
 """Queries whose first attention head is taught to look at the named object and at its goal."""
 

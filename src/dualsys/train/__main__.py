@@ -1,8 +1,9 @@
 """`python -m dualsys.train`: from nothing to the two bundles of the table-top demo.
 
-Stages: random scenes, expert recordings, System 2, its latents, System 1, a first pair of bundles, recordings driven by
-that pair and labelled by the experts, System 1 again on both, the bundles. Every stage keeps what it made in the data folder,
-so an interrupted run goes on where it stopped; the same seed gives the same data and the same batches.
+Stages: random scenes, expert recordings, System 2, its latents, System 1, a first pair of bundles, recordings
+driven by that pair and labelled by the experts, System 1 again on both, the bundles. Every stage keeps what
+it made in the data folder, so an interrupted run goes on where it stopped; the same seed gives the same data
+and the same batches.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ class Recipe:
     scenes: int = 8000
     expert_episodes: int = 320
     system2_steps: int = 2800
-    system1_steps: int = 2000
-    policy_episodes: int = 200
-    refine_steps: int = 1200
+    system1_steps: int = 1500
+    policy_episodes: int = 160
+    refine_steps: int = 1000
 
     def size(self, count: int) -> int:
         """A count after scaling, at least 1."""
@@ -80,10 +81,18 @@ def main() -> None:
         export_system2(system2, specs, words, draft.system2, {})
         export_system1(first, specs, draft.system1, {})
     driven = recipe.data / "policy"
-    record(driven, recipe.size(recipe.policy_episodes), (recipe.seed + 2) * SEED_SPACING, recipe.workers, draft)
+    record(
+        driven, recipe.size(recipe.policy_episodes), (recipe.seed + 2) * SEED_SPACING, recipe.workers, draft
+    )
     more = _with_latents(system2, load(driven), driven)
     final = _train_system1(
-        recipe, runs, [part, more], "system1-refined", recipe.size(recipe.refine_steps), start=first, rate=5e-4
+        recipe,
+        runs,
+        [part, more],
+        "system1-refined",
+        recipe.size(recipe.refine_steps),
+        start=first,
+        rate=5e-4,
     )
     provenance: dict[str, Any] = {
         "command": "python -m dualsys.train",

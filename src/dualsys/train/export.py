@@ -1,4 +1,4 @@
-"""From trained networks to bundles: ONNX graphs checked against torch, and a manifest that says what they are."""
+"""From trained networks to bundles: ONNX graphs checked against torch, and a manifest of what they are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from dualsys_sim import arena
 
 from dualsys.bundles import FORMAT, Guidance, Manifest, Sampler, hash_files, weights_digest, write_manifest
 from dualsys.errors import BundleError
@@ -18,6 +17,7 @@ from dualsys.models.system2 import System2Net
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
 from dualsys.train.graphs import CONTEXT, Graph, export_graph, system1_graphs, system2_graphs
 from dualsys.train.variants import MAX_WORDS
+from dualsys_sim import arena
 
 NAME = "tabletop"
 EULER_STEPS = 5
@@ -87,7 +87,7 @@ def export_system2(
 
 
 def graph_error(graph: Graph, path: Path) -> float:
-    """Largest difference between the graph in onnxruntime and the function in torch, relative to the largest element."""
+    """Largest difference between onnxruntime and torch, relative to the largest element."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Lets trained bundles drive an episode at policy rate, with a System 2 that is slow and a System 1 that is late."""
+"""Lets trained bundles drive an episode at policy rate, with a slow System 2 and a late System 1."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from dualsys_sim import arena
-from dualsys_sim.runner import Actor, Step
 from numpy.typing import NDArray
 
 from dualsys.fast.policies.onnx import OnnxSystem1
 from dualsys.slow.backends.onnx import OnnxSystem2
 from dualsys.train.action import PREVIOUS_FRAME_STEPS
+from dualsys_sim import arena
+from dualsys_sim.runner import Actor, Step
 
 PLAN_STEPS: Final = 2
 """Policy steps between plans, and from an observation to the moment that its plan is played."""
 
 
 class PolicyActor:
-    """Plays chunks as the runtime does, but simpler: every second step a plan, played two steps later, without blending.
+    """Plays chunks as the runtime does, but simpler.
 
-    How slow System 2 is, is drawn for each episode.
+    Every second step makes a plan, which is played two steps later, without blending. How slow System 2 is,
+    is drawn for each episode.
     """
 
     def __init__(self, system1: OnnxSystem1, system2: OnnxSystem2, rng: np.random.Generator) -> None:
@@ -63,7 +64,9 @@ class PolicyActor:
         arrived = [latent for latent in self._latents if index - latent[0] >= self._delay_steps]
         newest = arrived[-1] if arrived else self._latents[0]
         before = arrived[-2] if len(arrived) > 1 and arrived[-2][1] == newest[1] else newest
-        ages_s = np.array([index - newest[0], index - before[0]], np.float32) * np.float32(arena.POLICY_STEP_S)
+        ages_s = np.array([index - newest[0], index - before[0]], np.float32) * np.float32(
+            arena.POLICY_STEP_S
+        )
         frames = np.stack([self._features[-1], self._features[0]])
         condition = self._system1.condition(np.stack([newest[2], before[2]]), ages_s, frames, state)
         noise = self._rng.standard_normal(self._system1.action.chunk.shape).astype(np.float32)

@@ -1,12 +1,13 @@
-"""Recorded episodes for System 1: what the arm saw and did, and what every instruction's expert would have done there.
+"""Recorded episodes for System 1: what the arm saw and did, and what each expert would have done.
 
-Episodes are driven by the scripted expert under disturbances, with goals that change on the way, or by a trained policy
-(`policy_actor`), whose mistakes the experts then label: DAgger, arXiv 1011.0686. Whoever drives, every recorded state is labelled
-for several instructions, most of which were never given.
+Episodes are driven by the scripted expert under disturbances, with goals that change on the way, or by a
+trained policy (`policy_actor`), whose mistakes the experts then label: DAgger, arXiv 1011.0686. Whoever
+drives, every recorded state is labelled for several instructions, most of which were never given.
 
-Shards are folders of `.npy` files: `wrist` uint8 [T, px, px, 3], `proprioception` float32 [T, 9], `chunks` float16
-[T, J, H, 4], `active` int8 [T] (the variant in force), `first_step` and `first_frame` int64 [T], `fixed` uint8
-[F, h, w, 3], `words` int16 [F, J, 16], `places` float32 [F, J, 6], `classes` int8 [F, J, 5]; F counts every second step.
+Shards are folders of `.npy` files: `wrist` uint8 [T, px, px, 3], `proprioception` float32 [T, 9], `chunks`
+float16 [T, J, H, 4], `active` int8 [T] (the variant in force), `first_step` and `first_frame` int64 [T],
+`fixed` uint8 [F, h, w, 3], `words` int16 [F, J, 16], `places` float32 [F, J, 6], `classes` int8 [F, J, 5]; F
+counts every second step.
 """
 
 from __future__ import annotations
@@ -20,23 +21,34 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from dualsys_sim.episode import Episode, make_episode
-from dualsys_sim.labels import expert_chunk
-from dualsys_sim.runner import Actor, Regoal, Step, Trajectory, expert_actor, run_episode
-from dualsys_sim.state import ExpertState, Goal, ObjectTable
-from dualsys_sim.task import Verdict
-from dualsys_sim.world import World
 from numpy.typing import NDArray
 
 from dualsys.train.loop import progress_bar
 from dualsys.train.policy_actor import policy_actor
 from dualsys.train.scenes import vocabulary_list
 from dualsys.train.variants import draw_variants, meaning, word_indices
+from dualsys_sim.episode import Episode, make_episode
+from dualsys_sim.labels import expert_chunk
+from dualsys_sim.runner import Actor, Regoal, Step, Trajectory, expert_actor, run_episode
+from dualsys_sim.state import ExpertState, FloatArray, Goal, ObjectTable
+from dualsys_sim.task import Verdict
+from dualsys_sim.world import World
 
 EPISODES_PER_SHARD: Final = 10
 VARIANTS: Final = 6
 HORIZON: Final = 16
-TASK_MIX: Final = ("touch", "pick", "pick", "place", "place", "push", "push", "conveyor", "conveyor", "follow")
+TASK_MIX: Final = (
+    "touch",
+    "pick",
+    "pick",
+    "place",
+    "place",
+    "push",
+    "push",
+    "conveyor",
+    "conveyor",
+    "follow",
+)
 REGOAL_CHANCE: Final = 0.006
 REGOAL_AFTER_VERDICT_CHANCE: Final = 0.06
 
@@ -114,7 +126,13 @@ def _record_episode(world: World, seed: int, drivers: Bundles | None) -> Arrays:
     actor: Actor = expert_actor if drivers is None else policy_actor(drivers.system1, drivers.system2, rng)
     disturb = rng if drivers is None or rng.random() < 0.3 else None
     trajectory = run_episode(
-        world, episode, actor, disturb, cameras=True, regoal=_regoal(variants, rng), linger_s=float(rng.uniform(0.2, 1.2))
+        world,
+        episode,
+        actor,
+        disturb,
+        cameras=True,
+        regoal=_regoal(variants, rng),
+        linger_s=float(rng.uniform(0.2, 1.2)),
     )
     return _arrays(trajectory, variants, rng)
 
@@ -140,7 +158,8 @@ def _regoal(variants: list[tuple[str, Goal]], rng: np.random.Generator) -> Regoa
 
 def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.random.Generator) -> Arrays:
     table = trajectory.episode.table()
-    command, tool = trajectory.array("command_m"), trajectory.array("tool_m")
+    command: FloatArray = trajectory.array("command_m").astype(np.float64)
+    tool: FloatArray = trajectory.array("tool_m").astype(np.float64)
     width, speed = trajectory.array("width_m"), trajectory.array("width_speed_m_s")
     positions, velocities = trajectory.array("position_m"), trajectory.array("velocity_m_s")
     gripper = trajectory.array("gripper")
@@ -174,6 +193,3 @@ def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.ra
         "places": np.array([[places for places, _ in row] for row in meanings], dtype=np.float32),
         "classes": np.array([[classes for _, classes in row] for row in meanings], dtype=np.int8),
     }
-
-
-

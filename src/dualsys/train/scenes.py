@@ -34,7 +34,7 @@ ARRAYS = ("images", "words", "places", "classes")
 
 
 def make_scenes(folder: Path, scenes: int, seed: int, workers: int) -> None:
-    """Draw `scenes` scenes of `IMAGES_PER_SCENE` pictures each into `folder`; does nothing if they are there."""
+    """Draw `scenes` scenes of `IMAGES_PER_SCENE` pictures each into `folder`, unless they are there."""
     if (folder / "classes.npy").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def vocabulary_list() -> list[str]:
 
 
 def _disturb(world: World, episode: Episode, rng: np.random.Generator) -> ObjectTable:
-    """Shift the objects a little, pose the arm near, over or away from them, sometimes with a block in hand."""
+    """Shift the objects a little; pose the arm near, over or away from them, or with a block in hand."""
     table = episode.table()
     position = table.position_m.copy()
     blocks = np.flatnonzero(table.kind != arena.BOWL)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dualsys_sim.cameras import FIXED_CAMERA, FIXED_SHAPE, fixed_view, projection
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 
 from dualsys.models.system2 import Reading, System2Net
 from dualsys.train.loop import Stage, device
+from dualsys_sim.cameras import FIXED_CAMERA, FIXED_SHAPE, fixed_view, projection
 
 BATCH = 64
 QUESTIONS = 4
@@ -74,12 +74,14 @@ def look_targets(places: NDArray[np.float32], height_px: int, width_px: int) -> 
     square = (rows.ravel() - y_px[..., None]) ** 2 + (columns.ravel() - x_px[..., None]) ** 2
     weight = np.exp(-square / (2 * LOOK_SPREAD_PX**2))
     total = weight.sum(axis=-1, keepdims=True)
-    targets: NDArray[np.float32] = np.where(total > 0.05, weight / np.maximum(total, 0.05), np.nan).astype(np.float32)
+    targets: NDArray[np.float32] = np.where(total > 0.05, weight / np.maximum(total, 0.05), np.nan).astype(
+        np.float32
+    )
     return targets
 
 
 def look_loss(looks: list[Tensor], targets: Tensor) -> Tensor:
-    """Cross-entropy between where the pointing heads look, scores `[B, 2, M]` per block, and where they should."""
+    """Cross-entropy of where the pointing heads look, scores `[B, 2, M]` per block, and where they should."""
     known = torch.isfinite(targets).all(dim=-1)
     truth = torch.where(known.unsqueeze(-1), targets, torch.zeros_like(targets))
     terms = [-(truth * torch.log_softmax(scores.float(), dim=-1)).sum() for scores in looks]
