@@ -58,8 +58,6 @@ BELT_END_M: Final = 0.21
 MOVER_SPEED_M_S: Final = 0.07
 """No belt or wandering block is faster than this."""
 
-MAX_OBJECTS: Final = 8
-
 CUBE: Final = 0
 CYLINDER: Final = 1
 BOWL: Final = 2

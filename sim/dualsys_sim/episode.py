@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -131,13 +131,6 @@ def make_episode(
         change=change,
         **_draw_looks(rng),
     )
-
-
-def redrawn(episode: Episode, rng: np.random.Generator) -> Episode:
-    """The same objects and words, with other places, light, cameras and start."""
-    objects = layout.redraw_places(rng, episode.objects, task_named(episode.task).scene)
-    looks = {**_draw_looks(rng), "table_rgba": episode.table_rgba, "belt_rgba": episode.belt_rgba}
-    return replace(episode, objects=objects, start_tool_m=_draw_start(rng), **looks)
 
 
 def instructions_for(

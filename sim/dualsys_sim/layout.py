@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -38,18 +37,6 @@ def draw_objects(rng: np.random.Generator, rule: SceneRule, min_blocks: int) -> 
         yaw = float(rng.uniform(-YAW_RAD, YAW_RAD))
         specs.append(ObjectSpec(kind, colour, place, yaw, jittered_rgba(colour, jitter)))
     return tuple(specs)
-
-
-def redraw_places(
-    rng: np.random.Generator, specs: tuple[ObjectSpec, ...], rule: SceneRule
-) -> tuple[ObjectSpec, ...]:
-    """The same objects at other places and yaws."""
-    bowls = sum(1 for spec in specs if spec.kind == arena.BOWL)
-    places = _draw_places(rng, len(specs) - bowls, bowls, int(rng.integers(1, 3)) if rule.belt else 0)
-    return tuple(
-        replace(spec, xy_m=place, yaw_rad=float(rng.uniform(-YAW_RAD, YAW_RAD)))
-        for spec, place in zip(specs, places, strict=True)
-    )
 
 
 def table_of(specs: tuple[ObjectSpec, ...]) -> ObjectTable:

@@ -85,22 +85,6 @@ class World:
         self._wander = None if episode.wander is None else Wander(episode.wander)
         self._hand = None if episode.hand is None else Hand(episode.hand)
         self._ticks = 0
-        self.stage(episode)
-
-    def stage(self, episode: Episode) -> None:
-        """Rearrange the present scene as this episode starts: arm, places of the objects, light and cameras.
-
-        No physics, and far quicker than a reset; the episode must have the same objects, in the same order.
-
-        Raises:
-            ValueError: the episode has other objects.
-        """
-        names = list(zip(self._kind.tolist(), self._colour.tolist(), strict=True))
-        if [(spec.kind, spec.colour) for spec in episode.objects] != names:
-            raise ValueError("stage() needs an episode with the objects of the last reset; use reset()")
-        self._episode = episode
-        for index, (spec, place) in enumerate(zip(episode.objects, episode.table().position_m, strict=True)):
-            self.place_object(index, place, spec.yaw_rad)
         start = self.start_command()
         self.place_arm(start[:7], float(start[7]))
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from dualsys_sim import arena
-from dualsys_sim.demonstrations import state_of
 from dualsys_sim.episode import make_episode
 from dualsys_sim.labels import advance, expert_chunk
-from dualsys_sim.runner import run_episode
+from dualsys_sim.runner import Trajectory, run_episode
 from dualsys_sim.state import ExpertState, Goal
 from dualsys_sim.world import World
 
@@ -26,6 +25,20 @@ def still_state(
     )
 
 
+def recorded_state(trajectory: Trajectory, step: int) -> ExpertState:
+    """What the expert saw at a recorded step."""
+    recorded = trajectory.steps[step]
+    return ExpertState(
+        recorded["command_m"].tolist(),
+        recorded["tool_m"].tolist(),
+        float(recorded["width_m"]),
+        float(recorded["width_speed_m_s"]),
+        [spec.kind for spec in trajectory.episode.objects],
+        recorded["position_m"].tolist(),
+        recorded["velocity_m_s"].tolist(),
+    )
+
+
 @pytest.mark.parametrize(
     ("task", "typical_mm", "rare_mm"),
     [("touch", 0.5, 1.0), ("pick", 1.5, 12.0), ("place", 1.5, 15.0), ("push", 4.0, 30.0)],
@@ -36,11 +49,10 @@ def test_chunks_agree_with_what_the_expert_does_next(
     errors, grippers = [], []
     for seed in range(3):
         episode = make_episode(task, 100 + seed)
-        kind = [spec.kind for spec in episode.objects]
         trajectory = run_episode(world, episode, linger_s=0.8)
         done = trajectory.array("action")
         for first in range(0, len(done) - 16, 4):
-            chunk = expert_chunk(state_of(trajectory.steps[first], kind), episode.goal)
+            chunk = expert_chunk(recorded_state(trajectory, first), episode.goal)
             apart = np.cumsum(chunk[:, :3] - done[first : first + 16, :3], axis=0) * arena.ACTION_STEP_M
             errors.append(1000 * np.abs(apart).max())
             grippers.append((chunk[:, 3] != done[first : first + 16, 3]).mean())
@@ -51,12 +63,10 @@ def test_chunks_agree_with_what_the_expert_does_next(
 
 def test_a_chunk_follows_what_moves(world: World) -> None:
     trajectory = run_episode(world, replace(make_episode("follow", 1), timeout_s=6.1))
-    kind = [spec.kind for spec in trajectory.episode.objects]
-    steps = trajectory.steps[150]
     target = trajectory.episode.goal.target_index
-    chunk = expert_chunk(state_of(steps, kind), trajectory.episode.goal)
+    chunk = expert_chunk(recorded_state(trajectory, 150), trajectory.episode.goal)
     travelled = chunk[:, :2].sum(axis=0) * arena.ACTION_STEP_M
-    expected = steps["velocity_m_s"][target, :2] * 16 * arena.POLICY_STEP_S
+    expected = trajectory.steps[150]["velocity_m_s"][target, :2] * 16 * arena.POLICY_STEP_S
     np.testing.assert_allclose(travelled, expected, atol=0.012)
 
 

@@ -109,12 +109,6 @@ def test_every_object_shows_its_colour_to_the_fixed_camera(world: World) -> None
             assert (np.abs(shades - own).max(axis=1) < 0.12).sum() >= 15, (seed, spec)
 
 
-def test_staging_other_objects_is_refused(world: World) -> None:
-    world.reset(make_episode("pick", 1))
-    with pytest.raises(ValueError, match="reset"):
-        world.stage(make_episode("place", 1))
-
-
 def test_closing_twice_does_no_harm() -> None:
     world = World()
     world.close()
