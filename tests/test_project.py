@@ -207,6 +207,11 @@ def test_type_checkers_see_the_same_public_names_from_the_same_modules() -> None
         assert getattr(importlib.import_module(str(module)), name) is getattr(dualsys, name)
 
 
+def test_every_error_is_public() -> None:
+    tree = tree_of(ROOT / "src/dualsys/errors.py")
+    assert {node.name for node in tree.body if isinstance(node, ast.ClassDef)} <= set(dualsys.__all__)
+
+
 def test_an_unknown_public_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = dualsys.no_such_name

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dualsys.clock import Clock, VirtualClock, WallClock
+    from dualsys.config import SystemConfig, load_config
     from dualsys.errors import (
+        AddressInUseError,
         BundleError,
         BusError,
         ConfigError,
@@ -28,17 +30,26 @@ if TYPE_CHECKING:
         RobotError,
         SpecError,
     )
+    from dualsys.fast.chunking.strategy import ChunkStrategy, Guidance, Overlap
+    from dualsys.fast.policies.policy import System1
+    from dualsys.robots.contract import ArmReading, Robot, RobotSpec
+    from dualsys.slow.backend import System2, System2Output
     from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
+    from dualsys.twin.evaluate import evaluate
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ActionSpec",
+    "AddressInUseError",
+    "ArmReading",
     "BundleError",
     "BusError",
+    "ChunkStrategy",
     "Clock",
     "ConfigError",
     "DualsysError",
+    "Guidance",
     "InstructionError",
     "KinematicsError",
     "LatentSpec",
@@ -46,26 +57,47 @@ __all__ = [
     "MismatchError",
     "MissingExtraError",
     "ObservationSpec",
+    "Overlap",
     "PeerTimeoutError",
     "PolicyError",
+    "Robot",
     "RobotError",
+    "RobotSpec",
     "SpecError",
+    "System1",
+    "System2",
+    "System2Output",
+    "SystemConfig",
     "SystemSpecs",
     "TensorSpec",
     "VirtualClock",
     "WallClock",
     "__version__",
+    "evaluate",
+    "load_config",
 ]
 
 _MODULES = {
     "ActionSpec": "specs",
+    "ArmReading": "robots.contract",
+    "ChunkStrategy": "fast.chunking.strategy",
     "Clock": "clock",
+    "Guidance": "fast.chunking.strategy",
     "LatentSpec": "specs",
     "ObservationSpec": "specs",
+    "Overlap": "fast.chunking.strategy",
+    "Robot": "robots.contract",
+    "RobotSpec": "robots.contract",
+    "System1": "fast.policies.policy",
+    "System2": "slow.backend",
+    "System2Output": "slow.backend",
+    "SystemConfig": "config",
     "SystemSpecs": "specs",
     "TensorSpec": "specs",
     "VirtualClock": "clock",
     "WallClock": "clock",
+    "evaluate": "twin.evaluate",
+    "load_config": "config",
 }
 """Where each public name lives, apart from the errors."""
 
