@@ -38,7 +38,7 @@ class FollowJudge:
             x, y, _ = (snapshot.tool_m - snapshot.objects.position_m[self._index]).tolist()
             low, high = HOVER_RANGE_M
             self._seen += 1
-            self._above += math.hypot(x, y) < NEAR_M and low < snapshot.tool_m[2] < high
+            self._above += math.hypot(x, y) < NEAR_M and low < float(snapshot.tool_m[2]) < high
         if snapshot.time_s < DURATION_S - 1e-6:
             return None
         fraction = self._above / max(1, self._seen)
