@@ -157,6 +157,7 @@ class EpisodePool:
                 yield index, self._bench.run(job)
             return
         if self._executor is None:
+            self._source.describe()  # a damaged bundle is told here, not by a worker that dies of it
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(self._workers, context, _start_worker, (self._source,))
         with _single_threaded_children():
