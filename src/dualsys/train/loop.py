@@ -123,12 +123,11 @@ class Stage:
                 self._average()
                 self.step += 1
                 if self.step % REPORT_EVERY == 0 or self.step == self.steps:
-                    note = {key: round(float(value), 4) for key, value in losses.items()}
+                    note = {key: round(float(value.detach()), 4) for key, value in losses.items()}
                     bar.update(task, completed=self.step, note=" ".join(f"{k} {v}" for k, v in note.items()))
+                    line = {"step": self.step, "loss": round(float(total.detach()), 5)} | note
                     with self.log.open("a") as log:
-                        log.write(
-                            json.dumps({"step": self.step, "loss": round(float(total), 5)} | note) + "\n"
-                        )
+                        log.write(json.dumps(line) + "\n")
                 if self.step % SAVE_EVERY == 0 or self.step == self.steps:
                     now_ns = clock.now_ns()
                     self.train_s += (now_ns - begun_ns) / NS_PER_S

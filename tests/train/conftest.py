@@ -1,0 +1,79 @@
+"""What the tests of training share: one thread, no GPU, a world, small networks, and bundles made of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("pybullet")
+
+import torch
+
+from dualsys.models import System1Config, System1Net, System2Config, System2Net
+from dualsys.train.export import export_system1, export_system2, system_specs
+from dualsys.train.recordings import Bundles
+from dualsys.train.scenes import vocabulary_list
+from dualsys.train.variants import MAX_WORDS, class_counts
+from dualsys_sim.world import World
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_no_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The same numbers on every machine."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """A world without a window."""
+    with World() as made:
+        yield made
+
+
+def awakened(net: torch.nn.Module) -> torch.nn.Module:
+    """The network with random numbers where it starts from zeros, so that every path through it matters."""
+    for parameter in net.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return net.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def small_system1() -> System1Net:
+    """A System 1 of two blocks whose velocity field is not zero."""
+    torch.manual_seed(3)
+    config = System1Config(width=32, depth=1, context_depth=1, heads=2, horizon=4, wrist_px=32)
+    return awakened(System1Net(config))
+
+
+@pytest.fixture(scope="session")
+def small_system2() -> System2Net:
+    """A System 2 of one block; its latent fits `small_system1`."""
+    torch.manual_seed(4)
+    config = System2Config(
+        vocabulary=len(vocabulary_list()), max_words=MAX_WORDS, depth=1, heads=2, **class_counts()
+    )
+    return awakened(System2Net(config))
+
+
+@pytest.fixture(scope="session")
+def bundles(
+    small_system1: System1Net, small_system2: System2Net, tmp_path_factory: pytest.TempPathFactory
+) -> Bundles:
+    """The two small systems as bundles."""
+    folder: Path = tmp_path_factory.mktemp("bundles")
+    specs = system_specs(small_system2, small_system1.config.proprioception)
+    with warnings.catch_warnings():
+        # The exporter warns about what torch itself will drop some day.
+        warnings.simplefilter("ignore")
+        export_system1(small_system1, specs, folder / "system1", {"seed": 3})
+        export_system2(small_system2, specs, vocabulary_list(), folder / "system2", {"seed": 4})
+    return Bundles(folder / "system1", folder / "system2")

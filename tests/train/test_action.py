@@ -1,0 +1,197 @@
+"""Examples for System 1: honest about how old everything is, and drawn in the shares that are promised."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dualsys.models import System1Config, System1Net, System2Config, System2Net
+from dualsys.train import action
+from dualsys.train.action import ActionData, ExampleSampler, encode_latents, set_state_scale, train_system1
+
+VARIANTS = 4
+FRAME_S = action.FRAME_STEPS * action.STEP_S
+
+
+def numbered(*lengths: int) -> ActionData:
+    """Episodes in which every entry tells its own row and variant, so that an example gives itself away."""
+    rows, first_step, first_frame, frames = sum(lengths), [], [], 0
+    for length in lengths:
+        first_step += [len(first_step)] * length
+        first_frame += [frames] * length
+        frames += -(-length // action.FRAME_STEPS)
+    chunks = np.zeros((rows, VARIANTS, 2, 2), np.float16)
+    chunks[..., 0, 1] = np.arange(VARIANTS)
+    latents = np.zeros((frames, VARIANTS, 1, 2), np.float16)
+    latents[..., 0, 0] = np.arange(frames)[:, None]
+    latents[..., 0, 1] = np.arange(VARIANTS)
+    wrist = np.zeros((rows, 1, 1, 3), np.uint8)
+    wrist[:, 0, 0, 0], wrist[:, 0, 0, 1] = np.divmod(np.arange(rows), 256)
+    return ActionData(
+        wrist=wrist,
+        proprioception=np.arange(rows, dtype=np.float32)[:, None],
+        first_step=np.array(first_step, dtype=np.int64),
+        first_frame=np.array(first_frame, dtype=np.int64),
+        chunks=chunks,
+        active=(np.arange(rows) % VARIANTS).astype(np.int8),
+        latents=latents,
+    )
+
+
+DATA = numbered(151, 90, 3, 120)
+
+
+@pytest.fixture(scope="module")
+def batch() -> dict[str, np.ndarray]:
+    """A large batch, as plain arrays: rows, variants, frames, wrist rows, ages."""
+    torch.manual_seed(7)
+    drawn = {name: tensor.numpy() for name, tensor in ExampleSampler([DATA]).draw(8000).items()}
+    row = drawn["proprioception"][:, 0].astype(np.int64)
+    return {
+        "row": row,
+        "step": row - DATA.first_step[row],
+        "variant": drawn["chunk"][:, 0, 1].astype(np.int64),
+        "latent_variant": drawn["tokens"][:, :, 0, 1].astype(np.int64),
+        "frame": drawn["tokens"][:, :, 0, 0].astype(np.int64) - DATA.first_frame[row][:, None],
+        "wrist": drawn["wrist"][:, :, 0, 0, 0] * np.int64(256) + drawn["wrist"][:, :, 0, 0, 1],
+        "age_s": drawn["age_s"],
+    }
+
+
+def test_ages_are_the_true_ages_of_the_latents(batch: dict[str, np.ndarray]) -> None:
+    true_s = batch["step"][:, None] * action.STEP_S - batch["frame"] * FRAME_S
+    np.testing.assert_allclose(batch["age_s"], true_s, atol=1e-5)
+    steps = batch["age_s"] / action.STEP_S
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
+
+
+def test_no_latent_is_from_the_future_or_from_another_episode(batch: dict[str, np.ndarray]) -> None:
+    assert (batch["frame"] >= 0).all()
+    assert (batch["age_s"] >= -1e-6).all()
+    assert (batch["frame"] * action.FRAME_STEPS <= batch["step"][:, None]).all()
+    assert (batch["frame"][:, 1] <= batch["frame"][:, 0]).all()
+
+
+def test_latents_are_as_old_as_is_promised(batch: dict[str, np.ndarray]) -> None:
+    late = batch["step"] * action.STEP_S > action.LARGEST_AGE_S + action.LARGEST_GAP_S
+    newest, before = batch["age_s"][late].T
+    assert newest.max() < action.LARGEST_AGE_S + FRAME_S
+    assert newest.min() == pytest.approx(action.STEP_S, abs=1e-5)
+    rare = (newest > action.NORMAL_AGE_S + FRAME_S).mean()
+    assert rare == pytest.approx(action.RARE_AGE_SHARE, abs=0.03)
+    assert (before - newest).max() <= action.LARGEST_GAP_S + FRAME_S / 2
+
+
+def test_some_examples_have_one_latent_only(batch: dict[str, np.ndarray]) -> None:
+    late = batch["step"] * action.STEP_S > action.LARGEST_AGE_S + action.LARGEST_GAP_S
+    single = (batch["frame"][late, 0] == batch["frame"][late, 1]).mean()
+    assert single == pytest.approx(action.SINGLE_LATENT_SHARE, abs=0.03)
+
+
+def test_latents_and_chunk_belong_to_one_instruction(batch: dict[str, np.ndarray]) -> None:
+    np.testing.assert_array_equal(batch["latent_variant"][:, 0], batch["variant"])
+    np.testing.assert_array_equal(batch["latent_variant"][:, 1], batch["variant"])
+
+
+def test_the_instruction_in_force_has_its_share(batch: dict[str, np.ndarray]) -> None:
+    active = (batch["variant"] == DATA.active[batch["row"]]).mean()
+    expected = action.ACTIVE_SHARE + (1 - action.ACTIVE_SHARE) / VARIANTS
+    assert active == pytest.approx(expected, abs=0.03)
+
+
+def test_the_earlier_wrist_image_is_120_ms_old_or_the_first(batch: dict[str, np.ndarray]) -> None:
+    np.testing.assert_array_equal(batch["wrist"][:, 0], batch["row"])
+    earlier = np.maximum(batch["row"] - action.PREVIOUS_FRAME_STEPS, DATA.first_step[batch["row"]])
+    np.testing.assert_array_equal(batch["wrist"][:, 1], earlier)
+
+
+def test_recordings_are_drawn_in_proportion_to_their_length() -> None:
+    other = numbered(91)
+    other = replace(other, proprioception=other.proprioception + 1000.0)
+    torch.manual_seed(1)
+    drawn = ExampleSampler([DATA, other]).draw(6000)
+    assert (drawn["proprioception"] >= 1000).float().mean() == pytest.approx(91 / (364 + 91), abs=0.02)
+
+
+def test_a_batch_is_a_function_of_torchs_generator() -> None:
+    batches = []
+    for _ in range(2):
+        torch.manual_seed(11)
+        batches.append(ExampleSampler([DATA, numbered(20)]).draw(64))
+    for name, tensor in batches[0].items():
+        assert torch.equal(tensor, batches[1][name])
+
+
+def test_the_state_scale_is_that_of_the_recordings() -> None:
+    net = System1Net(System1Config(width=32, depth=1, context_depth=1, heads=2, proprioception=2))
+    states = np.column_stack([np.arange(5.0), np.full(5, 0.3)]).astype(np.float32)
+    parts = [replace(numbered(3), proprioception=states[:3]), replace(numbered(2), proprioception=states[3:])]
+    set_state_scale(net, parts)
+    np.testing.assert_allclose(net.state_mean.numpy(), [2.0, 0.3], rtol=1e-6)
+    np.testing.assert_allclose(net.state_scale.numpy(), [np.sqrt(2.0), 1e-3], rtol=1e-6)
+
+
+def tiny_system2(seed: int) -> System2Net:
+    """Two tokens of eight numbers from sixteen pixels square."""
+    torch.manual_seed(seed)
+    config = System2Config(
+        vocabulary=6, max_words=4, tasks=2, directions=2, colours=2, shapes=2, height_px=16, width_px=16,
+        width=32, queries=2, depth=1, heads=2,
+    )  # fmt: skip
+    return System2Net(config)
+
+
+def test_latents_are_those_of_every_image_under_its_own_instructions(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    net, images = tiny_system2(0), rng.integers(0, 256, (130, 16, 16, 3), dtype=np.uint8)
+    words = rng.integers(1, 6, (130, 3, 4)).astype(np.int16)
+    latents = encode_latents(net, images, words, tmp_path / "latents.npy")
+    assert latents.shape == (130, 3, 2, 32)
+    assert latents.dtype == np.float16
+    for frame, variant in ((0, 0), (1, 2), (127, 1), (129, 2)):
+        text = torch.from_numpy(words[frame, variant][None].astype(np.int64))
+        with torch.no_grad():
+            alone = net.think(net.see(torch.from_numpy(images[frame][None])), text)[0].numpy()
+        np.testing.assert_allclose(latents[frame, variant], alone, atol=0.08)
+
+
+def test_latents_are_kept_as_long_as_they_fit(tmp_path: Path, rng: np.random.Generator) -> None:
+    path, images = tmp_path / "latents.npy", rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    words = rng.integers(1, 6, (4, 3, 4)).astype(np.int16)
+    first = np.array(encode_latents(tiny_system2(0), images, words, path))
+    np.testing.assert_array_equal(encode_latents(tiny_system2(1), images, words, path), first)
+    assert encode_latents(tiny_system2(1), images, words[:, :2], path).shape == (4, 2, 2, 32)
+    assert [file.name for file in tmp_path.iterdir()] == ["latents.npy"]
+
+
+def test_training_teaches_the_chunk_and_returns_the_average(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(action, "BATCH", 16)
+    shapes = {"horizon": 2, "actions": 2, "proprioception": 1, "latent_tokens": 1, "latent_width": 2}
+    torch.manual_seed(0)
+    net = System1Net(System1Config(**shapes, wrist_px=16, width=32, depth=1, context_depth=1, heads=2))
+    # The same chunk everywhere: what is left to learn is to go there from any noise.
+    data = replace(
+        DATA,
+        chunks=np.ones_like(DATA.chunks),
+        wrist=np.zeros((len(DATA.wrist), 16, 16, 3), np.uint8),
+    )
+    set_state_scale(net, [data])
+    average = train_system1(net, [data], tmp_path, name="tiny", steps=150, seed=1, peak_rate=1e-2)
+    assert average is not net
+    log = (tmp_path / "tiny.jsonl").read_text().splitlines()
+    assert len(log) == 3
+    with torch.no_grad():
+        context = average.context(
+            torch.zeros(64, 2, 1, 2), torch.rand(64, 2), torch.zeros(64, 2, 1, 32), torch.rand(64, 1) * 300
+        )
+        x = torch.randn(64, 2, 2)
+        for step in range(5):
+            x = x + average.velocity(x, torch.full((64,), step / 5), context) / 5
+    assert (x - 1).abs().mean() < 0.4
