@@ -51,8 +51,8 @@ class Recipe:
     expert_episodes: int = 320
     system2_steps: int = 2800
     system1_steps: int = 1500
-    policy_episodes: int = 160
-    refine_steps: int = 1000
+    policy_episodes: int = 200
+    refine_steps: int = 1200
 
     def size(self, count: int) -> int:
         """A count after scaling, at least 1."""

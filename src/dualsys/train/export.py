@@ -15,7 +15,7 @@ from dualsys.errors import BundleError
 from dualsys.models.system1 import System1Net
 from dualsys.models.system2 import System2Net
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
-from dualsys.train.graphs import CONTEXT, Graph, export_graph, system1_graphs, system2_graphs
+from dualsys.train.graphs import CONTEXT, Graph, export_graph, round_to_half, system1_graphs, system2_graphs
 from dualsys.train.variants import MAX_WORDS
 from dualsys_sim import arena
 
@@ -103,6 +103,7 @@ def graph_error(graph: Graph, path: Path) -> float:
 
 
 def _frozen(net: Any) -> Any:
+    round_to_half(net)
     return net.cpu().float().to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
+from onnx import numpy_helper
 from torch import Tensor, nn
 from torch._decomp import get_decompositions
 from torch._ops import OpOverload
@@ -23,6 +25,8 @@ from dualsys.models.system1 import System1Net
 from dualsys.models.system2 import System2Net
 
 OPSET = 18
+SMALL_TENSOR = 64
+"""Tensors of fewer elements stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +134,37 @@ def export_graph(graph: Graph, path: Path) -> None:
     )
     assert program is not None
     model = program.model_proto
+    _halve_weights(model)
     onnx.checker.check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.SerializeToString())
+
+
+def round_to_half(net: nn.Module) -> None:
+    """Round every weight to the nearest float16 value, in place, so that a file can hold it in two bytes."""
+    for weight in net.parameters():
+        weight.data = weight.data.half().float()
+
+
+def _halve_weights(model: onnx.ModelProto) -> None:
+    """Store the weights that float16 holds exactly as float16, cast back where they are used.
+
+    The runtime folds the casts when it opens the file, so only the size on disk changes, by half.
+    """
+    casts = []
+    for tensor in list(model.graph.initializer):
+        if tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        half = values.astype(np.float16)
+        if values.size < SMALL_TENSOR or not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _decompositions() -> dict[OpOverload, Callable[..., object]]:

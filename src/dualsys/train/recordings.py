@@ -37,18 +37,14 @@ from dualsys_sim.world import World
 EPISODES_PER_SHARD: Final = 10
 VARIANTS: Final = 6
 HORIZON: Final = 16
-TASK_MIX: Final = (
-    "touch",
-    "pick",
-    "pick",
-    "place",
-    "place",
-    "push",
-    "push",
-    "conveyor",
-    "conveyor",
-    "follow",
-)
+EXPERT_MIX: Final = (
+    "touch", "pick", "pick", "place", "place", "push", "push", "conveyor", "conveyor", "follow",
+)  # fmt: skip
+"""Tasks of the episodes that experts drive."""
+POLICY_MIX: Final = (
+    "touch", "pick", "place", "place", "place", "push", "push", "conveyor", "follow", "follow", "follow",
+)  # fmt: skip
+"""Tasks of the episodes that a policy drives: more of those that take long, where its mistakes add up."""
 REGOAL_CHANCE: Final = 0.006
 REGOAL_AFTER_VERDICT_CHANCE: Final = 0.06
 
@@ -117,7 +113,7 @@ def _record_shard(shard: int, folder: Path, seed: int, drivers: Bundles | None) 
 
 def _record_episode(world: World, seed: int, drivers: Bundles | None) -> Arrays:
     rng = np.random.default_rng(seed)
-    episode = _draw_episode(rng, seed)
+    episode = _draw_episode(rng, seed, EXPERT_MIX if drivers is None else POLICY_MIX)
     moving, belt = episode.moving_index, episode.belt is not None
     given = [(episode.instruction, episode.goal)]
     if episode.change is not None:
@@ -137,8 +133,8 @@ def _record_episode(world: World, seed: int, drivers: Bundles | None) -> Arrays:
     return _arrays(trajectory, variants, rng)
 
 
-def _draw_episode(rng: np.random.Generator, seed: int) -> Episode:
-    task = TASK_MIX[int(rng.integers(len(TASK_MIX)))]
+def _draw_episode(rng: np.random.Generator, seed: int, mix: tuple[str, ...]) -> Episode:
+    task = mix[int(rng.integers(len(mix)))]
     events = [None, None, None, "changed", "absent"]
     if task in ("touch", "pick", "place"):
         events += ["moved", "moved"]
