@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import pybullet
 import pybullet_data
 
 from dualsys_sim import arena
+from dualsys_sim.physics import pybullet
 
 Rgba = tuple[float, float, float, float]
 

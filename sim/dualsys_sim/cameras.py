@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
+
+from dualsys_sim.physics import pybullet
 
 FIXED_SHAPE: Final = (96, 128, 3)
 WRIST_SHAPE: Final = (64, 64, 3)

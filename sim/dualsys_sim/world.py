@@ -6,13 +6,13 @@ import math
 from typing import Final, Self
 
 import numpy as np
-import pybullet
 from numpy.typing import ArrayLike, NDArray
 
 from dualsys.robots.kinematics import PANDA, TOOL_DOWN
 from dualsys_sim import arena, bodies, cameras
 from dualsys_sim.episode import Episode
 from dualsys_sim.movers import Belt, Hand, Wander
+from dualsys_sim.physics import pybullet
 from dualsys_sim.state import ArmState, FloatArray, ObjectTable, Snapshot
 
 GRAVITY_M_S2: Final = 9.81
