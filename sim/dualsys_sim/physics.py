@@ -17,8 +17,8 @@ _STDERR: Final = 2
 def _without_banner() -> Iterator[None]:
     """Keep PyBullet's banner out of standard error, and let everything else through.
 
-    C code writes the banner, past `sys.stderr` and once in every process of a run, so the descriptor itself is
-    turned aside while the import lasts. Whatever else was written meanwhile is passed on afterwards.
+    C code writes the banner, past `sys.stderr` and once in every process of a run, so the descriptor itself
+    is turned aside while the import lasts. Whatever else was written meanwhile is passed on afterwards.
     """
     if sys.stderr is None:
         # The process was started with standard error closed: there is nothing to turn aside.
