@@ -111,3 +111,14 @@ def test_the_log_names_every_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
     run(stage(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.jsonl", "tiny.pt"]
+
+
+def test_every_step_draws_its_own_batch(tmp_path: Path) -> None:
+    one, drawn = stage(tmp_path), []
+
+    def loss_of(_: int) -> dict[str, Tensor]:
+        drawn.append(float(torch.rand(())))
+        return {"any": one.net.layer.weight.square().sum()}
+
+    one.run(loss_of, seed=5)
+    assert len(set(drawn)) == STEPS
