@@ -24,7 +24,7 @@ WORK_LOW_M: Final = (0.35, -0.25)
 WORK_HIGH_M: Final = (0.65, 0.25)
 """The rectangle (x, y) in which objects are placed."""
 
-COMMAND_LOW_M: Final = (0.28, -0.34, 0.012)
+COMMAND_LOW_M: Final = (0.30, -0.34, 0.012)
 COMMAND_HIGH_M: Final = (0.70, 0.34, 0.30)
 """The box that the commanded tool never leaves; the whole of it is within reach."""
 

@@ -193,3 +193,12 @@ def test_each_camera_has_its_size_and_counts_its_frames(table: TableCore) -> Non
         assert from_image(frames[0].image).shape == shape
         assert [frame.seq for frame in frames] == [1, 2]
         assert (frames[0].camera, frames[0].t_robot_ns) == (name, table.time_ns)
+
+
+def test_a_command_from_before_a_reset_does_not_yank_the_arm(table: TableCore) -> None:
+    table.reset({"task": "pick", "seed": "3"})
+    state = table.tick()
+    assert not table.on_command(command(1, state, joint_1=0.2))
+    assert table.counters["jumps"] == 1
+    assert table.on_command(command(2, state))
+    assert table.on_command(command(3, state, joint_1=0.2))

@@ -126,7 +126,7 @@ class Run:
             summary.state = "running"
             pacer = Pacer(self._clock, _PERIOD_NS)
             for number, seed in enumerate(self._seeds):
-                self._wait_for_resume(monitor, pacer)
+                self._wait_for_resume(monitor, peers, pacer)
                 self._begin(number, seed, monitor, peers)
                 self._follow(monitor, peers, pacer)
             summary.state = "finished"
@@ -162,17 +162,34 @@ class Run:
                 peer = next(iter(waiting.values()))
                 raise PeerTimeoutError(peer.name, peer.endpoint, self._config.run.startup_timeout_s)
 
-    def _wait_for_resume(self, monitor: Monitor, pacer: Pacer) -> None:
-        """A stop latches: the next episode waits for somebody to resume the arm."""
+    def _wait_for_resume(self, monitor: Monitor, peers: dict[str, Peer], pacer: Pacer) -> None:
+        """A stop latches: the next episode waits for somebody to resume the arm.
+
+        After an operator's stop that is a person. After a fault of a simulated arm, whose world is about to be
+        built anew, it is the supervisor; a real arm always waits for a person.
+        """
         patience_s = self._config.run.stopped_timeout_s
         deadline_ns = self._now() + nanoseconds(patience_s)
         monitor.poll(self._now())
-        if monitor.state is not None and monitor.state.mode == "STOPPED":
-            self._display.say(f"the arm is stopped ({monitor.state.reason}): `dualsys robot resume` goes on")
+        state = monitor.state
+        if state is None or state.mode != "STOPPED":
+            return
+        by_itself = self._config.robot.driver == "simulated" and "operator" not in state.reason
+        self._recorder.event(self._now(), "stopped", reason=state.reason, resumed_by_supervisor=by_itself)
+        if not by_itself:
+            self._display.say(f"the arm is stopped ({state.reason}): `dualsys robot resume` goes on")
         while monitor.state is not None and monitor.state.mode == "STOPPED":
             if self._now() > deadline_ns:
                 raise RobotError(f"the arm is stopped and was not resumed within {patience_s:g} s")
+            if by_itself and self._count % _STATUS_EVERY == 0:
+                self._try_to_resume(peers)
             self._watch(monitor, pacer)
+
+    def _try_to_resume(self, peers: dict[str, Peer]) -> None:
+        try:
+            peers["control"].ask("resume")
+        except BusError as error:
+            self._display.say(str(error))
 
     def _begin(self, number: int, seed: int, monitor: Monitor, peers: dict[str, Peer]) -> None:
         """Rest the arm, build the world anew, tell the planner: no plan of the episode before is followed."""

@@ -13,7 +13,7 @@ from dualsys.fast.planner.track import Box, Chunk, FloatArray, Track
 STEP_NS = 40_000_000
 SCALE_M = (0.012, 0.012, 0.012)
 EVERYWHERE = Box((-9.0, -9.0, -9.0), (9.0, 9.0, 9.0))
-TABLE = Box((0.28, -0.34, 0.012), (0.70, 0.34, 0.30))
+TABLE = Box((0.30, -0.34, 0.012), (0.70, 0.34, 0.30))
 START_M = np.array([0.42, 0.0, 0.22])
 
 

@@ -15,7 +15,7 @@ from dualsys.fast.planner.frames import WristFrame
 from dualsys.fast.planner.latents import Latent
 from dualsys.fast.planner.track import Box
 
-TABLETOP = Box((0.28, -0.34, 0.012), (0.70, 0.34, 0.30))
+TABLETOP = Box((0.30, -0.34, 0.012), (0.70, 0.34, 0.30))
 """The box above the table that the arm reaches everywhere with its tool pointing down."""
 
 
