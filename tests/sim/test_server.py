@@ -106,8 +106,11 @@ def test_the_driver_moves_the_arm(server: Server) -> None:
     goal = start.copy()
     goal[0] += 0.1
 
+    command = start.copy()
+
     def arrived() -> bool:
-        robot.write(goal)
+        command[0] = min(command[0] + 0.02, goal[0])
+        robot.write(command)
         return bool(np.abs(robot.read().position[:7] - goal[:7]).max() < 0.01)
 
     until(arrived)
