@@ -106,13 +106,16 @@ def test_the_driver_moves_the_arm(server: Server) -> None:
     goal = start.copy()
     goal[0] += 0.1
 
-    command = start.copy()
+
+    def taken_over() -> bool:
+        robot.write(start)
+        return robot.read().status == "ok"
 
     def arrived() -> bool:
-        command[0] = min(command[0] + 0.02, goal[0])
-        robot.write(command)
+        robot.write(goal)
         return bool(np.abs(robot.read().position[:7] - goal[:7]).max() < 0.01)
 
+    until(taken_over)
     until(arrived)
     assert robot.read().status == "ok"
     until(lambda: robot.read().status == "watchdog")
