@@ -35,7 +35,7 @@ JUMP_RAD: Final = 0.3
 """Largest distance of a joint command from the one before; more would be a leap at full speed for 0.1 s."""
 
 FIRST_JUMP_RAD: Final = 0.03
-"""The same for the first command after a reset: one from before it, still on its way, would yank the arm back."""
+"""The same for the first command after a reset: one from before it, still on its way, would yank the arm."""
 
 FREE: Final = "free"
 """Name of the scene without a task."""

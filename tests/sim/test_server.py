@@ -106,7 +106,6 @@ def test_the_driver_moves_the_arm(server: Server) -> None:
     goal = start.copy()
     goal[0] += 0.1
 
-
     def taken_over() -> bool:
         robot.write(start)
         return robot.read().status == "ok"

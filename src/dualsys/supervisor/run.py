@@ -165,8 +165,8 @@ class Run:
     def _wait_for_resume(self, monitor: Monitor, peers: dict[str, Peer], pacer: Pacer) -> None:
         """A stop latches: the next episode waits for somebody to resume the arm.
 
-        After an operator's stop that is a person. After a fault of a simulated arm, whose world is about to be
-        built anew, it is the supervisor; a real arm always waits for a person.
+        After an operator's stop that is a person. After a fault of a simulated arm, whose world is about to
+        be built anew, it is the supervisor; a real arm always waits for a person.
         """
         patience_s = self._config.run.stopped_timeout_s
         deadline_ns = self._now() + nanoseconds(patience_s)
@@ -174,7 +174,8 @@ class Run:
         state = monitor.state
         if state is None or state.mode != "STOPPED":
             return
-        by_itself = self._config.robot.driver == "simulated" and "operator" not in state.reason
+        simulated = str(self._config.robot.driver) == "simulated"
+        by_itself = simulated and "operator" not in state.reason
         self._recorder.event(self._now(), "stopped", reason=state.reason, resumed_by_supervisor=by_itself)
         if not by_itself:
             self._display.say(f"the arm is stopped ({state.reason}): `dualsys robot resume` goes on")
