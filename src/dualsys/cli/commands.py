@@ -66,7 +66,7 @@ def execute(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever reads the output, such as `head`, has seen enough: nothing more can be said, not even at exit.
+        # Whoever reads the output, such as `head`, has seen enough: nothing more is said, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     return DONE
