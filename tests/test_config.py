@@ -39,7 +39,7 @@ def test_the_shipped_configurations_load(repository: Path, name: str) -> None:
 def test_the_shipped_configuration_has_the_documented_timing(repository: Path) -> None:
     config = load_config(repository / "configs/tabletop.yaml")
     assert (config.slow.delay_ms, config.slow.rate_hz, config.slow.observation_rate_hz) == (200, 5, 10)
-    assert (config.control.rate_hz, config.fast.plan_hz) == (250, 50)
+    assert (config.control.rate_hz, config.fast.plan_hz) == (250, 60)
     assert (config.fast.strategy.name, config.fast.strategy.beta, config.fast.strategy.mask) == (
         "rtc",
         5,
