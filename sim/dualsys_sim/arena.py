@@ -24,6 +24,11 @@ WORK_LOW_M: Final = (0.35, -0.25)
 WORK_HIGH_M: Final = (0.65, 0.25)
 """The rectangle (x, y) in which objects are placed."""
 
+MAT_LOW_M: Final = (0.315, -0.285)
+MAT_HIGH_M: Final = (0.685, 0.285)
+"""The rectangle (x, y) whose edge is printed on the table, around where objects are placed. It tells how a camera
+stands to the arm, whatever its jitter."""
+
 COMMAND_LOW_M: Final = (0.30, -0.34, 0.012)
 COMMAND_HIGH_M: Final = (0.70, 0.34, 0.30)
 """The box that the commanded tool never leaves; the whole of it is within reach."""

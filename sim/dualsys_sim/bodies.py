@@ -26,6 +26,8 @@ TOOL_LINK: Final = 11
 BLOCK_FRICTION: Final = 1.0
 TABLE_FRICTION: Final = 0.35
 BELT_TOP_M: Final = 0.0004
+MAT_EDGE_M: Final = 0.010
+MAT_TOP_M: Final = 0.001
 BOWL_SIDES: Final = 10
 BOWL_WALL_LIFT_M: Final = 0.001
 
@@ -86,6 +88,17 @@ def build_table(client: int, rgba: Rgba) -> int:
         physicsClientId=client,
     )  # fmt: skip
     return table
+
+
+def build_mat(client: int, rgba: Rgba) -> None:
+    """The edge of a mat: four thin strips that touch nothing, centred on the lines of `arena.MAT_*_M`."""
+    (low_x, low_y), (high_x, high_y) = arena.MAT_LOW_M, arena.MAT_HIGH_M
+    half, height = MAT_EDGE_M / 2, MAT_TOP_M / 2
+    middle = ((low_x + high_x) / 2, (low_y + high_y) / 2)
+    for x in (low_x, high_x):
+        _box(client, (half, (high_y - low_y) / 2 + half, height), (x, middle[1], height), rgba, collides=False)
+    for y in (low_y, high_y):
+        _box(client, ((high_x - low_x) / 2 + half, half, height), (middle[0], y, height), rgba, collides=False)
 
 
 def build_belt(client: int, rgba: Rgba) -> int:

@@ -15,9 +15,9 @@ WRIST_SHAPE: Final = (64, 64, 3)
 CAMERA_SHAPES: Final = {"fixed": FIXED_SHAPE, "wrist": WRIST_SHAPE}
 """Height, width and channels of each camera's image."""
 
-FIXED_EYE_M: Final = (1.0, 0.0, 0.76)
-FIXED_TARGET_M: Final = (0.52, 0.0, 0.02)
-FIXED_FOV_DEG: Final = 35.5
+FIXED_EYE_M: Final = (1.0, 0.0, 0.80)
+FIXED_TARGET_M: Final = (0.485, 0.0, 0.0)
+FIXED_FOV_DEG: Final = 31.0
 
 WRIST_EYE_M: Final = (0.085, 0.0, 0.035)
 WRIST_TARGET_M: Final = (0.043, 0.0, 0.13)

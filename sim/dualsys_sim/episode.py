@@ -59,6 +59,7 @@ class Episode:
     goal: Goal
     timeout_s: float
     table_rgba: Rgba
+    mat_rgba: Rgba
     belt_rgba: Rgba
     light: Light
     fixed_camera: CameraPose
@@ -96,7 +97,7 @@ def make_episode(
         task: name of a task.
         seed: any non-negative integer.
         phrasing: "unseen" takes wordings that are kept from training.
-        event: "moved" slides the target elsewhere between 0.5 and 2.5 s; "changed" names another object
+        event: "moved" slides the target elsewhere between 0.4 and 1.2 s; "changed" names another object
             between 0.7 and 2 s; "absent" asks for an object that is not there.
         min_blocks: the least number of blocks on the table, 3 to 5.
 
@@ -208,7 +209,7 @@ def _draw_scene(rng: np.random.Generator, task: Task, event: str | None, min_blo
 def _draw_hand(rng: np.random.Generator, scene: _Scene) -> HandPlan | None:
     if scene.place_m is None:
         return None
-    return HandPlan(float(rng.uniform(0.5, 2.5)), scene.goal.target_index, scene.place_m)
+    return HandPlan(float(rng.uniform(0.4, 1.2)), scene.goal.target_index, scene.place_m)
 
 
 def _instruct(
@@ -237,6 +238,7 @@ def _draw_looks(rng: np.random.Generator) -> dict[str, Any]:
     grey = float(rng.uniform(0.55, 0.85))
     tint = rng.uniform(-0.05, 0.05, 3)
     table = np.clip(grey + tint, 0.0, 1.0)
+    mat = grey * float(rng.uniform(0.25, 0.6))
     belt = float(rng.uniform(0.18, 0.34))
     light = Light(
         direction=(
@@ -251,6 +253,7 @@ def _draw_looks(rng: np.random.Generator) -> dict[str, Any]:
     )
     return {
         "table_rgba": (float(table[0]), float(table[1]), float(table[2]), 1.0),
+        "mat_rgba": (mat, mat, mat, 1.0),
         "belt_rgba": (belt, belt, belt + 0.03, 1.0),
         "light": light,
         "fixed_camera": _jittered(FIXED_CAMERA, rng, 0.01, 0.5),

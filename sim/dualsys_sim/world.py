@@ -76,6 +76,7 @@ class World:
         self._episode = episode
         self._arm = bodies.load_arm(client)
         bodies.build_table(client, episode.table_rgba)
+        bodies.build_mat(client, episode.mat_rgba)
         if episode.belt is not None:
             bodies.build_belt(client, episode.belt_rgba)
         self._objects = [bodies.build_object(client, spec) for spec in episode.objects]

@@ -38,6 +38,7 @@ def numbered(*lengths: int) -> ActionData:
         first_frame=np.array(first_frame, dtype=np.int64),
         chunks=chunks,
         active=(np.arange(rows) % VARIANTS).astype(np.int8),
+        aims=np.zeros((rows, VARIANTS, 8), np.float32),
         latents=latents,
     )
 
@@ -193,5 +194,48 @@ def test_training_teaches_the_chunk_and_returns_the_average(
         )
         x = torch.randn(64, 2, 2)
         for step in range(5):
-            x = x + average.velocity(x, torch.full((64,), step / 5), context) / 5
+            x = x + average.velocity(x, torch.full((64, 1), step / 5), context) / 5
     assert (x - 1).abs().mean() < 0.4
+
+
+def test_aims_are_told_from_the_tool_in_tenths() -> None:
+    data = replace(numbered(9), proprioception=np.full((9, 3), 0.25, np.float32))
+    aims = np.full((9, VARIANTS, 8), 0.5, np.float32)
+    aims[..., 3:6] = np.nan
+    aim = ExampleSampler([replace(data, aims=aims)]).draw(5)["aim"].numpy()
+    np.testing.assert_allclose(aim, [[2.5, 2.5, 2.5, *[np.nan] * 3, 5.0, 5.0]] * 5, rtol=1e-6)
+
+
+def test_an_aim_that_is_not_there_costs_nothing() -> None:
+    truth = torch.tensor([[0.3] * 8, [float("nan")] * 8])
+    predicted = torch.tensor([[0.3] * 8, [9.0] * 8], requires_grad=True)
+    loss = action.aim_loss(predicted, truth)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert predicted.grad is not None
+    assert torch.isfinite(predicted.grad).all()
+
+
+class Probe:
+    """Stands in for a System 1 whose velocity is wrong on the given actions only."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def velocity(self, x: torch.Tensor, tau: torch.Tensor, _: object) -> torch.Tensor:
+        self.seen.append((x, tau))
+        # With a chunk of zeros, x = (1 - tau) noise, so that the wanted velocity is -x / (1 - tau).
+        return torch.where(tau.unsqueeze(-1) == 1.0, 1e6, -x / (1 - tau.unsqueeze(-1)).clamp(min=1e-6))
+
+
+def test_a_prefix_is_clean_at_flow_time_one_and_left_out_of_the_loss() -> None:
+    torch.manual_seed(3)
+    probe = Probe()
+    loss = action.prefix_loss(probe, (torch.zeros(1),) * 3, torch.zeros(64, 16, 4))  # type: ignore[arg-type]
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    x, tau = probe.seen[0]
+    lengths = (tau == 1.0).sum(dim=1)
+    assert set(lengths.tolist()) == set(range(1, action.PREFIX_MOST + 1))
+    for row, length in enumerate(lengths.tolist()):
+        assert (x[row, :length] == 0.0).all()
+        assert len(set(tau[row, length:].tolist())) == 1

@@ -59,7 +59,7 @@ def test_an_exported_system1_acts_as_torch_does(
     context = net.context(*(torch.from_numpy(array[None]) for array in inputs))
     x = torch.from_numpy(noise[None])
     for step in range(export.EULER_STEPS):
-        tau = torch.tensor([step / export.EULER_STEPS])
+        tau = torch.tensor([[step / export.EULER_STEPS]])
         x = x + net.velocity(x, tau, context) / export.EULER_STEPS
     np.testing.assert_allclose(policy.sample(noise, policy.condition(*inputs)), x[0].numpy(), atol=1e-4)
 

@@ -45,6 +45,7 @@ def test_shapes_and_types_are_those_that_training_reads(recorded: tuple[Trajecto
         "wrist": ("uint8", (STEPS, 64, 64, 3)),
         "proprioception": ("float32", (STEPS, 9)),
         "chunks": ("float16", (STEPS, VARIANTS, 16, 4)),
+        "aims": ("float32", (STEPS, VARIANTS, 8)),
         "active": ("int8", (STEPS,)),
         "fixed": ("uint8", (frames, 96, 128, 3)),
         "words": ("int16", (frames, VARIANTS, MAX_WORDS)),

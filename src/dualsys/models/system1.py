@@ -27,6 +27,9 @@ from dualsys.models.layers import (
     images_to_float,
 )
 
+AIM_SIZE = 8
+"""What a plan is about, in numbers: named object and its goal relative to the tool [3] each, its velocity [2]."""
+
 TIME_FREQUENCIES = 16
 AGE_FREQUENCIES = 8
 
@@ -111,9 +114,7 @@ class DenoiserBlock(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, modulation: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2, shift3, scale3, gate3 = modulation.unsqueeze(1).chunk(
-            9, dim=-1
-        )
+        shift1, scale1, gate1, shift2, scale2, gate2, shift3, scale3, gate3 = modulation.chunk(9, dim=-1)
         x = x + gate1 * self.self_attention(self.norm(x) * (1 + scale1) + shift1)
         x = x + gate2 * self.cross_attention(self.norm(x) * (1 + scale2) + shift2, key, value)
         return x + gate3 * self.mlp(self.norm(x) * (1 + scale3) + shift3)
@@ -136,6 +137,7 @@ class System1Net(nn.Module):
         )
         self.context_blocks = nn.ModuleList(ContextBlock(config) for _ in range(config.context_depth))
         self.context_norm = nn.LayerNorm(width)
+        self.aim_out = nn.Linear(width, AIM_SIZE)
         self.action_in = nn.Linear(config.actions, width)
         self.action_slot = nn.Parameter(torch.randn(1, config.horizon, width) * 0.2)
         self.time_in = nn.Sequential(
@@ -153,19 +155,16 @@ class System1Net(nn.Module):
         self.register_buffer("state_mean", torch.zeros(config.proprioception))
         self.register_buffer("state_scale", torch.ones(config.proprioception))
 
-    def context(
+    def encode(
         self, tokens: Tensor, latent_age_s: Tensor, wrist: Tensor, proprioception: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode everything that does not depend on the chunk.
+    ) -> Tensor:
+        """Context tokens `[B, N, width]`: everything that does not depend on the chunk.
 
         Args:
             tokens: `[B, latents, latent_tokens, latent_width]`, newest first.
             latent_age_s: `[B, latents]`.
             wrist: `[B, frames, wrist_tokens, width]` features, newest first.
             proprioception: `[B, P]`.
-
-        Returns:
-            Keys and values `[B, depth, heads, tokens, width / heads]`, and the state vector `[B, width]`.
         """
         batch, width = tokens.shape[0], self.config.width
         age = torch.cat(
@@ -183,15 +182,43 @@ class System1Net(nn.Module):
         )
         for block in self.context_blocks:
             x = block(x)
-        x = self.context_norm(x)
-        pairs = [block.cross_attention.keys_values(x) for block in self.blocks]
+        normed: Tensor = self.context_norm(x)
+        return normed
+
+    def condition(self, encoded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the denoiser needs of the context tokens, once for all its steps.
+
+        Returns:
+            Keys and values `[B, depth, heads, tokens, width / heads]`, and the state vector `[B, width]`.
+        """
+        pairs = [block.cross_attention.keys_values(encoded) for block in self.blocks]
         keys = torch.stack([key for key, _ in pairs], dim=1)
         values = torch.stack([value for _, value in pairs], dim=1)
-        return keys, values, self.state_modulation(x[:, 0])
+        return keys, values, self.state_modulation(encoded[:, 0])
+
+    def context(
+        self, tokens: Tensor, latent_age_s: Tensor, wrist: Tensor, proprioception: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`condition` of `encode`."""
+        return self.condition(self.encode(tokens, latent_age_s, wrist, proprioception))
+
+    def aim(self, encoded: Tensor) -> Tensor:
+        """What the context says the plan is about, `[B, AIM_SIZE]`, dm and dm/s. For training only.
+
+        Flow matching alone teaches the wrist camera slowly: its target is mostly noise.
+        """
+        aimed: Tensor = self.aim_out(encoded[:, 1])
+        return aimed
 
     def modulations(self, tau: Tensor, state: Tensor) -> list[Tensor]:
-        """Modulation of every denoiser block for flow times `[B]`; independent of the chunk."""
-        condition = nn.functional.silu(self.time_in(fourier_features(tau, TIME_FREQUENCIES, 64.0)) + state)
+        """Modulation of every denoiser block; independent of the chunk.
+
+        Args:
+            tau: Flow times `[B, 1]`, or `[B, H]` where every action of the chunk has its own.
+            state: `[B, width]`, from `condition`.
+        """
+        times = self.time_in(fourier_features(tau, TIME_FREQUENCIES, 64.0))
+        condition = nn.functional.silu(times + state.unsqueeze(1))
         return [block.modulation(condition) for block in self.blocks]
 
     def field(self, x: Tensor, modulations: list[Tensor], keys: Tensor, values: Tensor) -> Tensor:
@@ -202,6 +229,6 @@ class System1Net(nn.Module):
         return self.action_out(self.norm_out(hidden))
 
     def velocity(self, x: Tensor, tau: Tensor, context: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-        """Velocity field v(x, tau | context) for `x` `[B, H, A]` and `tau` `[B]`."""
+        """Velocity field v(x, tau | context) for `x` `[B, H, A]` and `tau` `[B, 1]` or `[B, H]`."""
         keys, values, state = context
         return self.field(x, self.modulations(tau, state), keys, values)

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from dualsys.models.layers import ConvBlock, CrossAttention, SelfAttention, feed_forward, images_to_float
 
+CENTRE_M = (0.5, 0.0, 0.05)
+"""Positions are read relative to here, the middle of the table, base frame."""
+
 POINTERS = 2
 """Queries whose first attention head is taught to look at the named object and at its goal."""
 
@@ -100,9 +103,13 @@ class Block(nn.Module):
     def forward(self, x: Tensor, key: Tensor, value: Tensor, looks: list[Tensor] | None = None) -> Tensor:
         x = x + self.self_attention(self.norm1(x))
         asking = self.norm2(x)
+        images, batch, width = key.shape[0], x.shape[0], x.shape[-1]
         if looks is not None:
-            looks.append(self.cross_attention.first_head(asking[:, :POINTERS], key))
-        x = x + self.cross_attention(asking, key, value)
+            pointers = asking[:, :POINTERS].reshape(images, -1, width)
+            looks.append(self.cross_attention.first_head(pointers, key).reshape(batch, POINTERS, -1))
+        # All instructions about one image ask it together: its keys are not copied for each of them.
+        answer = self.cross_attention(asking.reshape(images, -1, width), key, value)
+        x = x + answer.reshape(x.shape)
         return x + self.mlp(self.norm3(x))
 
 
@@ -120,6 +127,7 @@ class System2Net(nn.Module):
         self.blocks = cast("Sequence[Block]", nn.ModuleList(Block(config) for _ in range(config.depth)))
         self.gist = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width)
+        self.point = nn.Linear(width, 3)
         outputs = 3 + 3 + 1 + config.tasks + config.directions + config.colours + config.shapes
         self.read = nn.Sequential(
             nn.Linear(config.queries * width, 256),
@@ -137,11 +145,12 @@ class System2Net(nn.Module):
     def think(
         self, seen: list[tuple[Tensor, Tensor]], words: Tensor, looks: list[Tensor] | None = None
     ) -> Tensor:
-        """Latent tokens of B instructions.
+        """Latent tokens of B instructions about N images.
 
         Args:
             seen: From `see`.
-            words: Word indices `[B, max_words]`, 0 is padding.
+            words: Word indices `[B, max_words]`, 0 is padding; B is a multiple of N, and the first B / N
+                instructions are about the first image.
             looks: Filled with where the first head of the first `POINTERS` queries looks in each block:
                 scores `[B, POINTERS, image tokens]`. For training, which tells them where to look.
 
@@ -156,6 +165,14 @@ class System2Net(nn.Module):
             x = block(x, key, value, looks)
         return self.norm(x[:, : self.config.queries])
 
+    def pointed(self, latent: Tensor) -> Tensor:
+        """Where the first `POINTERS` latent tokens point, `[B, POINTERS, 3]`, m, base frame. For training.
+
+        One linear map per token: what is so easily read is easily read by System 1 too.
+        """
+        places: Tensor = self.point(latent[:, :POINTERS])
+        return places.new_tensor(CENTRE_M) + 0.2 * places
+
     def reading(self, latent: Tensor) -> Reading:
         """What the auxiliary heads read from latent tokens `[B, queries, width]`."""
         config = self.config
@@ -163,7 +180,7 @@ class System2Net(nn.Module):
         position, goal, presence, task, direction, colour, shape = self.read(latent.flatten(1)).split(
             sizes, dim=-1
         )
-        centre = position.new_tensor([0.5, 0.0, 0.05])
+        centre = position.new_tensor(CENTRE_M)
         return Reading(
             centre + 0.2 * position, centre + 0.2 * goal, presence.squeeze(-1), task, direction, colour, shape
         )

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
 
 from dualsys.models.system1 import System1Net
 from dualsys.models.system2 import System2Net
@@ -22,9 +23,17 @@ from dualsys.train.loop import Stage, device, mixed_precision, progress_bar
 from dualsys.train.vision import jitter_light
 
 BATCH = 192
-DRAWS = 3
-"""Noise and flow-time draws for each example; the context is encoded once for all."""
+DRAWS = 2
+"""Noise and flow-time draws for each example, besides one with a clean prefix; all share one context."""
+PREFIX_SHARE = 0.5
+"""Weight of the loss behind a clean prefix."""
 PEAK_RATE = 1.0e-3
+PREFIX_MOST = 8
+"""Longest clean prefix of a training example, in actions: a delay of 320 ms."""
+AIM_SHARE = 0.3
+"""Weight of the auxiliary loss on what the plan is about."""
+AIM_UNIT = 0.1
+"""Errors of the aim are measured in tenths of its unit: cm, and cm/s."""
 STEP_S = 0.04
 FRAME_STEPS = 2
 """Policy steps between two images of the fixed camera."""
@@ -51,6 +60,8 @@ class ActionData:
         first_frame: int64 `[T]`, row in `latents` of that episode's first image.
         chunks: float16 `[T, J, H, A]`, what the expert of each instruction would play from here.
         active: int8 `[T]`, the instruction that was in force.
+        aims: float32 `[T, J, 8]`, named object `[3]` and its goal `[3]` (m, base frame; NaN where there is none),
+            and the velocity of the object `[2]` (m/s).
         latents: float16 `[F, J, tokens, width]`, one row for every `FRAME_STEPS` steps.
     """
 
@@ -60,6 +71,7 @@ class ActionData:
     first_frame: NDArray[np.int64]
     chunks: NDArray[np.float16]
     active: NDArray[np.int8]
+    aims: NDArray[np.float32]
     latents: NDArray[np.float16]
 
 
@@ -81,10 +93,6 @@ def encode_latents(
         for start in range(0, frames, 128):
             stop = min(frames, start + 128)
             seen = net.see(torch.from_numpy(images[start:stop]).to(where))
-            seen = [
-                (key.repeat_interleave(variants, 0), value.repeat_interleave(variants, 0))
-                for key, value in seen
-            ]
             text = torch.from_numpy(words[start:stop].astype(np.int64)).to(where).flatten(0, 1)
             tokens = net.think(seen, text)
             out[start:stop] = tokens.float().reshape(stop - start, *shape[1:]).half().cpu().numpy()
@@ -132,6 +140,7 @@ class ExampleSampler:
             "tokens": torch.from_numpy(tokens.astype(np.float32)),
             "age_s": ages,
             "chunk": torch.from_numpy(part.chunks[step, variant].astype(np.float32)),
+            "aim": torch.from_numpy(_from_tool(part.aims[step, variant], part.proprioception[step, :3])),
         }
 
     @staticmethod
@@ -152,6 +161,46 @@ class ExampleSampler:
         before = np.maximum(newest - np.round(gap_s.numpy() / frame_s), 0).astype(np.int64)
         ages = np.stack([now_s - newest * frame_s, now_s - before * frame_s], axis=1).astype(np.float32)
         return newest, before, torch.from_numpy(ages)
+
+
+def _from_tool(aims: NDArray[np.float32], tool_m: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Aims `[B, 8]` as System 1 is to tell them: relative to the tool `[B, 3]`, in dm and dm/s."""
+    relative = aims.copy()
+    relative[:, :3] -= tool_m
+    relative[:, 3:6] -= tool_m
+    return np.asarray(10.0 * relative, dtype=np.float32)
+
+
+def aim_loss(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Smooth L1 of the aims `[B, 8]`, over those that exist."""
+    known = torch.isfinite(truth)
+    error = (predicted.float() - torch.where(known, truth, predicted.float())) / AIM_UNIT
+    return smooth_l1_loss(error, torch.zeros_like(error), reduction="sum") / known.sum().clamp(min=1)
+
+
+def flow_loss(net: System1Net, context: tuple[Tensor, Tensor, Tensor], chunk: Tensor) -> Tensor:
+    """Flow matching on chunks `[B, H, A]` with noise and flow time drawn for each."""
+    noise = torch.randn_like(chunk)
+    tau = torch.rand(len(chunk), 1, device=chunk.device)
+    mix = tau.unsqueeze(-1)
+    predicted = net.velocity(mix * chunk + (1 - mix) * noise, tau, context)
+    return (predicted.float() - (chunk - noise)).square().mean()
+
+
+def prefix_loss(net: System1Net, context: tuple[Tensor, Tensor, Tensor], chunk: Tensor) -> Tensor:
+    """Flow matching on what follows a clean prefix of random length: training-time RTC, arXiv 2512.05964.
+
+    The actions of the prefix are given as they are, at flow time 1, and are left out of the loss.
+    """
+    most = min(PREFIX_MOST, chunk.shape[1] - 1)
+    length = torch.randint(1, most + 1, (len(chunk), 1), device=chunk.device)
+    given = torch.arange(chunk.shape[1], device=chunk.device) < length
+    noise = torch.randn_like(chunk)
+    tau = torch.where(given, 1.0, torch.rand(len(chunk), 1, device=chunk.device))
+    mix = tau.unsqueeze(-1)
+    predicted = net.velocity(mix * chunk + (1 - mix) * noise, tau, context)
+    square = (predicted.float() - (chunk - noise)).square().mean(dim=-1)
+    return (square * ~given).sum() / (~given).sum()
 
 
 def set_state_scale(net: System1Net, parts: list[ActionData]) -> None:
@@ -184,14 +233,15 @@ def train_system1(
         features = net.wrist(images).reshape(
             BATCH, net.config.frames, net.config.wrist_tokens, net.config.width
         )
-        context = net.context(example["tokens"], example["age_s"], features, example["proprioception"])
+        encoded = net.encode(example["tokens"], example["age_s"], features, example["proprioception"])
+        context = net.condition(encoded)
         keys, values, state = (tensor.repeat_interleave(DRAWS, 0) for tensor in context)
-        chunk = example["chunk"].repeat_interleave(DRAWS, 0)
-        noise = torch.randn_like(chunk)
-        tau = torch.rand(len(chunk), device=where)
-        mix = tau.reshape(-1, 1, 1)
-        predicted = net.velocity(mix * chunk + (1 - mix) * noise, tau, (keys, values, state))
-        return {"flow": (predicted.float() - (chunk - noise)).square().mean()}
+        chunk = example["chunk"]
+        return {
+            "flow": flow_loss(net, (keys, values, state), chunk.repeat_interleave(DRAWS, 0)),
+            "prefix": PREFIX_SHARE * prefix_loss(net, context, chunk),
+            "aim": AIM_SHARE * aim_loss(net.aim(encoded), example["aim"]),
+        }
 
     averaged = stage.run(loss_of, seed)
     assert isinstance(averaged, System1Net)

@@ -46,7 +46,7 @@ def chunk_field(net: System1Net, keys: Tensor, values: Tensor, state: Tensor, st
     """The velocity field of one context; the modulations of all `steps` flow times are computed once."""
     batch = state.shape[0]
     taus = [
-        torch.full((batch,), step / steps, dtype=state.dtype, device=state.device) for step in range(steps)
+        torch.full((batch, 1), step / steps, dtype=state.dtype, device=state.device) for step in range(steps)
     ]
     modulations = [net.modulations(tau, state) for tau in taus]
     return lambda x, step: net.field(x, modulations[step], keys, values)

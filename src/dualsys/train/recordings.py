@@ -5,7 +5,7 @@ trained policy (`policy_actor`), whose mistakes the experts then label: DAgger, 
 drives, every recorded state is labelled for several instructions, most of which were never given.
 
 Shards are folders of `.npy` files: `wrist` uint8 [T, px, px, 3], `proprioception` float32 [T, 9], `chunks`
-float16 [T, J, H, 4], `active` int8 [T] (the variant in force), `first_step` and `first_frame` int64 [T],
+float16 [T, J, H, 4], `aims` float32 [T, J, 8], `active` int8 [T] (the variant in force), `first_step` and `first_frame` int64 [T],
 `fixed` uint8 [F, h, w, 3], `words` int16 [F, J, 16], `places` float32 [F, J, 6], `classes` int8 [F, J, 5]; F
 counts every second step.
 """
@@ -38,7 +38,8 @@ EPISODES_PER_SHARD: Final = 10
 VARIANTS: Final = 6
 HORIZON: Final = 16
 EXPERT_MIX: Final = (
-    "touch", "pick", "pick", "place", "place", "push", "push", "conveyor", "conveyor", "follow",
+    "touch", "pick", "pick", "place", "place", "place",
+    "push", "push", "conveyor", "conveyor", "follow", "follow",
 )  # fmt: skip
 """Tasks of the episodes that experts drive."""
 POLICY_MIX: Final = (
@@ -152,6 +153,17 @@ def _regoal(variants: list[tuple[str, Goal]], rng: np.random.Generator) -> Regoa
     return choose
 
 
+def _aim(goal: Goal, position: NDArray[np.generic], velocity: NDArray[np.generic]) -> FloatArray:
+    """Named object [3], where it is to go [3] (m, base frame), its velocity [2] (m/s); NaN for none."""
+    aim = np.full(8, np.nan)
+    if goal.target_index >= 0:
+        aim[:3] = position[goal.target_index]
+        aim[6:] = velocity[goal.target_index][:2]
+    if goal.goal_index >= 0:
+        aim[3:6] = position[goal.goal_index]
+    return aim
+
+
 def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.random.Generator) -> Arrays:
     table = trajectory.episode.table()
     command: FloatArray = trajectory.array("command_m").astype(np.float64)
@@ -183,6 +195,13 @@ def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.ra
         "wrist": trajectory.array("wrist_image"),
         "proprioception": state_rows,
         "chunks": chunks,
+        "aims": np.array(
+            [
+                [_aim(goal, positions[step], velocities[step]) for goal in goals]
+                for step in range(len(tool))
+            ],
+            dtype=np.float32,
+        ),
         "active": np.array([goals.index(goal) for goal in trajectory.goals], dtype=np.int8),
         "fixed": trajectory.array("fixed_image"),
         "words": np.repeat(texts[None], len(tables), axis=0),

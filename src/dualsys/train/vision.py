@@ -88,18 +88,19 @@ def look_loss(looks: list[Tensor], targets: Tensor) -> Tensor:
     return torch.stack(terms).sum() / (known.sum().clamp(min=1) * len(looks))
 
 
+def place_loss(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Smooth L1 of positions `[B, 3]`, in units of `POSITION_SCALE_M`, over those that exist (not NaN)."""
+    known = torch.isfinite(truth).all(dim=-1, keepdim=True)
+    error = (predicted.float() - torch.where(known, truth, predicted.float())) / POSITION_SCALE_M
+    return smooth_l1_loss(error, torch.zeros_like(error), reduction="sum") / known.sum().clamp(min=1)
+
+
 def reading_losses(reading: Reading, places: Tensor, classes: Tensor) -> dict[str, Tensor]:
     """Losses of the auxiliary heads, B instructions; places `[B, 6]`, NaN for none, classes `[B, 5]`."""
-
-    def place(predicted: Tensor, truth: Tensor) -> Tensor:
-        known = torch.isfinite(truth).all(dim=-1, keepdim=True)
-        error = (predicted.float() - torch.where(known, truth, predicted.float())) / POSITION_SCALE_M
-        return smooth_l1_loss(error, torch.zeros_like(error), reduction="sum") / known.sum().clamp(min=1)
-
     present, task, direction, colour, shape = classes.long().unbind(dim=-1)
     return {
-        "position": place(reading.position, places[:, :3]),
-        "goal": 0.5 * place(reading.goal, places[:, 3:]),
+        "position": place_loss(reading.position, places[:, :3]),
+        "goal": 0.5 * place_loss(reading.goal, places[:, 3:]),
         "presence": binary_cross_entropy_with_logits(reading.presence.float(), present.float()),
         "task": 0.3 * cross_entropy(reading.task.float(), task),
         "direction": 0.3 * cross_entropy(reading.direction.float(), direction),
@@ -144,16 +145,16 @@ def train_system2(
 
     def loss_of(_: int) -> dict[str, Tensor]:
         images, words, places, classes = (tensor.to(where) for tensor in draw_batch(parts, BATCH))
-        seen = [
-            (key.repeat_interleave(QUESTIONS, 0), value.repeat_interleave(QUESTIONS, 0))
-            for key, value in net.see(jitter_light(images))
-        ]
+        seen = net.see(jitter_light(images))
         looks: list[Tensor] = []
-        reading = net.reading(net.think(seen, words, looks))
+        latent = net.think(seen, words, looks)
+        reading, pointed = net.reading(latent), net.pointed(latent)
         size = net.config
         targets = look_targets(places.cpu().numpy(), size.height_px, size.width_px)
         return reading_losses(reading, places, classes) | {
-            "look": look_loss(looks, torch.from_numpy(targets).to(where))
+            "look": look_loss(looks, torch.from_numpy(targets).to(where)),
+            "point": 0.5 * place_loss(pointed[:, 0], places[:, :3])
+            + 0.25 * place_loss(pointed[:, 1], places[:, 3:]),
         }
 
     averaged = stage.run(loss_of, seed)
@@ -171,9 +172,6 @@ def reading_accuracy(net: System2Net, data: VisionData, rows: NDArray[np.int64])
         part = rows[start : start + 128]
         seen = net.see(torch.from_numpy(data.images[part]).to(where))
         variants = data.words.shape[1]
-        seen = [
-            (key.repeat_interleave(variants, 0), value.repeat_interleave(variants, 0)) for key, value in seen
-        ]
         words = torch.from_numpy(data.words[part].astype(np.int64)).to(where).flatten(0, 1)
         reading = net.reading(net.think(seen, words))
         truth = torch.from_numpy(data.places[part]).to(where).flatten(0, 1)
