@@ -1,13 +1,15 @@
 """`python -m dualsys.train`: from nothing to the two bundles of the table-top demo.
 
-Stages: random scenes, expert recordings, System 2, its latents, System 1, a first pair of bundles, recordings
-driven by that pair and labelled by the experts, System 1 again on both, the bundles. Every stage keeps what
+Stages: random scenes, expert recordings, System 2, its latents, System 1; then a few rounds of: a pair of draft
+bundles, recordings driven by that pair and labelled by the experts, System 1 again on all there is; last, the
+bundles. Every stage keeps what
 it made in the data folder, so an interrupted run goes on where it stopped; the same seed gives the same data
 and the same batches.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,9 @@ from dualsys.train.variants import MAX_WORDS, class_counts
 from dualsys.train.vision import VisionData, reading_accuracy, train_system2
 
 SEED_SPACING = 1_000_000
+ROUND_SPACING = 100_000
+REFINE_RATE = 5e-4
+"""Peak learning rate of a round."""
 HELD_OUT_SCENES = 200
 
 
@@ -40,6 +45,11 @@ class Recipe:
         seed: Seed of everything. Training uses episode seeds above a million; evaluation stays below.
         scale: Multiplies every size.
         workers: Processes that record.
+        scenes: Random still scenes, four pictures each.
+        expert_episodes: Episodes that experts drive.
+        system2_steps, system1_steps: Gradient steps of either network.
+        rounds: How often the policy drives, is corrected, and is trained again.
+        policy_episodes, refine_steps: Episodes and gradient steps of a round.
     """
 
     out: Path = Path("bundles/tabletop")
@@ -47,12 +57,13 @@ class Recipe:
     seed: int = 1
     scale: float = 1.0
     workers: int = 2
-    scenes: int = 8000
-    expert_episodes: int = 320
-    system2_steps: int = 2800
-    system1_steps: int = 1500
-    policy_episodes: int = 200
-    refine_steps: int = 1200
+    scenes: int = 10000
+    expert_episodes: int = 360
+    system2_steps: int = 3600
+    system1_steps: int = 1800
+    rounds: int = 2
+    policy_episodes: int = 240
+    refine_steps: int = 1100
 
     def size(self, count: int) -> int:
         """A count after scaling, at least 1."""
@@ -73,42 +84,49 @@ def main() -> None:
     shown = load(experts)
     system2 = _train_system2(recipe, runs, scenes, shown, len(words))
     accuracy = _check_system2(recipe, system2)
-    part = _with_latents(system2, shown, experts)
-    first = _train_system1(recipe, runs, [part], "system1", recipe.size(recipe.system1_steps))
-    draft = Bundles(recipe.data / "draft" / "system1", recipe.data / "draft" / "system2")
-    specs = system_specs(system2, first.config.proprioception)
-    if not (draft.system1 / "bundle.json").exists():
-        export_system2(system2, specs, words, draft.system2, {})
-        export_system1(first, specs, draft.system1, {})
-    driven = recipe.data / "policy"
-    record(
-        driven, recipe.size(recipe.policy_episodes), (recipe.seed + 2) * SEED_SPACING, recipe.workers, draft
-    )
-    more = _with_latents(system2, load(driven), driven)
-    final = _train_system1(
-        recipe,
-        runs,
-        [part, more],
-        "system1-refined",
-        recipe.size(recipe.refine_steps),
-        start=first,
-        rate=5e-4,
-    )
+    parts = [_with_latents(system2, shown, experts)]
+    system1 = _train_system1(recipe, runs, parts, "system1", recipe.size(recipe.system1_steps))
+    specs = system_specs(system2, system1.config.proprioception)
+    for number in range(1, recipe.rounds + 1):
+        draft = Bundles(
+            recipe.data / f"draft-{number}" / "system1", recipe.data / f"draft-{number}" / "system2"
+        )
+        if not (draft.system1 / "bundle.json").exists():
+            export_system2(copy.deepcopy(system2), specs, words, draft.system2, {})
+            export_system1(copy.deepcopy(system1), specs, draft.system1, {})
+        parts.append(_record_round(recipe, number, draft, system2))
+        system1 = _train_system1(
+            recipe,
+            runs,
+            parts,
+            f"system1-round-{number}",
+            recipe.size(recipe.refine_steps),
+            start=system1,
+            rate=REFINE_RATE,
+        )
     provenance: dict[str, Any] = {
         "command": "python -m dualsys.train",
         "seed": recipe.seed,
         "scale": recipe.scale,
         "minutes_this_run": round((clock.now_ns() - begun_ns) / NS_PER_S / 60, 1),
-        "steps_recorded": len(part.wrist) + len(more.wrist),
+        "steps_recorded": [len(part.wrist) for part in parts],
         "parameters": {
-            "system1": sum(p.numel() for p in final.parameters()),
+            "system1": sum(p.numel() for p in system1.parameters()),
             "system2": sum(p.numel() for p in system2.parameters()),
         },
         "system2_on_held_out_scenes": {name: round(value, 4) for name, value in accuracy.items()},
     }
     export_system2(system2, specs, words, recipe.out / "system2", provenance)
-    export_system1(final, specs, recipe.out / "system1", provenance)
+    export_system1(system1, specs, recipe.out / "system1", provenance)
     print(json.dumps(provenance, indent=2))
+
+
+def _record_round(recipe: Recipe, number: int, draft: Bundles, system2: System2Net) -> ActionData:
+    """Episodes that the draft bundles drive, with the latents of their pictures."""
+    folder = recipe.data / f"policy-{number}"
+    seed = (recipe.seed + 2) * SEED_SPACING + number * ROUND_SPACING
+    record(folder, recipe.size(recipe.policy_episodes), seed, recipe.workers, draft)
+    return _with_latents(system2, load(folder), folder)
 
 
 def _train_system2(recipe: Recipe, runs: Path, scenes: Path, shown: Arrays, vocabulary: int) -> System2Net:
@@ -130,7 +148,7 @@ def _check_system2(recipe: Recipe, net: System2Net) -> dict[str, float]:
 
 def _with_latents(net: System2Net, shown: Arrays, folder: Path) -> ActionData:
     latents = encode_latents(net, shown["fixed"], shown["words"], folder / "latents.npy")  # type: ignore[arg-type]
-    names = ("wrist", "proprioception", "first_step", "first_frame", "chunks", "active")
+    names = ("wrist", "proprioception", "first_step", "first_frame", "chunks", "active", "aims")
     return ActionData(**{name: shown[name] for name in names}, latents=latents)  # type: ignore[arg-type]
 
 

@@ -196,10 +196,7 @@ def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.ra
         "proprioception": state_rows,
         "chunks": chunks,
         "aims": np.array(
-            [
-                [_aim(goal, positions[step], velocities[step]) for goal in goals]
-                for step in range(len(tool))
-            ],
+            [[_aim(goal, positions[step], velocities[step]) for goal in goals] for step in range(len(tool))],
             dtype=np.float32,
         ),
         "active": np.array([goals.index(goal) for goal in trajectory.goals], dtype=np.int8),
