@@ -1,10 +1,9 @@
 """`python -m dualsys.train`: from nothing to the two bundles of the table-top demo.
 
-Stages: random scenes, expert recordings, System 2, its latents, System 1; then a few rounds of: a pair of draft
-bundles, recordings driven by that pair and labelled by the experts, System 1 again on all there is; last, the
-bundles. Every stage keeps what
-it made in the data folder, so an interrupted run goes on where it stopped; the same seed gives the same data
-and the same batches.
+Stages: random scenes, expert recordings, System 2, its latents, System 1; then a few rounds of: a pair of
+draft bundles, recordings driven by that pair and labelled by the experts, System 1 again on all there is;
+last, the bundles. Every stage keeps what it made in the data folder, so an interrupted run goes on where it
+stopped; the same seed gives the same data and the same batches.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ class ActionData:
         first_frame: int64 `[T]`, row in `latents` of that episode's first image.
         chunks: float16 `[T, J, H, A]`, what the expert of each instruction would play from here.
         active: int8 `[T]`, the instruction that was in force.
-        aims: float32 `[T, J, 8]`, named object `[3]` and its goal `[3]` (m, base frame; NaN where there is none),
-            and the velocity of the object `[2]` (m/s).
+        aims: float32 `[T, J, 8]`, named object `[3]` and its goal `[3]` (m, base frame), and the velocity of
+            the object `[2]` (m/s); NaN where there is none.
         latents: float16 `[F, J, tokens, width]`, one row for every `FRAME_STEPS` steps.
     """
 

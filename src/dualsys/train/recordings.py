@@ -5,9 +5,9 @@ trained policy (`policy_actor`), whose mistakes the experts then label: DAgger, 
 drives, every recorded state is labelled for several instructions, most of which were never given.
 
 Shards are folders of `.npy` files: `wrist` uint8 [T, px, px, 3], `proprioception` float32 [T, 9], `chunks`
-float16 [T, J, H, 4], `aims` float32 [T, J, 8], `active` int8 [T] (the variant in force), `first_step` and `first_frame` int64 [T],
-`fixed` uint8 [F, h, w, 3], `words` int16 [F, J, 16], `places` float32 [F, J, 6], `classes` int8 [F, J, 5]; F
-counts every second step.
+float16 [T, J, H, 4], `aims` float32 [T, J, 8], `active` int8 [T] (the variant in force), `first_step` and
+`first_frame` int64 [T], `fixed` uint8 [F, h, w, 3], `words` int16 [F, J, 16], `places` float32 [F, J, 6],
+`classes` int8 [F, J, 5]; F counts every second step.
 """
 
 from __future__ import annotations

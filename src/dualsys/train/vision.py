@@ -171,7 +171,6 @@ def reading_accuracy(net: System2Net, data: VisionData, rows: NDArray[np.int64])
     for start in range(0, len(rows), 128):
         part = rows[start : start + 128]
         seen = net.see(torch.from_numpy(data.images[part]).to(where))
-        variants = data.words.shape[1]
         words = torch.from_numpy(data.words[part].astype(np.int64)).to(where).flatten(0, 1)
         reading = net.reading(net.think(seen, words))
         truth = torch.from_numpy(data.places[part]).to(where).flatten(0, 1)
