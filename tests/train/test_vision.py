@@ -179,8 +179,9 @@ class Oracle:
         return [(torch.zeros(len(images), 1), torch.zeros(len(images), 1))]
 
     def think(self, seen: list[tuple[torch.Tensor, torch.Tensor]], words: torch.Tensor) -> torch.Tensor:
-        """Remember who asks, once for each image and instruction."""
-        assert len(seen[0][0]) == len(words)
+        """Remember who asks: as many instructions about each image as there are columns, image by image."""
+        images, columns = len(seen[0][0]), self._data.words.shape[1]
+        assert torch.equal(words[:, 1], torch.arange(columns).repeat(images))
         return words
 
     def reading(self, words: torch.Tensor) -> Reading:
