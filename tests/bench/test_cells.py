@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dualsys.bench.cells import MOVED_BY_S, Cell, Plan, measure, without_results
+from dualsys.bench.cells import Cell, Plan, measure, without_results
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError
 from dualsys.twin.latency import Constant
@@ -56,7 +56,7 @@ def test_a_damaged_file_is_named_and_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [replace(CELL, event="moved"), replace(CELL, phrasing="unseen"),
+    [replace(CELL, event="moved"), replace(CELL, phrasing="unseen"), replace(CELL, min_blocks=4),
      replace(CELL, settings=TwinSettings(system2_delay=Constant(300 * NS_PER_MS)))],
 )  # fmt: skip
 def test_whatever_decides_a_result_is_part_of_the_digest(other: Cell) -> None:
@@ -65,14 +65,32 @@ def test_whatever_decides_a_result_is_part_of_the_digest(other: Cell) -> None:
     assert replace(CELL, name="same").digest(SYSTEMS) == CELL.digest(SYSTEMS)
 
 
-def test_moved_objects_move_while_it_matters() -> None:
-    from dualsys_sim.episode import make_episode
+def test_a_cell_runs_its_own_episodes_by_ascending_seed() -> None:
+    jobs = replace(CELL, event="moved", phrasing="unseen", min_blocks=4).jobs(3, 7)
 
-    jobs = replace(CELL, event="moved").jobs(5, 0)
-    hands = [make_episode("touch", job.seed, event="moved").hand for job in jobs]
+    assert [job.seed for job in jobs] == [7, 8, 9]
+    assert {(job.task, job.event, job.phrasing, job.min_blocks) for job in jobs} == {
+        ("touch", "moved", "unseen", 4)
+    }
 
-    assert len({job.seed for job in jobs}) == 5
-    assert all(hand is not None and hand.time_s <= MOVED_BY_S for hand in hands)
+
+def test_blocks_that_are_asked_for_are_on_the_table(tmp_path: Path) -> None:
+    three = measure([CELL], plan(tmp_path, 1))[0].report
+    five = measure([replace(CELL, name="crowded", min_blocks=5)], plan(tmp_path, 1))[0].report
+
+    assert (three.min_blocks, five.min_blocks) == (3, 5)
+    assert five.results[0].min_blocks == 5
+    assert five.results[0].trace_sha256 != three.results[0].trace_sha256
+
+
+def test_cells_are_chosen_by_how_their_names_begin(tmp_path: Path) -> None:
+    cells = [replace(CELL, name=name) for name in ("touch-plain", "pick-plain", "pick-moved", "follow-plain")]
+    whole = plan(tmp_path, 1)
+
+    assert whole.choose(cells) == cells
+    assert replace(whole, only=("pick-", "follow")).choose(cells) == cells[1:]
+    with pytest.raises(ConfigError, match=r"no cell begins with 'juggle'; there are touch-plain, pick-plain"):
+        replace(whole, only=("pick", "juggle")).choose(cells)
 
 
 def test_cells_of_one_name_are_refused(tmp_path: Path) -> None:

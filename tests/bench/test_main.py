@@ -29,6 +29,29 @@ def test_the_task_page_says_how_to_repeat_it(
     assert {row["cell"] for row in cells["experts"]} == {"touch-plain-seen-true", "touch-plain-unseen-true"}
 
 
+def test_a_part_of_the_cells_leaves_the_page_of_all_alone(
+    tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, folder = tmp_path / "docs", tmp_path / "kept"
+    config = repository / "configs" / "tabletop.yaml"
+    part = ["tasks", "--only", "pick-plain-seen-zeroed", "--episodes", "1", "--workers", "1", "--scripted"]
+    assert main([*part, "--config", str(config), "--folder", str(folder), "--output", str(output)]) == 0
+
+    page, _ = (Path(line) for line in capsys.readouterr().out.split())
+    assert page == folder / "tasks" / "part" / "tasks.md"
+    assert not output.exists()
+    assert "at least four blocks" in page.read_text()
+    assert "| zeros | 0 %" in page.read_text()
+    assert "touch" not in page.read_text()
+
+
+def test_what_the_latent_is_worth_is_measured_where_a_guess_is_seldom_right() -> None:
+    (section,) = (section for section in tasks.SECTIONS if "latent" in section.title)
+
+    assert {row.latent for row in section.rows} == {"true", "zeroed", "shuffled", "other"}
+    assert all(row.min_blocks == 4 for row in section.rows)
+
+
 def test_the_staleness_page_has_a_figure(
     tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,10 @@ Play = Callable[..., EpisodeResult]
 
 @pytest.fixture(scope="session")
 def play() -> Iterator[Play]:
-    """Run an episode of the scripted pair: `play(task, seed, event=None, timeout_s=None, **settings)`."""
+    """Run an episode of the scripted pair: `play(task, seed, event=None, **settings)`.
+
+    `timeout_s` replaces its time limit, `moved_s` the moment at which a hand begins to move the object.
+    """
     from dualsys.twin.scripted import scripted_parts
     from dualsys_sim.episode import make_episode
     from dualsys_sim.world import World
@@ -26,10 +29,18 @@ def play() -> Iterator[Play]:
     with World() as world:
 
         def run(
-            task: str, seed: int, event: Any = None, timeout_s: float | None = None, **settings: Any
+            task: str,
+            seed: int,
+            event: Any = None,
+            timeout_s: float | None = None,
+            moved_s: float | None = None,
+            **settings: Any,
         ) -> EpisodeResult:
             episode = make_episode(task, seed, event=event)
             episode = episode if timeout_s is None else replace(episode, timeout_s=timeout_s)
+            if moved_s is not None:
+                assert episode.hand is not None
+                episode = replace(episode, hand=replace(episode.hand, time_s=moved_s))
             return run_episode(parts, world, episode, TwinSettings(**settings), event=event)
 
         yield run

@@ -41,6 +41,9 @@ class Options:
     """Run the scripted pair, which knows the truth, in place of the networks."""
     smoke: bool = False
     """A look of less than a minute: one episode of a few cells, written beside the kept episodes."""
+    only: str = ""
+    """Run only the cells whose name begins with one of these, such as pick,follow; the page is then written
+    beside the kept episodes."""
     folder: Path = Path("runs/bench")
     """Where finished episodes are kept, so that nothing is run twice."""
     output: Path = Path("docs/benchmarks")
@@ -81,8 +84,10 @@ def run(options: Options, command: str) -> tuple[Path, ...]:
         episodes=1 if options.smoke else options.episodes,
         seed=options.seed,
         workers=1 if options.smoke else options.workers,
+        only=tuple(prefix.strip() for prefix in options.only.split(",") if prefix.strip()),
     )
-    output = folder / "smoke" if options.smoke else options.output
+    # What is not whole never replaces the page of the documentation.
+    output = folder / "smoke" if options.smoke else folder / "part" if plan.only else options.output
     return BENCHMARKS[options.benchmark](settings, plan, output, command, smoke=options.smoke)
 
 

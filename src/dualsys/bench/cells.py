@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from dualsys_sim.episode import Event, Phrasing
 
-MOVED_BY_S = 1.2
-"""A moved object must start to move by then: later, the gripper often has it already, and nothing happens."""
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -36,7 +33,7 @@ class Cell:
 
     Attributes:
         name: Unique within a benchmark; names the file.
-        task, event, phrasing: What is run.
+        task, event, phrasing, min_blocks: What is run; see `make_episode`.
         settings: How.
     """
 
@@ -45,23 +42,19 @@ class Cell:
     settings: TwinSettings
     event: Event | None = None
     phrasing: Phrasing = "seen"
+    min_blocks: int = 3
 
     def jobs(self, episodes: int, first_seed: int) -> list[Job]:
-        """The episodes, by ascending seed; with a moved object, those where it moves early enough."""
-        from dualsys_sim.episode import make_episode
-
-        jobs: list[Job] = []
-        seed = first_seed
-        while len(jobs) < episodes:
-            hand = make_episode(self.task, seed, self.phrasing, self.event).hand
-            if hand is None or hand.time_s <= MOVED_BY_S:
-                jobs.append(Job(self.task, seed, self.settings, self.phrasing, self.event))
-            seed += 1
-        return jobs
+        """The episodes, by ascending seed."""
+        return [
+            Job(self.task, seed, self.settings, self.phrasing, self.event, self.min_blocks)
+            for seed in range(first_seed, first_seed + episodes)
+        ]
 
     def digest(self, systems: dict[str, str]) -> str:
         """Short hash of everything that decides the result of a seed."""
-        content = [self.task, self.event, self.phrasing, self.settings.describe(), systems, versions()]
+        what = [self.task, self.event, self.phrasing, self.min_blocks]
+        content = [*what, self.settings.describe(), systems, versions()]
         return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:8]
 
 
@@ -120,6 +113,7 @@ class Plan:
         episodes: Of each cell.
         seed: Of the first one.
         workers: Processes.
+        only: Run only the cells whose name begins with one of these; all cells if there are none.
     """
 
     source: Source
@@ -127,6 +121,19 @@ class Plan:
     episodes: int
     seed: int
     workers: int
+    only: tuple[str, ...] = ()
+
+    def choose(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The cells to run.
+
+        Raises:
+            ConfigError: No cell has a name that begins as one of `only`.
+        """
+        for prefix in self.only:
+            if not any(cell.name.startswith(prefix) for cell in cells):
+                known = ", ".join(cell.name for cell in cells)
+                raise ConfigError("bench", [f"only: no cell begins with {prefix!r}; there are {known}"])
+        return [cell for cell in cells if not self.only or cell.name.startswith(self.only)]
 
 
 def measure(cells: Sequence[Cell], plan: Plan) -> list[Measured]:

@@ -68,9 +68,10 @@ def run(
     """Measure what is missing and write page, data and figure; returns their paths.
 
     Raises:
+        ConfigError: There is no such cell.
         MissingExtraError: The simulator or matplotlib is not installed.
     """
-    measured = measure(smoke_cells(settings) if smoke else cells(settings), plan)
+    measured = measure(plan.choose(smoke_cells(settings) if smoke else cells(settings)), plan)
     drawn = output / "staleness.png"
     output.mkdir(parents=True, exist_ok=True)
     draw(measured, drawn)

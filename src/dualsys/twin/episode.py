@@ -66,6 +66,7 @@ def run_episode(
     *,
     phrasing: Phrasing = "seen",
     event: Event | None = None,
+    min_blocks: int = 3,
 ) -> EpisodeResult:
     """Run one episode from its reset to its verdict.
 
@@ -77,7 +78,8 @@ def run_episode(
         episode: What to run; everything random is drawn from its seed.
         settings: Everything about time, and what System 1 gets to know.
         phrasing: How the episode's words were drawn; for the report, and for other words of the same kind.
-        event: What happens on the way; for the report.
+        event: What happens on the way; for the report, and for another episode of the same kind.
+        min_blocks: Least number of blocks that the episode was drawn with; for the same.
 
     Raises:
         InstructionError: With the latent of other words: the scene has one possible target only.
@@ -92,9 +94,9 @@ def run_episode(
         words, goal = other_words(episode, phrasing)
         judged, think = retold(episode, words, goal), latent_for(words)
     elif settings.latent == "shuffled":
-        donor = make_episode(episode.task, episode.seed + DONOR_SEED_OFFSET, phrasing, event)
+        donor = make_episode(episode.task, episode.seed + DONOR_SEED_OFFSET, phrasing, event, min_blocks)
         think = donated_latent(_Run(parts, world, donor, donor, settings, true_latent).first_packet())
-    return _Run(parts, world, episode, judged, settings, think).result(phrasing, event)
+    return _Run(parts, world, episode, judged, settings, think).result(phrasing, event, min_blocks)
 
 
 class _Run:
@@ -164,7 +166,7 @@ class _Run:
             until_ns += TICK_NS
         return self._packet
 
-    def result(self, phrasing: str, event: str | None) -> EpisodeResult:
+    def result(self, phrasing: str, event: str | None, min_blocks: int) -> EpisodeResult:
         """Run to the verdict and sum up."""
         self._schedule.run(nanoseconds(self._judged.timeout_s) + GRACE_NS)
         if self._verdict is None:
@@ -177,6 +179,7 @@ class _Run:
             seed=self._said.seed,
             phrasing=phrasing,
             event=event,
+            min_blocks=min_blocks,
             instruction=self._said.instruction,
             success=verdict.success,
             reason=verdict.reason,

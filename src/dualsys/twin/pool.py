@@ -89,13 +89,14 @@ class Scripted:
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to run."""
+    """One episode to run: the arguments of `make_episode`, and the settings."""
 
     task: str
     seed: int
     settings: TwinSettings
     phrasing: Phrasing = "seen"
     event: Event | None = None
+    min_blocks: int = 3
 
 
 def require_simulator() -> None:
@@ -182,9 +183,15 @@ class _Bench:
     def run(self, job: Job) -> EpisodeResult:
         from dualsys_sim.episode import make_episode
 
-        episode = make_episode(job.task, job.seed, job.phrasing, job.event)
+        episode = make_episode(job.task, job.seed, job.phrasing, job.event, job.min_blocks)
         return run_episode(
-            self.parts, self.world, episode, job.settings, phrasing=job.phrasing, event=job.event
+            self.parts,
+            self.world,
+            episode,
+            job.settings,
+            phrasing=job.phrasing,
+            event=job.event,
+            min_blocks=job.min_blocks,
         )
 
 

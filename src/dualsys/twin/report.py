@@ -21,7 +21,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of one setting.
 
     Attributes:
-        task, event, phrasing: What was run.
+        task, event, phrasing, min_blocks: What was run, as `make_episode` was told.
         settings: `TwinSettings.describe()`.
         systems: Names and weights of both systems.
         versions: Of Python and of the packages that decide the result.
@@ -38,6 +38,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     event: str | None
     phrasing: str
+    min_blocks: int
     settings: dict[str, Any]
     systems: dict[str, str]
     versions: dict[str, str]
@@ -70,7 +71,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise(results: Sequence[EpisodeResult], settings: dict[str, Any], systems: dict[str, str]) -> Report:
-    """Sum up episodes of one task, event and phrasing.
+    """Sum up episodes of one task, event, phrasing and least number of blocks.
 
     Raises:
         ValueError: There are none.
@@ -87,6 +88,7 @@ def summarise(results: Sequence[EpisodeResult], settings: dict[str, Any], system
         task=results[0].task,
         event=results[0].event,
         phrasing=results[0].phrasing,
+        min_blocks=results[0].min_blocks,
         settings=settings,
         systems=systems,
         versions=versions(),

@@ -9,7 +9,8 @@ class EpisodeResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """One episode.
 
     Attributes:
-        task, seed, phrasing, event: What was run; `event` is `moved`, `changed`, `absent` or None.
+        task, seed, phrasing, event, min_blocks: What was run, as `make_episode` was told; `event` is `moved`,
+            `changed`, `absent` or None.
         instruction: The first words.
         success: Whether the task was done in time; with the latent of other words, whether those were obeyed.
         reason: Why it ended, in the words of the judge.
@@ -25,6 +26,7 @@ class EpisodeResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     seed: int
     phrasing: str
     event: str | None
+    min_blocks: int
     instruction: str
     success: bool
     reason: str
