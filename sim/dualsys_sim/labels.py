@@ -35,17 +35,20 @@ FINGERS_Y_M: Final = 0.0245
 """Half the extent of the closed fingers along x and y."""
 
 GRAVITY_M_S2: Final = 9.81
+BOWL: Final = arena.BOWL
+COMMAND_BOX_M: Final = tuple(zip(range(3), arena.COMMAND_LOW_M, arena.COMMAND_HIGH_M, strict=True))
+"""Axis, lowest and highest command, for each axis."""
 
 
 def expert_chunk(state: ExpertState, goal: Goal, horizon: int = HORIZON) -> NDArray[np.float32]:
     """The expert's next actions [horizon, 4] from a state, had nothing disturbed it from there on."""
     state = at_start(state)
-    chunk = np.empty((horizon, 4), dtype=np.float32)
-    for step in range(horizon):
+    chunk: list[Action] = []
+    for _ in range(horizon):
         action = expert_action(state, goal)
-        chunk[step] = action
+        chunk.append(action)
         advance(state, action)
-    return chunk
+    return np.array(chunk, dtype=np.float32)
 
 
 def at_start(state: ExpertState) -> ExpertState:
@@ -59,35 +62,38 @@ def at_start(state: ExpertState) -> ExpertState:
 
 def advance(state: ExpertState, action: Action) -> None:
     """Move the kinematic model on by one policy step, in place."""
-    tool, command = state.tool, state.command
-    travelled = [0.0, 0.0, 0.0]
-    for axis in range(3):
-        wanted = command[axis] + arena.ACTION_STEP_M * min(1.0, max(-1.0, action[axis]))
-        wanted = min(arena.COMMAND_HIGH_M[axis], max(arena.COMMAND_LOW_M[axis], wanted))
-        travel = wanted - command[axis]
-        travelled[axis] = LAG_RECOVERED * (command[axis] - tool[axis]) + COMMAND_FOLLOWED * travel
+    tool, command, kinds = state.tool, state.command, state.kind
+    travelled = []
+    for axis, low, high in COMMAND_BOX_M:
+        before, share = command[axis], action[axis]
+        share = -1.0 if share < -1.0 else 1.0 if share > 1.0 else share
+        wanted = before + arena.ACTION_STEP_M * share
+        wanted = low if wanted < low else high if wanted > high else wanted
+        travelled.append(LAG_RECOVERED * (before - tool[axis]) + COMMAND_FOLLOWED * (wanted - before))
         command[axis] = wanted
     between = _between(state)
     holding = _move_fingers(state, action[3] > 0.0, between)
     for axis in range(3):
         tool[axis] += travelled[axis]
-    for index in range(len(state.kind)):
+    bowls = [place for kind, place in zip(kinds, state.position, strict=True) if kind == BOWL]
+    for index, kind in enumerate(kinds):
         if index == between and holding:
             _carry(state, index, travelled)
-        elif state.kind[index] != arena.BOWL:
-            _let_be(state, index)
+        elif kind != BOWL:
+            _let_be(state, index, bowls)
 
 
 def _between(state: ExpertState) -> int:
     """Row of the block that the closing fingers would meet, or -1."""
-    tool = state.tool
+    if not state.width > 0.03:
+        return -1
+    x, y, z = state.tool
     for index, place in enumerate(state.position):
         if (
-            state.kind[index] != arena.BOWL
-            and abs(tool[0] - place[0]) < 0.028
-            and abs(tool[1] - place[1]) < 0.032
-            and -0.024 < tool[2] - place[2] < 0.025
-            and state.width > 0.03
+            abs(x - place[0]) < 0.028
+            and abs(y - place[1]) < 0.032
+            and -0.024 < z - place[2] < 0.025
+            and state.kind[index] != BOWL
         ):
             return index
     return -1
@@ -117,10 +123,13 @@ def _carry(state: ExpertState, index: int, travelled: list[float]) -> None:
     state.velocity[index] = [0.0, 0.0, 0.0]
 
 
-def _let_be(state: ExpertState, index: int) -> None:
-    """Let a block that is not held fall, travel by itself, or be pushed by closed fingers."""
+def _let_be(state: ExpertState, index: int, bowls: list[list[float]]) -> None:
+    """Let a block that is not held fall, travel by itself, or be pushed by closed fingers.
+
+    `bowls` are the places of the bowls.
+    """
     place, velocity = state.position[index], state.velocity[index]
-    floor = _floor(state, place)
+    floor = _floor(bowls, place)
     if place[2] > floor + 0.002:
         velocity[2] -= GRAVITY_M_S2 * arena.POLICY_STEP_S
         place[2] = max(floor, place[2] + velocity[2] * arena.POLICY_STEP_S)
@@ -137,12 +146,13 @@ def _let_be(state: ExpertState, index: int) -> None:
         place[axis] += depth if place[axis] > state.tool[axis] else -depth
 
 
-def _floor(state: ExpertState, place: list[float]) -> float:
+def _floor(bowls: list[list[float]], place: list[float]) -> float:
     """Height at which a block comes to rest under where it is now."""
-    for kind, bowl in zip(state.kind, state.position, strict=True):
-        if kind == arena.BOWL and abs(place[0] - bowl[0]) < 0.05 and abs(place[1] - bowl[1]) < 0.05:
-            return bowl[2] + BOWL_REST_M
-    return min(place[2], BLOCK_REST_M)
+    x, y, z = place
+    for bowl_x, bowl_y, bowl_z in bowls:
+        if abs(x - bowl_x) < 0.05 and abs(y - bowl_y) < 0.05:
+            return bowl_z + BOWL_REST_M
+    return z if z < BLOCK_REST_M else BLOCK_REST_M
 
 
 def _pushed(state: ExpertState, index: int) -> bool:
