@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         PeerTimeoutError,
         PolicyError,
+        RecordingError,
         RobotError,
         SpecError,
     )
@@ -60,6 +61,7 @@ __all__ = [
     "Overlap",
     "PeerTimeoutError",
     "PolicyError",
+    "RecordingError",
     "Robot",
     "RobotError",
     "RobotSpec",

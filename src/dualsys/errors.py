@@ -13,7 +13,8 @@ DualsysError
 ├── InstructionError       a word or a task is unknown: lists what is known
 ├── PolicyError            a model produced something that cannot be used
 ├── KinematicsError        a pose or joint vector is not finite or not reachable
-└── RobotError             the arm or its driver failed
+├── RobotError             the arm or its driver failed
+└── RecordingError         a recording cannot be written, read or replayed
 """
 
 from __future__ import annotations
@@ -110,3 +111,7 @@ class KinematicsError(DualsysError, ValueError):
 
 class RobotError(DualsysError):
     """The arm or its driver failed."""
+
+
+class RecordingError(DualsysError):
+    """A recording cannot be written, read or replayed."""

@@ -68,12 +68,16 @@ class ControlOutput:
         mode: What control does.
         reason: Why; empty while RUNNING.
         state: The same for others to see.
+        setpoint: float64 [A], what the plan says for now; None unless a plan is followed.
+        step: What the limits made of it; None unless a plan is followed.
     """
 
     command: FloatArray | None
     mode: Mode
     reason: str
     state: ControlState
+    setpoint: FloatArray | None = None
+    step: Step | None = None
 
 
 class ControlCore:
@@ -128,6 +132,8 @@ class ControlCore:
         self._watchdog_since_ns = -1
         self._command: FloatArray | None = None
         self._velocity = self._rest
+        self._setpoint: FloatArray | None = None
+        self._step: Step | None = None
 
         self._plan_seq = -1
         self._plan_ns = -1
@@ -218,8 +224,10 @@ class ControlCore:
             self._start_where_the_arm_is(reading)
             self._watch_for_gaps(now_ns, elapsed_ns, reading)
         self._watch_ages(now_ns)
+        self._setpoint = self._step = None
         command = self._move(now_ns, elapsed_ns)
-        return ControlOutput(command, self._mode, self._reason, self._state(now_ns))
+        state = self._state(now_ns)
+        return ControlOutput(command, self._mode, self._reason, state, self._setpoint, self._step)
 
     def request_stop(self, reason: str) -> None:
         """Brake within the limits, then command nothing until `resume`."""
@@ -371,6 +379,7 @@ class ControlCore:
             target, rate = self._follower.lead(now_ns, elapsed_ns, pace)
             step = limit_step(self._limits, target, rate, self._command, self._velocity, self._dt_s)
             self._count_clamps(step)
+            self._setpoint, self._step = target, step
         else:
             step = brake_step(self._limits, self._command, self._velocity, self._dt_s)
         if not np.isfinite(step.position).all():

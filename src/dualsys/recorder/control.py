@@ -1,0 +1,210 @@
+"""A control core whose every input is recorded, in the order in which it was taken, with what came of it.
+
+The order matters as much as the values: the state of a core is a function of the sequence of its inputs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.errors import RobotError
+from dualsys.fast.control.core import Ages, ControlCore, ControlOutput
+from dualsys.fast.control.limits import Limits
+from dualsys.fast.control.readings import Tolerances
+from dualsys.messages import Plan
+from dualsys.recorder.records import (
+    SCHEMA_VERSION,
+    ControlBegin,
+    ControlPlan,
+    ControlRequest,
+    ControlTick,
+    Numbers,
+)
+from dualsys.recorder.tap import Tap, Watch, versions
+from dualsys.robots.contract import ArmReading
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Kind = Literal["stop", "new_epoch", "begin_session", "resume"]
+
+TICKS_PER_LOOK: Final = 25
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Whose core it is: model of the arm, and the names of its axes."""
+
+    robot: str
+    axes: tuple[str, ...]
+
+
+class RecordedControlCore(ControlCore):
+    """A control core that hands all that goes in and out to a tap.
+
+    Args:
+        tap: Where to.
+        arm: Whose core it is.
+        limits, ages, period_ns, session, slowed_fraction, tolerances: As for `ControlCore`.
+
+    Attributes:
+        watch: Add channels to it whose faults shall be noted.
+    """
+
+    def __init__(
+        self,
+        tap: Tap,
+        arm: Arm,
+        limits: Limits,
+        ages: Ages,
+        period_ns: int,
+        *,
+        session: int,
+        slowed_fraction: float = 0.3,
+        tolerances: Tolerances | None = None,
+    ) -> None:
+        super().__init__(
+            limits, ages, period_ns, session=session, slowed_fraction=slowed_fraction, tolerances=tolerances
+        )
+        self._tap = tap
+        self.watch = Watch(tap, TICKS_PER_LOOK)
+        self._ticks = 0
+        self._told: ArmReading | None = None
+        self._told_position: Numbers = []
+        self._told_velocity: Numbers = []
+        tap.put(
+            ControlBegin(
+                t_ns=tap.now_ns(),
+                schema=SCHEMA_VERSION,
+                robot=arm.robot,
+                axes=list(arm.axes),
+                lower=limits.lower.tolist(),
+                upper=limits.upper.tolist(),
+                velocity=limits.velocity.tolist(),
+                acceleration=limits.acceleration.tolist(),
+                joints=limits.joints,
+                period_ns=period_ns,
+                session=session,
+                slowed_fraction=slowed_fraction,
+                ages=dataclasses.asdict(ages),
+                tolerances=dataclasses.asdict(tolerances or Tolerances()),
+                versions=versions(),
+            )
+        )
+
+    def on_plan(self, plan: Plan, now_ns: int | None = None) -> bool:
+        """Take in a plan."""
+        accepted = super().on_plan(plan, now_ns)
+        refusal = "" if accepted else self.last_refusal
+        t_ns = self._now_ns if now_ns is None else now_ns
+        self._tap.put(ControlPlan(t_ns=t_ns, plan=plan, accepted=accepted, refusal=refusal))
+        return accepted
+
+    def step(self, now_ns: int, reading: ArmReading, missed: int = 0) -> ControlOutput:
+        """One tick."""
+        self._ticks += 1
+        try:
+            output = super().step(now_ns, reading, missed)
+        except Exception as error:
+            self._tap.put(self._input(now_ns, reading, missed, str(error) or type(error).__name__))
+            raise
+        self._tap.put(self._tick(now_ns, reading, missed, output))
+        self.watch.look()
+        return output
+
+    def request_stop(self, reason: str) -> None:
+        """Brake within the limits, then command nothing until `resume`."""
+        super().request_stop(reason)
+        self._note("stop", self._now_ns, reason=reason)
+
+    def new_epoch(self) -> int:
+        """Refuse every plan made so far, for a new episode."""
+        try:
+            epoch = super().new_epoch()
+        except RobotError as error:
+            self._note("new_epoch", self._now_ns, refusal=str(error))
+            raise
+        self._note("new_epoch", self._now_ns)
+        return epoch
+
+    def begin_session(self, session: int) -> None:
+        """Take plans of this session only from now on."""
+        try:
+            super().begin_session(session)
+        except RobotError as error:
+            self._note("begin_session", self._now_ns, session=session, refusal=str(error))
+            raise
+        self._note("begin_session", self._now_ns, session=session)
+
+    def resume(self, now_ns: int) -> int:
+        """Leave a latched hold or a stop."""
+        try:
+            epoch = super().resume(now_ns)
+        except RobotError as error:
+            self._note("resume", now_ns, refusal=str(error))
+            raise
+        self._note("resume", now_ns)
+        return epoch
+
+    def _note(
+        self, kind: Kind, t_ns: int, *, reason: str = "", session: int = -1, refusal: str = ""
+    ) -> None:
+        self._tap.put(
+            ControlRequest(
+                t_ns=t_ns, kind=kind, reason=reason, session=session, epoch=self.epoch, refusal=refusal
+            )
+        )
+
+    def _input(self, now_ns: int, reading: ArmReading, missed: int, failed: str) -> ControlTick:
+        return ControlTick(
+            t_ns=now_ns,
+            tick=self._ticks,
+            missed=missed,
+            fresh=reading is not self._told,
+            reading_t_ns=reading.t_ns,
+            position=numbers(reading.position),
+            velocity=numbers(reading.velocity),
+            status=reading.status,
+            failed=failed,
+        )
+
+    def _tick(self, now_ns: int, reading: ArmReading, missed: int, output: ControlOutput) -> ControlTick:
+        fresh = reading is not self._told
+        if fresh:
+            # Control tells a reading that is sent again from one that is equal, and so must a replay.
+            self._told = reading
+            self._told_position = numbers(reading.position)
+            self._told_velocity = numbers(reading.velocity)
+        state, step, command = output.state, output.step, output.command
+        return ControlTick(
+            t_ns=now_ns,
+            tick=self._ticks,
+            missed=missed,
+            fresh=fresh,
+            reading_t_ns=reading.t_ns,
+            position=self._told_position,
+            velocity=self._told_velocity,
+            status=reading.status,
+            setpoint=[] if output.setpoint is None else output.setpoint.tolist(),
+            command=[] if command is None else command.tolist(),
+            mode=state.mode,
+            reason=output.reason,
+            epoch=state.epoch,
+            plan_seq=state.plan_seq,
+            latent_age_ns=state.latent_age_ns,
+            plan_age_ns=state.plan_age_ns,
+            clamped_position=step is not None and step.clamped_position,
+            clamped_velocity=step is not None and step.clamped_velocity,
+            clamped_acceleration=step is not None and step.clamped_acceleration,
+        )
+
+
+def numbers(array: NDArray[np.float64]) -> Numbers:
+    """The elements of an array of any shape: a reading of a wrong shape is refused, and recorded all the same."""
+    values: Numbers = array.tolist() if array.ndim == 1 else array.ravel().tolist()
+    return values
