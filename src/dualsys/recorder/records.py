@@ -124,9 +124,9 @@ class ControlRequest(Record, frozen=True, tag="control_request"):
     """
 
     kind: Literal["stop", "new_epoch", "begin_session", "resume"]
+    epoch: int
     reason: str = ""
     session: int = -1
-    epoch: int
     refusal: str = ""
 
 
