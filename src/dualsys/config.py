@@ -114,6 +114,14 @@ class RobotEndpoints(Section):
     )
 
 
+class RecorderEndpoints(Section):
+    """Bound by the recorder."""
+
+    input: Endpoint = Field(
+        default="tcp://127.0.0.1:7440", description="records, from whoever is recorded to the recorder"
+    )
+
+
 class Endpoints(Section):
     """Every address of the system. All must differ."""
 
@@ -121,6 +129,7 @@ class Endpoints(Section):
     planner: PlannerEndpoints = PlannerEndpoints()
     control: ControlEndpoints = ControlEndpoints()
     robot: RobotEndpoints = RobotEndpoints()
+    recorder: RecorderEndpoints = RecorderEndpoints()
 
     def by_setting(self) -> dict[str, str]:
         """Dotted setting, such as `endpoints.slow.latent`, to address."""
@@ -246,6 +255,17 @@ class ControlConfig(Section):
     limits: LimitsConfig = LimitsConfig()
 
 
+class RecordConfig(Section):
+    """The flight recorder. It needs the extra `record`."""
+
+    enabled: bool = Field(
+        default=False, description="write all that control and the planner take in and decide into one file"
+    )
+    file: Folder | None = Field(
+        default=None, description="the MCAP file, which must not exist; null: recording.mcap in the run folder"
+    )
+
+
 class SimConfig(Section):
     """The simulated robot."""
 
@@ -311,6 +331,7 @@ class SystemConfig(Section):
     control: ControlConfig = ControlConfig()
     sim: SimConfig = SimConfig()
     run: RunConfig = RunConfig()
+    record: RecordConfig = RecordConfig()
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> Self:

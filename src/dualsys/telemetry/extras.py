@@ -1,4 +1,7 @@
-"""Optional packages that draw: imported on first use, named with their install line when they are missing."""
+"""Optional packages, for drawing and for recording.
+
+They are imported on first use, and named with their install line when they are missing.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import Any
 from dualsys.errors import MissingExtraError
 
 
-def optional(module: str, purpose: str) -> Any:
-    """Import a module of the `sim` extra.
+def optional(module: str, purpose: str, extra: str = "sim") -> Any:
+    """Import a module of an extra.
 
     Raises:
         MissingExtraError: It is not installed.
@@ -19,7 +22,7 @@ def optional(module: str, purpose: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name.split(".")[0]):
             raise
-        raise MissingExtraError(module.split(".")[0], "sim", purpose) from error
+        raise MissingExtraError(module.split(".")[0], extra, purpose) from error
 
 
 def figure(width_in: float, height_in: float, purpose: str) -> Any:
