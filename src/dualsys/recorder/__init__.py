@@ -1,1 +1,1 @@
-"""The flight recorder: what control and the planner took in and decided, in one file; read back and replayed."""
+"""The flight recorder: what control and the planner took in and decided, in one file, and its replay."""

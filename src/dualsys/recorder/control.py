@@ -6,12 +6,14 @@ The order matters as much as the values: the state of a core is a function of th
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsys.bus.channel import LatestSubscriber
+from dualsys.bus.service import ServiceServer
 from dualsys.errors import RobotError
 from dualsys.fast.control.core import Ages, ControlCore, ControlOutput
 from dualsys.fast.control.limits import Limits
@@ -25,8 +27,8 @@ from dualsys.recorder.records import (
     ControlTick,
     Numbers,
 )
-from dualsys.recorder.tap import Tap, Watch, versions
-from dualsys.robots.contract import ArmReading
+from dualsys.recorder.tap import Tap, Watch, faults_of, versions
+from dualsys.robots.contract import ArmReading, RobotSpec
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -36,20 +38,12 @@ if TYPE_CHECKING:
 TICKS_PER_LOOK: Final = 25
 
 
-@dataclass(frozen=True)
-class Arm:
-    """Whose core it is: model of the arm, and the names of its axes."""
-
-    robot: str
-    axes: tuple[str, ...]
-
-
 class RecordedControlCore(ControlCore):
     """A control core that hands all that goes in and out to a tap.
 
     Args:
         tap: Where to.
-        arm: Whose core it is.
+        spec: The robot that is controlled.
         limits, ages, period_ns, session, slowed_fraction, tolerances: As for `ControlCore`.
 
     Attributes:
@@ -59,7 +53,7 @@ class RecordedControlCore(ControlCore):
     def __init__(
         self,
         tap: Tap,
-        arm: Arm,
+        spec: RobotSpec,
         limits: Limits,
         ages: Ages,
         period_ns: int,
@@ -75,18 +69,18 @@ class RecordedControlCore(ControlCore):
         self.watch = Watch(tap, TICKS_PER_LOOK)
         self._ticks = 0
         self._told: ArmReading | None = None
-        self._told_position: Numbers = []
-        self._told_velocity: Numbers = []
+        self._told_position: Numbers = ()
+        self._told_velocity: Numbers = ()
         tap.put(
             ControlBegin(
                 t_ns=tap.now_ns(),
                 schema=SCHEMA_VERSION,
-                robot=arm.robot,
-                axes=list(arm.axes),
-                lower=limits.lower.tolist(),
-                upper=limits.upper.tolist(),
-                velocity=limits.velocity.tolist(),
-                acceleration=limits.acceleration.tolist(),
+                robot=spec.name,
+                axes=list(spec.axes),
+                lower=numbers(limits.lower),
+                upper=numbers(limits.upper),
+                velocity=numbers(limits.velocity),
+                acceleration=numbers(limits.acceleration),
                 joints=limits.joints,
                 period_ns=period_ns,
                 session=session,
@@ -151,9 +145,7 @@ class RecordedControlCore(ControlCore):
         self._note("resume", now_ns)
         return epoch
 
-    def _note(
-        self, kind: Kind, t_ns: int, *, reason: str = "", session: int = -1, refusal: str = ""
-    ) -> None:
+    def _note(self, kind: Kind, t_ns: int, *, reason: str = "", session: int = -1, refusal: str = "") -> None:
         self._tap.put(
             ControlRequest(
                 t_ns=t_ns, kind=kind, reason=reason, session=session, epoch=self.epoch, refusal=refusal
@@ -174,13 +166,15 @@ class RecordedControlCore(ControlCore):
         )
 
     def _tick(self, now_ns: int, reading: ArmReading, missed: int, output: ControlOutput) -> ControlTick:
+        state, step = output.state, output.step
         fresh = reading is not self._told
         if fresh:
             # Control tells a reading that is sent again from one that is equal, and so must a replay.
             self._told = reading
-            self._told_position = numbers(reading.position)
-            self._told_velocity = numbers(reading.velocity)
-        state, step, command = output.state, output.step, output.command
+            # What control has accepted is in its state already.
+            known = self._reading is reading
+            self._told_position = state.position if known else numbers(reading.position)
+            self._told_velocity = state.velocity if known else numbers(reading.velocity)
         return ControlTick(
             t_ns=now_ns,
             tick=self._ticks,
@@ -190,8 +184,8 @@ class RecordedControlCore(ControlCore):
             position=self._told_position,
             velocity=self._told_velocity,
             status=reading.status,
-            setpoint=[] if output.setpoint is None else output.setpoint.tolist(),
-            command=[] if command is None else command.tolist(),
+            setpoint=() if output.setpoint is None else tuple(output.setpoint.tolist()),
+            command=() if output.command is None else state.command,
             mode=state.mode,
             reason=output.reason,
             epoch=state.epoch,
@@ -205,6 +199,19 @@ class RecordedControlCore(ControlCore):
 
 
 def numbers(array: NDArray[np.float64]) -> Numbers:
-    """The elements of an array of any shape: a reading of a wrong shape is refused, and recorded all the same."""
-    values: Numbers = array.tolist() if array.ndim == 1 else array.ravel().tolist()
-    return values
+    """The elements of an array of any shape: a reading of a wrong shape is recorded all the same."""
+    return tuple(array.ravel().tolist())
+
+
+def recorded_core(
+    tap: Tap, spec: RobotSpec, plans: LatestSubscriber[Plan], service: ServiceServer
+) -> Callable[..., RecordedControlCore]:
+    """What makes a recorded core from the arguments of `ControlCore`, and notes faulty plans and questions."""
+
+    def make(*arguments: Any, **settings: Any) -> RecordedControlCore:
+        core = RecordedControlCore(tap, spec, *arguments, **settings)
+        core.watch.add("planner.plan", faults_of(plans))
+        core.watch.add("control.service", faults_of(service))
+        return core
+
+    return make

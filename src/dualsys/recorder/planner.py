@@ -16,10 +16,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsys.bus.channel import LatestSubscriber
+from dualsys.bus.service import ServiceServer
 from dualsys.errors import DualsysError
 from dualsys.fast.chunking.strategy import ChunkStrategy
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.planner.loop import PlannerLoop, Wiring
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.fast.planner.track import ActionArray
 from dualsys.fast.policies.policy import System1
@@ -37,7 +40,7 @@ from dualsys.recorder.records import (
     PlannerRepeat,
     PlannerState,
 )
-from dualsys.recorder.tap import Tap, Watch
+from dualsys.recorder.tap import Tap, Watch, faults_of
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -268,3 +271,35 @@ def header(plan: Plan | None) -> PlanHeader:
         knots=plan.t_ns.shape[0],
         digest=hashlib.sha256(bytes(plan.t_ns.data) + bytes(plan.setpoints.data)).hexdigest(),
     )
+
+
+def open_core(
+    tap: Tap | None,
+    options: Mapping[str, object],
+    policy: System1,
+    strategy: ChunkStrategy,
+    kinematics: Kinematics,
+    session: int,
+    seed: int,
+    settings: PlannerSettings | None = None,
+) -> PlannerCore:
+    """A planner core, recorded where there is a tap. Arguments as for `RecordedPlannerCore`."""
+    if tap is None:
+        return PlannerCore(policy, strategy, kinematics, session, seed, settings)
+    return RecordedPlannerCore(tap, options, policy, strategy, kinematics, session, seed, settings)
+
+
+def watch_loop(core: PlannerCore, wiring: Wiring, loop: PlannerLoop) -> None:
+    """Note what is rejected before it reaches a recorded core."""
+    if not isinstance(core, RecordedPlannerCore):
+        return
+    channels: dict[str, object] = {"slow.latent": wiring.latents, "control.state": wiring.states}
+    channels |= {f"robot.cameras.{name}": source for name, source in wiring.cameras.items()}
+    for name, source in channels.items():
+        if isinstance(source, LatestSubscriber):
+            core.watch.add(name, faults_of(source))
+    if isinstance(wiring.service, ServiceServer):
+        core.watch.add("planner.service", faults_of(wiring.service))
+    core.watch.add("images", lambda: (loop.statistics().images_rejected, "not an image of the stated size"))
+    strangers = "latents of a System 2 that hands were not shaken with"
+    core.watch.add("strangers", lambda: (loop.statistics().latents_dropped, strangers))

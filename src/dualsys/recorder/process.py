@@ -1,4 +1,4 @@
-"""The recorder process: takes records from the others and writes them into one file, until it is told to end."""
+"""The recorder process: takes records from the others and writes them into one file."""
 
 from __future__ import annotations
 

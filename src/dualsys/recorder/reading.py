@@ -62,7 +62,8 @@ class RecordingReader:
                 break
             return
         raise RecordingError(
-            f"{self.path}: {self.cut or 'was not written by dualsys'}; give the {FILE_NAME} of a run, or its folder"
+            f"{self.path}: {self.cut or 'was not written by dualsys'}; "
+            f"give the {FILE_NAME} of a run, or its folder"
         )
 
     def __iter__(self) -> Iterator[Entry]:

@@ -24,7 +24,7 @@ SCHEMA_VERSION: Final = 1
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A float64. In a file a number that is not finite is a text."""
 
-Numbers = list[Number]
+Numbers = tuple[Number, ...]
 """A float64 vector; empty for none."""
 
 
@@ -90,8 +90,8 @@ class ControlTick(Record, frozen=True, tag="control_tick"):
     position: Numbers
     velocity: Numbers
     status: str
-    setpoint: Numbers = []
-    command: Numbers = []
+    setpoint: Numbers = ()
+    command: Numbers = ()
     mode: str = ""
     reason: str = ""
     epoch: int = -1

@@ -1,16 +1,17 @@
-"""The sending end of the recorder, within the process that is recorded. It never blocks, and never fails it."""
+"""The sending end of the recorder, within the process that is recorded, which it neither blocks nor fails."""
 
 from __future__ import annotations
 
 import platform
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import zmq
 
 import dualsys
+from dualsys.bus.channel import LatestSubscriber
 from dualsys.bus.codec import MAX_FRAME_BYTES, encode
 from dualsys.bus.service import PeerToken, ServiceServer
 from dualsys.bus.sockets import ZmqContext, attach, open_socket
@@ -94,6 +95,16 @@ def open_tap(context: ZmqContext, config: SystemConfig, source: str, clock: Cloc
     if not config.record.enabled:
         return None
     return Tap(context, config.endpoints.recorder.input, source, clock)
+
+
+def faults_of(channel: LatestSubscriber[Any] | ServiceServer) -> Faults:
+    """What a channel or service has rejected."""
+
+    def look() -> tuple[int, str]:
+        statistics = channel.statistics()
+        return statistics.rejected, statistics.last_fault
+
+    return look
 
 
 class Watch:

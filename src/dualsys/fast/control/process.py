@@ -10,13 +10,14 @@ import secrets
 from typing import TYPE_CHECKING
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
-from dualsys.bus.service import ServiceServer
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, WallClock, period_ns
 from dualsys.fast.control.core import Ages, ControlCore
 from dualsys.fast.control.loop import ControlLoop
 from dualsys.fast.control.realtime import freeze_memory, request_realtime
 from dualsys.messages import Plan
+from dualsys.recorder.control import recorded_core
+from dualsys.recorder.tap import open_service, open_tap
 from dualsys.robots.contract import Robot
 from dualsys.robots.registry import RobotSettings, open_robot
 
@@ -40,7 +41,8 @@ def run_control(config: SystemConfig) -> None:
     context = open_context()
     robot: Robot | None = None
     try:
-        service = ServiceServer(context, ends.control.service, setting="endpoints.control.service")
+        tap = open_tap(context, config, "control", clock)
+        service = open_service(tap, context, ends.control.service, setting="endpoints.control.service")
         states = LatestPublisher(context, ends.control.state, bind=True, setting="endpoints.control.state")
         plans = LatestSubscriber(
             context, ends.planner.plan, bind=False, setting="endpoints.planner.plan", types=(Plan,)
@@ -58,7 +60,8 @@ def run_control(config: SystemConfig) -> None:
         robot.connect()
         tick_ns = period_ns(control.rate_hz)
         limits = control.limits
-        core = ControlCore(
+        make_core = ControlCore if tap is None else recorded_core(tap, robot.spec, plans, service)
+        core = make_core(
             robot.spec.limits.scaled(limits.speed_fraction, limits.acceleration_fraction),
             ages_of(control.ages),
             tick_ns,

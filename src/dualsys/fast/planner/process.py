@@ -6,16 +6,16 @@ import secrets
 from typing import TYPE_CHECKING
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
-from dualsys.bus.service import ServiceServer
 from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.clock import NS_PER_MS, WallClock, period_ns
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.planner.contact import Contact
-from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.loop import PlannerLoop, Rhythm, Wiring
 from dualsys.fast.planner.records import PlannerSettings
 from dualsys.fast.policies.policy import System1
 from dualsys.messages import CameraFrame, ControlState, LatentPacket
+from dualsys.recorder.planner import open_core, watch_loop
+from dualsys.recorder.tap import Tap, open_service, open_tap
 from dualsys.robots.kinematics import PANDA
 
 if TYPE_CHECKING:
@@ -43,22 +43,25 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
     """As `run_planner`, with a policy of the caller's."""
     session = secrets.randbits(31) + 1
     clock = WallClock()
-    strategy = make_strategy(config.fast.strategy.name, **strategy_options(config.fast.strategy))
+    options = strategy_options(config.fast.strategy)
+    strategy = make_strategy(config.fast.strategy.name, **options)
     settings = PlannerSettings(
         image_encoding=config.slow.image_encoding, jpeg_quality=config.slow.jpeg_quality
     )
-    core = PlannerCore(policy, strategy, PANDA, session, config.run.seed, settings)
     context = open_context()
     ends = config.endpoints
     contacts: list[Contact] = []
     try:
+        tap = open_tap(context, config, "planner", clock)
+        core = open_core(tap, options, policy, strategy, PANDA, session, config.run.seed, settings)
         slow = Contact(context, ends.slow.service, "System 2", session, policy.specs)
         contacts.append(slow)
         control = Contact(context, ends.control.service, "control", session)
         contacts.append(control)
-        wiring = _wire(context, config, policy, slow, control)
+        wiring = _wire(context, config, policy, slow, control, tap)
         details = {"weights": policy.weights, "strategy": strategy.name, "session": str(session)}
         loop = PlannerLoop(core, wiring, _rhythm(config), clock, session, details)
+        watch_loop(core, wiring, loop)
         loop.handle_signals()
         loop.run()
     finally:
@@ -77,7 +80,12 @@ def strategy_options(config: StrategyConfig) -> dict[str, object]:
 
 
 def _wire(
-    context: ZmqContext, config: SystemConfig, policy: System1, slow: Contact, control: Contact
+    context: ZmqContext,
+    config: SystemConfig,
+    policy: System1,
+    slow: Contact,
+    control: Contact,
+    tap: Tap | None,
 ) -> Wiring:
     ends = config.endpoints
     cameras = sorted({"wrist", *policy.specs.observation.cameras})
@@ -103,7 +111,7 @@ def _wire(
             context, ends.slow.observation, bind=False, setting="endpoints.slow.observation"
         ),
         plans=LatestPublisher(context, ends.planner.plan, bind=True, setting="endpoints.planner.plan"),
-        service=ServiceServer(context, ends.planner.service, setting="endpoints.planner.service"),
+        service=open_service(tap, context, ends.planner.service, setting="endpoints.planner.service"),
         slow=slow,
         control=control,
     )
