@@ -40,11 +40,7 @@ def test_the_shipped_configuration_has_the_documented_timing(repository: Path) -
     config = load_config(repository / "configs/tabletop.yaml")
     assert (config.slow.delay_ms, config.slow.rate_hz, config.slow.observation_rate_hz) == (200, 5, 10)
     assert (config.control.rate_hz, config.fast.plan_hz) == (250, 60)
-    assert (config.fast.strategy.name, config.fast.strategy.beta, config.fast.strategy.mask) == (
-        "rtc",
-        5,
-        "exp",
-    )
+    assert (config.fast.strategy.name, config.fast.strategy.options) == ("rtc", {})
     assert config.slow.worst_age_ms == 500
 
 
@@ -60,6 +56,17 @@ def test_every_fault_is_reported_at_once_with_path_value_unit_and_range(plain: P
     assert "sim.gui: got 2, expected true or false" in text
 
 
+def test_an_unknown_driver_is_answered_with_the_known_ones(plain: Path) -> None:
+    (fault,) = faults_of(plain, {"robot.driver": "toaster"})
+    assert fault.startswith("robot.driver: got 'toaster', expected one of simulated; an installed package")
+    assert "'dualsys.robots'" in fault
+
+
+def test_a_driver_of_an_installed_package_is_accepted(plain: Path, driver_package: str) -> None:
+    assert load_config(plain, {"robot.driver": driver_package}).robot.driver == driver_package
+    assert f"one of {driver_package}, simulated;" in faults_of(plain, {"robot.driver": "toaster"})[0]
+
+
 def test_an_unknown_setting_is_refused_and_a_close_one_suggested(tmp_path: Path) -> None:
     path = tmp_path / "typo.yaml"
     path.write_text("slow: {delay_sm: 100}\ncontroll: {}\n", encoding="utf-8")
@@ -72,7 +79,24 @@ def test_an_unknown_setting_is_refused_and_a_close_one_suggested(tmp_path: Path)
 
 
 def test_a_setting_named_without_its_section_is_found(plain: Path) -> None:
-    assert faults_of(plain, {"beta": 3}) == ("beta: is not a setting; did you mean fast.strategy.beta?",)
+    assert faults_of(plain, {"plan_hz": 3}) == ("plan_hz: is not a setting; did you mean fast.plan_hz?",)
+
+
+def test_options_of_the_chunk_strategy_are_checked_by_the_strategy(plain: Path) -> None:
+    config = load_config(plain, {"fast.strategy.options.beta": "3", "fast.strategy.options.mask": "linear"})
+    assert config.fast.strategy.options == {"beta": 3, "mask": "linear"}
+    config = load_config(plain, {"fast.strategy.name": "vote", "fast.strategy.options": "{committee: 4}"})
+    assert config.fast.strategy.options == {"committee": 4}
+    text = "\n".join(faults_of(plain, {"fast.strategy.options": "{gamma: 1, beta: -1, mask: cosine}"}))
+    assert "fast.strategy.options.gamma: rtc has no such option, it has beta, mask, execution_horizon" in text
+    assert "fast.strategy.options.beta: expected a finite number >= 0, got -1" in text
+    assert "fast.strategy.options.mask: expected one of exp, linear, ones, zeros, got 'cosine'" in text
+
+
+def test_options_of_another_strategy_are_refused_and_not_ignored(plain: Path) -> None:
+    overrides = {"fast.strategy.name": "naive_async", "fast.strategy.options.beta": 3}
+    (fault,) = faults_of(plain, overrides)
+    assert fault == ("fast.strategy.options.beta: naive_async has no such option, it has execution_horizon")
 
 
 def test_a_section_cannot_be_overridden_as_a_whole(plain: Path) -> None:
@@ -104,7 +128,7 @@ def test_paths_in_the_file_are_relative_to_it_and_overrides_to_the_working_folde
 
 
 def test_the_effective_configuration_loads_to_the_same(plain: Path, tmp_path: Path) -> None:
-    config = load_config(plain, {"slow.delay_ms": 1, "fast.strategy.mask": "linear"})
+    config = load_config(plain, {"slow.delay_ms": 1, "fast.strategy.options.mask": "linear"})
     again = tmp_path / "elsewhere" / "again.yaml"
     again.parent.mkdir()
     again.write_text(config.to_yaml(), encoding="utf-8")

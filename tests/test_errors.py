@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+
 import re
 
 import pytest
@@ -78,3 +80,9 @@ def test_a_silent_peer_is_named_with_its_address() -> None:
 def test_wrong_values_are_value_errors_too(name: str) -> None:
     # Structures report these with the path of the field when they decode bytes.
     assert issubclass(ALL[name], ValueError)
+
+
+def test_the_faults_of_a_configuration_survive_the_way_back_from_a_worker_process() -> None:
+    error = ConfigError("a.yaml", ["one: wrong", "two: wrong"])
+    again = copy.copy(error)
+    assert (str(again), again.source, again.faults) == (str(error), error.source, error.faults)

@@ -25,12 +25,11 @@ from pydantic import (
 from dualsys.config_faults import explain, show
 from dualsys.config_file import apply_overrides, parse_yaml
 from dualsys.errors import ConfigError
+from dualsys.fast.chunking.strategy import StrategyName, make_strategy
+from dualsys.robots.registry import BUILT_IN, GROUP, robot_names
 
-StrategyName = Literal["synchronous", "naive_async", "temporal_ensemble", "rtc"]
-"""Chunk strategies that `fast.strategy.name` can choose."""
-
-DriverName = Literal["simulated"]
-"""Robot drivers that `robot.driver` can choose."""
+StrategyOption = str | int | float | bool | None
+"""What an option of a chunk strategy can be; the strategy itself says which."""
 
 _MAX_IPC_BYTES = 107
 
@@ -47,10 +46,21 @@ def _check_endpoint(endpoint: str) -> str:
     )
 
 
+def _check_driver(name: str) -> str:
+    # Installed packages are searched for other names only: it takes a while.
+    if name in BUILT_IN or name in robot_names():
+        return name
+    raise ValueError(
+        f"one of {', '.join(robot_names())}; an installed package offers others by entry points of the group "
+        f"{GROUP!r}"
+    )
+
+
 def _resolve(path: Path, info: ValidationInfo) -> Path:
     return (info.context["folder"] / path).resolve() if info.context else path
 
 
+Driver = Annotated[str, AfterValidator(_check_driver)]
 Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
 Folder = Annotated[Path, Field(strict=False), AfterValidator(_resolve)]
 
@@ -143,7 +153,9 @@ class Endpoints(Section):
 class RobotConfig(Section):
     """The arm."""
 
-    driver: DriverName = Field(default="simulated", description="which driver reaches the arm")
+    driver: Driver = Field(
+        default="simulated", description="which driver reaches the arm; `dualsys list robots` names them"
+    )
     connect_timeout_s: float = Field(
         default=10.0, gt=0, le=300, description="how long to wait for the robot's first answer"
     )
@@ -180,15 +192,13 @@ class SlowConfig(Section):
 
 
 class StrategyConfig(Section):
-    """How a new chunk joins the track that is being executed."""
+    """How a new chunk joins the track that is being executed. Each strategy has options of its own."""
 
-    name: StrategyName = Field(default="rtc", description="the chunk strategy")
-    beta: float = Field(default=5.0, ge=0, le=100, description="rtc: greatest guidance weight")
-    mask: Literal["exp", "linear", "ones", "zeros"] = Field(
-        default="exp", description="rtc: weights after the frozen part"
+    name: StrategyName = Field(
+        default="rtc", description="the chunk strategy; `dualsys list strategies` tells them apart"
     )
-    ensemble_decay: float = Field(
-        default=0.01, ge=0, le=10, description="temporal_ensemble: m of exp(-m * age in plans)"
+    options: dict[str, StrategyOption] = Field(
+        default={}, description="options of that strategy; those not given have its defaults"
     )
 
 
@@ -335,7 +345,8 @@ class SystemConfig(Section):
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> Self:
-        if faults := [*_timing_faults(self), *_endpoint_faults(self.endpoints)]:
+        faults = [*_timing_faults(self), *_endpoint_faults(self.endpoints)]
+        if faults := [*faults, *_strategy_faults(self.fast.strategy)]:
             raise ValueError("\n".join(faults))
         return self
 
@@ -383,6 +394,14 @@ def _endpoint_faults(endpoints: Endpoints) -> Iterator[str]:
     for setting, address in endpoints.by_setting().items():
         if (other := owners.setdefault(address, setting)) != setting:
             yield _fault(setting, address, f"an address of its own, {other} has the same")
+
+
+def _strategy_faults(strategy: StrategyConfig) -> Iterator[str]:
+    """What is wrong with the options, by the strategy's own judgement."""
+    try:
+        make_strategy(strategy.name, **strategy.options)
+    except ConfigError as error:
+        yield from (f"fast.strategy.options.{fault}" for fault in error.faults)
 
 
 def _fault(path: str, value: object, expected: str) -> str:

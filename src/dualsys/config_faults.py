@@ -32,6 +32,12 @@ def field_at(model: type[BaseModel], path: tuple[str | int, ...]) -> FieldInfo |
     return found
 
 
+def mapping_at(model: type[BaseModel], path: tuple[str | int, ...]) -> FieldInfo | None:
+    """The schema at a path if it is a mapping of names that are not in the schema, else None."""
+    field = field_at(model, path)
+    return field if field is not None and get_origin(field.annotation) is dict else None
+
+
 def settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
     """Every setting below `model`: dotted path to its schema, in the order of the file."""
     found: dict[str, FieldInfo] = {}
@@ -91,6 +97,8 @@ def allowed(path: str, field: FieldInfo) -> str:
         text = f"{kind}, {_bounds(field)} {unit_of(path)}".rstrip()
     elif annotation is Path:
         text = "a path"
+    elif get_origin(annotation) is dict:
+        text = "names and values"
     else:
         pattern = next((item.pattern for item in field.metadata if getattr(item, "pattern", None)), None)
         text = f"text that matches {pattern}" if pattern else "text"

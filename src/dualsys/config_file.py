@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from dualsys.config_faults import field_at, section_of, unknown_setting
+from dualsys.config_faults import field_at, mapping_at, section_of, unknown_setting
 from dualsys.errors import ConfigError
 
 
@@ -20,7 +20,7 @@ def apply_overrides(
     faults: list[str] = []
     for dotted, given in overrides.items():
         *parents, leaf = dotted.split(".")
-        field = field_at(model, (*parents, leaf))
+        field = field_at(model, (*parents, leaf)) or mapping_at(model, tuple(parents))
         if field is None or section_of(field) is not None:
             faults.append(unknown_setting(model, dotted))
             continue

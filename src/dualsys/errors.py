@@ -40,6 +40,10 @@ class ConfigError(DualsysError):
         count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"
         super().__init__("\n".join([f"{source}: {count}", *(f"  {fault}" for fault in self.faults)]))
 
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, tuple[str, ...]]]:
+        # Pickled as it was made: worker processes hand it back.
+        return type(self), (self.source, self.faults)
+
 
 class MissingExtraError(DualsysError, ImportError):
     """An optional package is missing. The message names the line that installs it."""

@@ -9,6 +9,7 @@ import pytest
 from dualsys.clock import NS_PER_MS
 from dualsys.config import SystemConfig
 from dualsys.errors import BundleError, ConfigError, InstructionError, MissingExtraError
+from dualsys.fast.chunking.strategy import default_options
 from dualsys.twin.evaluate import evaluate, settings_of
 from dualsys.twin.latency import Constant
 from dualsys.twin.report import Report
@@ -78,5 +79,9 @@ def test_settings_come_from_the_configuration_unless_given() -> None:
 
     assert found.system2_delay == Constant(round(CONFIG.slow.delay_ms * NS_PER_MS))
     assert found.ages.latent_hard_ns == round(CONFIG.control.ages.latent_hard_ms * NS_PER_MS)
-    assert (found.strategy, found.strategy_options, found.system2_rate_hz) == ("naive_async", {}, 2.0)
-    assert settings_of(CONFIG).strategy_options == {"beta": 5.0, "mask": "exp"}
+    assert (found.strategy, found.strategy_options, found.system2_rate_hz) == (
+        "naive_async",
+        {"execution_horizon": 1},
+        2.0,
+    )
+    assert settings_of(CONFIG).strategy_options == default_options("rtc")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError
-from dualsys.twin.latency import Constant, Empirical, Jitter, parse_latency
+from dualsys.twin.latency import Constant, Empirical, Jitter, Latency, parse_latency
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,11 @@ def test_a_file_that_holds_no_samples_is_refused(tmp_path: Path, content: str) -
 )  # fmt: skip
 def test_a_model_describes_itself(model: Constant | Jitter | Empirical, words: str) -> None:
     assert model.describe() == words
+
+
+@pytest.mark.parametrize(
+    ("latency", "expected_ns"),
+    [(Constant(7), 7), (Jitter(40, 10), 40), (Empirical((9, 1, 5, 2, 100)), 5)],
+)
+def test_the_expected_delay_is_the_one_in_the_middle(latency: Latency, expected_ns: int) -> None:
+    assert latency.expected_ns == expected_ns

@@ -32,6 +32,8 @@ class RunCommand:
     """Seed of the first episode; each next one adds 1."""
     full_speed: bool = False
     """Do not emulate a larger System 2: no delay, no rate limit."""
+    strategy: StrategyName | None = None
+    """Chunk strategy; `dualsys list strategies` tells them apart. By default that of the configuration."""
     gui: bool = False
     """Open a window on the simulated world."""
 
@@ -100,7 +102,7 @@ class TwinCommand:
     system1_delay: str | None = None
     """Duration of a plan, written like --system2-delay; 60ms by default."""
     strategy: StrategyName | None = None
-    """Chunk strategy. By default that of the configuration."""
+    """Chunk strategy; `dualsys list strategies` tells them apart. By default that of the configuration."""
     event: Literal["moved", "changed", "absent"] | None = None
     """What happens on the way."""
     phrasing: Literal["seen", "unseen"] = "seen"

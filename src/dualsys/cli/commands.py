@@ -76,13 +76,16 @@ def run(command: RunCommand, overrides: Overrides) -> int:
     """Run a whole system."""
     from dualsys.cli.process import process_command
     from dualsys.cli.world import require_task, scenes_for
+    from dualsys.robots.registry import driver_named
     from dualsys.supervisor.run import Run
 
     given = {**run_settings(command), **overrides}
     config = load_config(command.config, given)
-    require_task(config.run.task)
     seeds = None
-    if config.run.instruction is not None:
+    simulated = driver_named(config.robot.driver).simulated
+    if simulated:
+        require_task(config.run.task)
+    if simulated and config.run.instruction is not None:
         task = config.run.task if "run.task" in given else None
         found = scenes_for(config.run.instruction, task, config.run.seed, config.run.episodes)
         if found is not None:
@@ -101,6 +104,8 @@ def run_settings(command: RunCommand) -> dict[str, object]:
     }
     if command.full_speed:
         settings |= {"slow.delay_ms": 0.0, "slow.rate_hz": None, "fast.delay_ms": 0.0}
+    if command.strategy is not None:
+        settings["fast.strategy.name"] = command.strategy
     if command.gui:
         settings["sim.gui"] = True
     return settings
@@ -134,10 +139,16 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
     config = load_config(command.config, overrides)
     clock = WallClock()
     children = Children(clock)
+    names = ("control", "planner")
+    if config.record.enabled:
+        config, names = recorded_to(config, RunFolder.create(config.run.folder, config.name).path), (
+            RECORDER,
+            *names,
+        )
     with TemporaryDirectory(prefix="dualsys-") as folder, Interrupts(children.kill) as interrupts:
         path = Path(folder) / "config.yaml"
         path.write_text(config.to_yaml(), "utf-8")
-        for name in ("control", "planner"):
+        for name in names:
             children.start(name, process_command(name, path), log=None)
         service = config.endpoints.planner.service
         print(
@@ -167,7 +178,7 @@ def say(command: SayCommand, overrides: Overrides) -> int:
         else:
             peers["planner"].ask("say", {"text": command.text})
         print(f"told the robot: {command.text}")
-        if config.robot.driver == "simulated":
+        if "sim" in peers:
             try:
                 peers["sim"].ask("instruction", {"text": command.text})
             except RefusedError as error:

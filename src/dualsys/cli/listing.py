@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from rich.console import Console
 from rich.table import Table
 
 from dualsys.cli.world import tasks
-from dualsys.config import DriverName, StrategyName, SystemConfig
+from dualsys.config import SystemConfig
 from dualsys.config_faults import allowed, settings_of
-
-_STRATEGIES = {
-    "synchronous": "waits for each chunk to be over before it asks for the next",
-    "naive_async": "switches to each new chunk as soon as it is there",
-    "temporal_ensemble": "averages all chunks that cover an instant (ACT)",
-    "rtc": "guides each new chunk towards what is being executed (real-time chunking)",
-}
-_ROBOTS = {"simulated": "a Franka Panda at a table, in a process of its own"}
+from dualsys.errors import RobotError
+from dualsys.fast.chunking.strategy import STRATEGIES, default_options, strategy_class
+from dualsys.robots.registry import driver_named, robot_names
 
 
 def show(console: Console, what: str) -> None:
@@ -30,6 +23,8 @@ def show(console: Console, what: str) -> None:
     listing = Table(box=None, pad_edge=False, header_style="bold")
     if what == "settings":
         _fill_settings(listing)
+    elif what == "strategies":
+        _fill_strategies(listing)
     else:
         listing.add_column("name", no_wrap=True)
         listing.add_column("says" if what == "tasks" else "")
@@ -41,9 +36,31 @@ def show(console: Console, what: str) -> None:
 def _rows(what: str) -> dict[str, str]:
     if what == "tasks":
         return {name: task.seen[0] for name, task in tasks().items()}
-    if what == "strategies":
-        return {name: _STRATEGIES[name] for name in get_args(StrategyName)}
-    return {name: _ROBOTS[name] for name in get_args(DriverName)}
+    return {name: _says(name) for name in robot_names()}
+
+
+def _says(driver: str) -> str:
+    """What a driver reaches, or why it cannot be used: one that is broken does not hide the others."""
+    try:
+        return driver_named(driver).says
+    except RobotError as error:
+        return str(error)
+
+
+def _fill_strategies(listing: Table) -> None:
+    """Each strategy, with its options on a line of their own."""
+    headings = ("name", "what it does", "from", "needs of System 1", "evaluations of n steps")
+    for heading in headings:
+        listing.add_column(heading, no_wrap=heading == "name")
+    for name in STRATEGIES:
+        about = strategy_class(name).about
+        listing.add_row(name, about.summary, about.paper, about.needs or "plain samples", about.cost)
+        options = [f"{option}: {_in_yaml(value)}" for option, value in default_options(name).items()]
+        listing.add_row("", f"options: {', '.join(options) or 'none'}", style="dim")
+
+
+def _in_yaml(value: object) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _fill_settings(listing: Table) -> None:

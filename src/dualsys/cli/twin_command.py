@@ -20,7 +20,8 @@ def twin(command: TwinCommand, overrides: Mapping[str, object]) -> int:
     Returns:
         Exit code 0: a low success rate is a result, not an error.
     """
-    config = load_config(command.config, overrides)
+    chosen = {} if command.strategy is None else {"fast.strategy.name": command.strategy}
+    config = load_config(command.config, {**chosen, **overrides})
     system2_delay, system1_delay = command.system2_delay, command.system1_delay
     rate = command.system2_rate
     report = evaluate(
@@ -34,7 +35,6 @@ def twin(command: TwinCommand, overrides: Mapping[str, object]) -> int:
         system1_delay=SYSTEM1_DELAY
         if system1_delay is None
         else parse_latency(system1_delay, "--system1-delay"),
-        strategy=command.strategy,
         phrasing=command.phrasing,
         event=command.event,
         latent=command.latent,

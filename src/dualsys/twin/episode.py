@@ -19,7 +19,7 @@ from dualsys.errors import RobotError
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.control.core import ControlCore
 from dualsys.fast.planner.core import PlannerCore
-from dualsys.fast.planner.records import PlanJob
+from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.messages import ControlState, LatentPacket
 from dualsys.robots.contract import ArmReading
 from dualsys.robots.kinematics import PANDA
@@ -119,7 +119,8 @@ class _Run:
         limits = SIMULATED_PANDA_LIMITS.scaled(settings.speed_fraction, settings.acceleration_fraction)
         strategy = make_strategy(settings.strategy, **settings.strategy_options)
         self._slow = SlowCore(parts.system2)
-        self._planner = PlannerCore(parts.system1, strategy, PANDA, session, said.seed)
+        planner = PlannerSettings(expected_delay_ns=settings.system1_delay.expected_ns)
+        self._planner = PlannerCore(parts.system1, strategy, PANDA, session, said.seed, planner)
         self._control = ControlCore(
             limits, settings.ages, TICK_NS, session=session, slowed_fraction=settings.slowed_fraction
         )

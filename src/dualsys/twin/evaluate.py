@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from dualsys.clock import NS_PER_MS
 from dualsys.config import SystemConfig
 from dualsys.errors import ConfigError, InstructionError
+from dualsys.fast.chunking.strategy import default_options
 from dualsys.fast.control.core import Ages
-from dualsys.fast.planner.process import strategy_options as strategy_options_of
 from dualsys.twin.latency import Constant, Latency
 from dualsys.twin.pool import Bundles, EpisodePool, Job, Scripted, Source, require_simulator
 from dualsys.twin.report import Report, summarise
@@ -123,11 +123,11 @@ def settings_of(
     name = strategy or config.fast.strategy.name
     if strategy_options is None:
         same = name == config.fast.strategy.name
-        strategy_options = strategy_options_of(config.fast.strategy) if same else {}
+        strategy_options = config.fast.strategy.options if same else {}
     ages = control.ages
     return TwinSettings(
         strategy=name,
-        strategy_options=dict(strategy_options),
+        strategy_options=default_options(name) | dict(strategy_options),
         system2_rate_hz=system2_rate_hz or slow.rate_hz or slow.observation_rate_hz,
         system2_delay=system2_delay or Constant(round(slow.delay_ms * NS_PER_MS)),
         observation_rate_hz=max(slow.observation_rate_hz, system2_rate_hz or 0.0),

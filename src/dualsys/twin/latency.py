@@ -28,6 +28,11 @@ MAX_DELAY_NS = 60 * NS_PER_S
 class Latency(Protocol):
     """A distribution of delays."""
 
+    @property
+    def expected_ns(self) -> int:
+        """The delay in the middle of all, ns."""
+        ...
+
     def draw_ns(self, rng: np.random.Generator) -> int:
         """One delay, ns, >= 0."""
         ...
@@ -45,6 +50,11 @@ class Constant:
 
     def __post_init__(self) -> None:
         _check(self.delay_ns, "delay_ns")
+
+    @property
+    def expected_ns(self) -> int:
+        """The delay."""
+        return self.delay_ns
 
     def draw_ns(self, rng: np.random.Generator) -> int:
         """The delay; draws nothing."""
@@ -68,6 +78,11 @@ class Jitter:
         if not 0 <= self.spread_ns <= self.middle_ns:
             raise ValueError(f"spread_ns: expected 0 to middle_ns {self.middle_ns}, got {self.spread_ns}")
 
+    @property
+    def expected_ns(self) -> int:
+        """The middle."""
+        return self.middle_ns
+
     def draw_ns(self, rng: np.random.Generator) -> int:
         """One draw."""
         low_ns, high_ns = self.middle_ns - self.spread_ns, self.middle_ns + self.spread_ns
@@ -89,6 +104,11 @@ class Empirical:
             raise ValueError("samples_ns is empty: record at least one delay")
         for sample_ns in self.samples_ns:
             _check(sample_ns, "samples_ns")
+
+    @property
+    def expected_ns(self) -> int:
+        """The median."""
+        return sorted(self.samples_ns)[len(self.samples_ns) // 2]
 
     def draw_ns(self, rng: np.random.Generator) -> int:
         """One of the samples."""

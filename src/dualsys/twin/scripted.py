@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.errors import InstructionError, PolicyError
-from dualsys.fast.policies.policy import Condition
+from dualsys.fast.policies.policy import Capability, Condition
 from dualsys.slow.backend import System2Output
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
 from dualsys.twin.settings import Parts
@@ -117,6 +117,8 @@ class ScriptedSystem1:
     specs = SCRIPTED_SPECS
     wrist = TensorSpec((64, 64, 3), "uint8")
     weights = "scripted"
+    capabilities: frozenset[Capability] = frozenset({"sampler", "guided"})
+    steps = 1
 
     def encode_wrist(self, image: NDArray[np.uint8]) -> Float32Array:
         """The object table as features [16, 128]."""
@@ -166,7 +168,8 @@ class ScriptedSystem1:
 
     def sample(self, noise: Float32Array, condition: Condition) -> Float32Array:
         """The expert's next sixteen actions."""
-        return self.guided(noise, condition, np.zeros_like(noise), np.zeros(HORIZON, np.float32), 0.0)
+        unguided = np.zeros(HORIZON, np.float32)
+        return self.guided(noise, condition, np.zeros_like(noise), unguided, np.zeros(1, np.float32))
 
     def guided(
         self,
@@ -174,14 +177,14 @@ class ScriptedSystem1:
         condition: Condition,
         previous: Float32Array,
         weights: Float32Array,
-        beta: float,
+        guidance: Float32Array,
     ) -> Float32Array:
         """The same, mixed with the planned motion by its weights; each action starts where that leads."""
         from dualsys_sim.labels import advance, at_start
         from dualsys_sim.skills import still
         from dualsys_sim.tasks import expert_action
 
-        del noise, beta
+        del noise, guidance
         if not isinstance(condition, ScriptedCondition):
             raise PolicyError(
                 f"expected a condition of the scripted System 1, got {type(condition).__name__}"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dualsys.fast.chunking.naive_async import NaiveAsync
+from dualsys.fast.chunking.requests import Plain
 from dualsys.fast.chunking.strategy import Overlap
 from dualsys.fast.planner.track import Box, Chunk, Track
 
@@ -15,7 +16,7 @@ STEP_NS = 40_000_000
 def test_it_always_wants_a_plan_and_never_asks_for_guidance(resting: Track) -> None:
     strategy = NaiveAsync()
     assert strategy.wants_plan(0, resting)
-    assert strategy.request(Overlap(np.zeros((16, 4), np.float32), 16, 1)) is None
+    assert strategy.request(Overlap(np.zeros((16, 4), np.float32), 16, 1)) == Plain()
 
 
 def test_a_new_chunk_takes_over_in_the_middle_of_the_old_one(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dualsys.fast.chunking.requests import Guidance, Plain
 from dualsys.fast.chunking.rtc import RealTimeChunking
 from dualsys.fast.chunking.strategy import Overlap
 from dualsys.fast.planner.track import Box, Chunk, Track
@@ -19,7 +20,7 @@ def overlap(valid: int, delay_steps: int, horizon: int = 10) -> Overlap:
 
 def test_guidance_follows_the_overlap_with_the_soft_mask_of_the_paper() -> None:
     guidance = RealTimeChunking(beta=3.0).request(overlap(valid=6, delay_steps=2))
-    assert guidance is not None
+    assert isinstance(guidance, Guidance)
     assert guidance.beta == 3.0
     expected = [1, 1, 0.570589, 0.287072, 0.114492, 0.025770, 0, 0, 0, 0]
     np.testing.assert_allclose(guidance.weights, expected, atol=1e-6)
@@ -28,28 +29,28 @@ def test_guidance_follows_the_overlap_with_the_soft_mask_of_the_paper() -> None:
 
 def test_the_overlap_ends_no_later_than_the_execution_horizon_allows() -> None:
     guidance = RealTimeChunking(mask="ones", execution_horizon=4).request(overlap(valid=10, delay_steps=2))
-    assert guidance is not None
+    assert isinstance(guidance, Guidance)
     np.testing.assert_array_equal(guidance.weights, [1] * 6 + [0] * 4)
 
 
 def test_only_real_actions_are_followed_and_the_rest_repeats_the_last_one() -> None:
     guidance = RealTimeChunking(mask="ones").request(overlap(valid=3, delay_steps=2))
-    assert guidance is not None
+    assert isinstance(guidance, Guidance)
     np.testing.assert_array_equal(guidance.weights, [1, 1, 1] + [0] * 7)
     np.testing.assert_array_equal(guidance.previous[3:], np.tile(guidance.previous[2], (7, 1)))
 
 
 def test_without_planned_motion_the_chunk_is_sampled_plainly_and_that_is_no_fault() -> None:
     strategy = RealTimeChunking()
-    assert strategy.request(overlap(valid=0, delay_steps=2)) is None
+    assert strategy.request(overlap(valid=0, delay_steps=2)) == Plain()
     assert strategy.statistics() == {"infeasible_requests": 0}
 
 
 def test_a_delay_beyond_the_planned_motion_is_refused_and_counted() -> None:
     strategy = RealTimeChunking(execution_horizon=4)
-    assert strategy.request(overlap(valid=10, delay_steps=6)) is not None
-    assert strategy.request(overlap(valid=10, delay_steps=7)) is None
-    assert strategy.request(overlap(valid=3, delay_steps=4)) is None
+    assert strategy.request(overlap(valid=10, delay_steps=6)) != Plain()
+    assert strategy.request(overlap(valid=10, delay_steps=7)) == Plain()
+    assert strategy.request(overlap(valid=3, delay_steps=4)) == Plain()
     strategy.reset()
     assert strategy.statistics() == {"infeasible_requests": 2}
 
@@ -59,7 +60,7 @@ def test_the_next_job_waits_for_the_execution_horizon_to_begin(
 ) -> None:
     strategy = RealTimeChunking(execution_horizon=3)
     assert strategy.wants_plan(0, resting)
-    track = strategy.merge(resting, chunk_of([1.0] * 8), STEP_NS, everywhere)
+    track = strategy.merge(resting, chunk_of([1.0] * 8), 0, everywhere)
     assert not strategy.wants_plan(2 * STEP_NS, track)
     assert strategy.wants_plan(2 * STEP_NS + 1, track)
     strategy.reset()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dualsys.fast.chunking.requests import Plain
 from dualsys.fast.chunking.strategy import Overlap
 from dualsys.fast.chunking.synchronous import Synchronous
 from dualsys.fast.planner.track import Box, Chunk, Track
@@ -23,7 +24,7 @@ def test_it_wants_a_plan_only_when_the_motion_has_ended(
 
 
 def test_it_never_asks_for_guidance() -> None:
-    assert Synchronous().request(Overlap(np.zeros((16, 4), np.float32), 16, 1)) is None
+    assert Synchronous().request(Overlap(np.zeros((16, 4), np.float32), 16, 1)) == Plain()
 
 
 def test_the_whole_chunk_is_played_from_the_moment_it_is_ready(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualsys.fast.chunking.requests import Plain
 from dualsys.fast.chunking.strategy import Overlap
 from dualsys.fast.chunking.temporal_ensemble import TemporalEnsemble, ensemble_weights
 from dualsys.fast.planner.track import Box, Chunk, Track
@@ -36,7 +37,7 @@ def test_predictions_that_do_not_cover_a_step_get_neither_weight_nor_number() ->
 def test_it_always_wants_a_plan_and_never_asks_for_guidance(resting: Track) -> None:
     strategy = TemporalEnsemble()
     assert strategy.wants_plan(0, resting)
-    assert strategy.request(Overlap(np.zeros((16, 4), np.float32), 16, 1)) is None
+    assert strategy.request(Overlap(np.zeros((16, 4), np.float32), 16, 1)) == Plain()
 
 
 def test_the_first_chunk_is_played_as_it_is(

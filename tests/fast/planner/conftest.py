@@ -15,6 +15,7 @@ from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.records import PlanJob
+from dualsys.fast.policies.policy import Capability
 from dualsys.messages import ControlState, LatentPacket, Observation, Plan, Tensor
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
 
@@ -60,12 +61,14 @@ class ScriptedPolicy:
     chunks: list[NDArray[np.float32]] = field(default_factory=list)
     encoded: list[int] = field(default_factory=list)
     conditions: list[dict[str, NDArray[np.float32]]] = field(default_factory=list)
-    guided_with: list[tuple[NDArray[np.float32], NDArray[np.float32], float]] = field(default_factory=list)
+    guided_with: list[tuple[NDArray[np.float32], ...]] = field(default_factory=list)
     noises: list[NDArray[np.float32]] = field(default_factory=list)
     action: ActionSpec = ACTION
     specs: SystemSpecs = SPECS
     wrist: TensorSpec = field(default_factory=lambda: TensorSpec((4, 4, 3), "uint8"))
     weights: str = "scripted"
+    capabilities: frozenset[Capability] = frozenset({"sampler", "guided"})
+    steps: int = 5
 
     def encode_wrist(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.encoded.append(int(image[0, 0, 0]))
@@ -94,9 +97,9 @@ class ScriptedPolicy:
         condition: Any,
         previous: NDArray[np.float32],
         weights: NDArray[np.float32],
-        beta: float,
+        guidance: NDArray[np.float32],
     ) -> NDArray[np.float32]:
-        self.guided_with.append((previous, weights, beta))
+        self.guided_with.append((previous, weights, guidance))
         return self.sample(noise, condition)
 
 

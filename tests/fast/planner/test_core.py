@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_noise_whatever_the_session(make_bench: Cal
     assert jobs[0].noise.tobytes() == jobs[1].noise.tobytes()
     assert jobs[0].noise.tobytes() != jobs[2].noise.tobytes()
     assert jobs[0].noise.dtype == np.float32
-    assert jobs[0].noise.shape == (16, 4)
+    assert jobs[0].noise.shape == (1, 16, 4)
 
 
 def test_noise_differs_from_job_to_job_and_from_episode_to_episode(bench: Any) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsys.clock import NS_PER_MS
+from dualsys.fast.chunking.masks import guidance_schedule
 from dualsys.messages import Plan
 from dualsys.robots.kinematics import PANDA, TOOL_DOWN
 
@@ -110,8 +111,8 @@ def test_rtc_guides_by_the_motion_under_way(make_bench: Callable[..., Any]) -> N
     assert bench.policy.guided_with == []
     bench.see(T0 + STEP_NS, knots(first)[1][1, :3])
     bench.plan(T0 + STEP_NS, delay_ns=STEP_NS // 2)
-    previous, weights, beta = bench.policy.guided_with[0]
-    assert beta == 4.0
+    previous, weights, guidance = bench.policy.guided_with[0]
+    np.testing.assert_array_equal(guidance, guidance_schedule(4.0, 5))
     np.testing.assert_allclose(previous, moving(0.5), atol=1e-5)
     assert weights[0] == 1.0
     assert weights[15] == 0.0

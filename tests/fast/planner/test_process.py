@@ -16,10 +16,9 @@ from dualsys.bus.handshake import answer_hello
 from dualsys.bus.service import ServiceClient, ServiceServer
 from dualsys.bus.sockets import attach, close_context, open_context, open_socket
 from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
-from dualsys.config import Endpoints, StrategyConfig, SystemConfig
+from dualsys.config import Endpoints, SystemConfig
 from dualsys.errors import BundleError
-from dualsys.fast.chunking.strategy import STRATEGIES, make_strategy
-from dualsys.fast.planner.process import run_planner, serve_policy, silence_ns, strategy_options
+from dualsys.fast.planner.process import run_planner, serve_policy, silence_ns
 from dualsys.messages import CameraFrame, Hello, Observation, Plan, Reply, Request, Welcome
 from dualsys.robots.kinematics import PANDA
 
@@ -180,12 +179,6 @@ def test_a_missing_bundle_is_told_before_anything_is_opened(config: SystemConfig
     fast = config.fast.model_copy(update={"bundle": tmp_path / "nothing"})
     with pytest.raises(BundleError, match="cannot be read"):
         run_planner(config.model_copy(update={"fast": fast}))
-
-
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_every_strategy_takes_its_settings(name: Any) -> None:
-    settings = StrategyConfig(name=name)
-    assert make_strategy(name, **strategy_options(settings)).name == name
 
 
 def test_silence_is_longer_than_the_greatest_age_of_a_latent(config: SystemConfig) -> None:

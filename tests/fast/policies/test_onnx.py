@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dualsys.errors import BundleError, PolicyError
+from dualsys.fast.chunking.masks import guidance_schedule
 from dualsys.fast.policies.onnx import OnnxSystem1
 from dualsys.fast.policies.policy import System1
 
@@ -47,7 +48,7 @@ def test_a_guided_chunk_is_pulled_where_the_weights_say(bundle: Path) -> None:
     weights = np.array([1, 0.5, 0, 0], np.float32)
     context = conditioned(policy)
     plain = policy.sample(noise, context)
-    chunk = policy.guided(noise, context, previous, weights, 0.5)
+    chunk = policy.guided(noise, context, previous, weights, guidance_schedule(0.5, policy.steps))
     np.testing.assert_allclose(chunk, plain + 0.5 * weights[:, None] * (previous - plain), rtol=1e-5)
 
 
@@ -109,7 +110,9 @@ def test_a_context_that_the_graph_does_not_make_is_named(
 
 
 def test_a_bundle_without_context_is_refused(graphs: Path, finish_bundle: Callable[..., Path]) -> None:
-    with pytest.raises(BundleError, match="expected an action, a context and a latent tensor 'tokens'"):
+    with pytest.raises(
+        BundleError, match="expected an action, a sampler, a context and a latent tensor 'tokens'"
+    ):
         OnnxSystem1(finish_bundle(graphs, context=()))
 
 

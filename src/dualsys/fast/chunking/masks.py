@@ -8,14 +8,17 @@ arXiv:2506.07339 (NeurIPS 2025): the mask is its Eq. 5, the weight is the factor
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.errors import ConfigError
 
-MASK_SHAPES = ("exp", "linear", "ones", "zeros")
+MaskShape = Literal["exp", "linear", "ones", "zeros"]
 """How the mask falls between the frozen part and the end of the overlap; `zeros` is the hard mask."""
+
+MASK_SHAPES: tuple[MaskShape, ...] = get_args(MaskShape)
 
 
 def soft_mask(frozen: int, overlap: int, horizon: int, shape: str = "exp") -> NDArray[np.float32]:
@@ -55,20 +58,34 @@ def soft_mask(frozen: int, overlap: int, horizon: int, shape: str = "exp") -> ND
     return weights.astype(np.float32)
 
 
-def guidance_weight(tau: float, beta: float) -> float:
+def guidance_weight(tau: float, beta: float, sigma_d: float = 1.0) -> float:
     """Factor w(tau) of the guidance term, at most `beta`.
 
-    `r^2 = (1 - tau)^2 / (tau^2 + (1 - tau)^2)` and `w = min(beta, (1 - tau) / (tau r^2))`, which is
-    `min(beta, (tau^2 + (1 - tau)^2) / (tau (1 - tau)))`; both ends are `beta` by their limit.
+    `r^2 = (1 - tau)^2 s^2 / ((1 - tau)^2 + s^2 tau^2)` with s = sigma_d, and `w = min(beta, (1 - tau) / (tau
+    r^2))`; both ends are `beta` by their limit. With s = 1 that is the paper's `min(beta, (tau^2 + (1 -
+    tau)^2) / (tau (1 - tau)))`. A smaller s takes the data for less spread and raises w.
 
     Args:
         tau: Flow time, 0 at noise, 1 at data.
         beta: Cap, >= 0; 5 in the paper.
+        sigma_d: Assumed spread of the data around its mean, > 0.
 
     Raises:
-        ValueError: `tau` outside [0, 1] or `beta` negative.
+        ValueError: `tau` outside [0, 1], `beta` negative, or `sigma_d` not positive.
     """
-    if not 0.0 <= tau <= 1.0 or not beta >= 0.0:
-        raise ValueError(f"expected 0 <= tau <= 1 and beta >= 0, got tau {tau} and beta {beta}")
-    spread = tau * (1.0 - tau)
-    return beta if spread == 0.0 else min(beta, (tau**2 + (1.0 - tau) ** 2) / spread)
+    if not 0.0 <= tau <= 1.0 or not beta >= 0.0 or not sigma_d > 0.0:
+        raise ValueError(
+            "expected 0 <= tau <= 1, beta >= 0 and sigma_d > 0, "
+            f"got tau {tau}, beta {beta} and sigma_d {sigma_d}"
+        )
+    spread = tau * (1.0 - tau) * sigma_d**2
+    return beta if spread == 0.0 else min(beta, ((sigma_d * tau) ** 2 + (1.0 - tau) ** 2) / spread)
+
+
+def guidance_schedule(beta: float, steps: int, sigma_d: float = 1.0) -> NDArray[np.float32]:
+    """Guidance weights float32 `[steps]` of the Euler steps at tau = 0, 1/n, ..., (n - 1)/n.
+
+    The first is always `beta`. Arguments as for `guidance_weight`.
+    """
+    weights = [guidance_weight(step / steps, beta, sigma_d) for step in range(steps)]
+    return np.array(weights, dtype=np.float32)

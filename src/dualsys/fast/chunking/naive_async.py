@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from dualsys.fast.chunking.strategy import Guidance, Overlap
-from dualsys.fast.planner.track import Box, Chunk, Track
-from dualsys.specs import ActionSpec
+from dualsys.fast.chunking.asynchronous import Asynchronous
+from dualsys.fast.chunking.strategy import About
 
 
-class NaiveAsync:
-    """Plans all the time, ignorant of the motion under way; the velocity may jump at every join."""
+class NaiveAsync(Asynchronous):
+    """Plans ignorant of the motion under way; the velocity may jump at every join.
+
+    Args:
+        execution_horizon: Actions that are at least begun between the starts of two plan jobs.
+    """
 
     name = "naive_async"
+    about = About(
+        summary="switches to each new chunk as soon as it is there",
+        paper="the baseline of arXiv:2506.07339",
+        needs="",
+        cost="n",
+    )
 
-    def check(self, action: ActionSpec) -> None:
-        """Every horizon suits."""
-        del action
+    def __init__(self, execution_horizon: int = 1) -> None:
+        super().__init__(execution_horizon)
 
-    def wants_plan(self, now_ns: int, track: Track) -> bool:
-        """Always."""
-        del now_ns, track
-        return True
 
-    def request(self, overlap: Overlap) -> Guidance | None:
-        """A plain sample."""
-        del overlap
-        return None
-
-    def merge(self, track: Track, chunk: Chunk, now_ns: int, workspace: Box) -> Track:
-        """Switch to the new chunk now, at the action whose time it is."""
-        return track.spliced(now_ns, chunk, workspace)
-
-    def reset(self) -> None:
-        """Nothing is remembered."""
-
-    def statistics(self) -> Mapping[str, int]:
-        """Nothing can go wrong."""
-        return {}
+STRATEGY = NaiveAsync

@@ -1,26 +1,60 @@
 """What a chunk strategy is, and how one is chosen by name.
 
-A strategy decides three things and nothing else: when a new plan is wanted, what System 1 is told about the
-motion that is already planned, and how its chunk joins that motion. The track does the arithmetic of the
-join.
+A strategy decides three things and nothing else: when a new plan is wanted, what System 1 is asked for, and
+how its chunk joins the motion that is already planned. The track does the arithmetic of the join.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from importlib import import_module
+from typing import Any, ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dualsys.errors import ConfigError
+from dualsys.fast.chunking.requests import Request
 from dualsys.fast.planner.track import ActionArray, Box, Chunk, Track
+from dualsys.fast.policies.policy import CAPABILITIES, Capability, System1
 from dualsys.specs import ActionSpec
 
-STRATEGIES = ("synchronous", "naive_async", "temporal_ensemble", "rtc")
-"""Names that `make_strategy` knows."""
+StrategyName = Literal[
+    "synchronous",
+    "naive_async",
+    "temporal_ensemble",
+    "vote",
+    "rtc",
+    "hard_mask",
+    "replacement",
+    "rtc_prefix",
+    "bid",
+    "queue_aggregate",
+    "latest_overwrite",
+    "vlash",
+    "groot_ramp",
+]
+"""Names of the strategies. Each is defined in the file of that name in this folder, and nowhere else."""
+
+STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
+
+
+@dataclass(frozen=True)
+class About:
+    """What people choose a strategy by.
+
+    Attributes:
+        summary: What it does, in a few words.
+        paper: Where it comes from.
+        needs: What System 1 has to offer, beyond plain samples; empty: nothing.
+        cost: Evaluations of the network for a chunk of n Euler steps.
+    """
+
+    summary: str
+    paper: str
+    needs: str
+    cost: str
 
 
 @dataclass(frozen=True)
@@ -37,40 +71,41 @@ class Overlap:
     valid: int
     delay_steps: int
 
+    def held(self, steps: int) -> ActionArray:
+        """The first `steps` >= 1 actions, the last of them repeated to the end, float32 `[H, 4]`.
 
-@dataclass(frozen=True)
-class Guidance:
-    """What the guided sampler is given.
-
-    Attributes:
-        previous: float32 `[H, 4]`, Y: the actions to follow; real ones wherever the weight is not zero.
-        weights: float32 `[H]`, W, in [0, 1].
-        beta: Largest guidance weight.
-    """
-
-    previous: ActionArray
-    weights: NDArray[np.float32]
-    beta: float
+        What follows is not planned and must get weight zero; a real action there cannot mislead anyone.
+        """
+        kept = np.minimum(np.arange(len(self.previous)), steps - 1)
+        filled: ActionArray = self.previous[kept]
+        return filled
 
 
 class ChunkStrategy(Protocol):
     """Decides when to plan and how chunks join. Holds no clock; one instance serves one planner."""
+
+    about: ClassVar[About]
 
     @property
     def name(self) -> str:
         """The name in `STRATEGIES`."""
         ...
 
-    def check(self, action: ActionSpec) -> None:
-        """Raise ConfigError if the options do not suit chunks of this horizon and step."""
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What System 1 must offer."""
+        ...
+
+    def check(self, action: ActionSpec, delay_steps: int) -> None:
+        """Raise ConfigError if the options do not suit these chunks and an expected delay, in actions."""
         ...
 
     def wants_plan(self, now_ns: int, track: Track) -> bool:
         """Whether a plan job should start now."""
         ...
 
-    def request(self, overlap: Overlap) -> Guidance | None:
-        """Guidance for the chunk to come; None asks for a plain sample."""
+    def request(self, overlap: Overlap) -> Request:
+        """What System 1 is asked for."""
         ...
 
     def merge(self, track: Track, chunk: Chunk, now_ns: int, workspace: Box) -> Track:
@@ -86,7 +121,23 @@ class ChunkStrategy(Protocol):
         ...
 
 
-def make_strategy(name: str, **options: object) -> ChunkStrategy:
+def strategy_class(name: str) -> type[ChunkStrategy]:
+    """The class of a strategy. Raises ConfigError for an unknown name; lists the known ones."""
+    if name not in STRATEGIES:
+        raise ConfigError("chunk strategy", [f"name: {name!r} is not one of {', '.join(STRATEGIES)}"])
+    # A file imports the types above, so it is imported when it is asked for.
+    module = import_module(f"dualsys.fast.chunking.{name}")
+    found: type[ChunkStrategy] = module.STRATEGY
+    return found
+
+
+def default_options(name: str) -> dict[str, object]:
+    """The options of a strategy and their defaults."""
+    parameters = inspect.signature(strategy_class(name)).parameters.values()
+    return {one.name: one.default for one in parameters}
+
+
+def make_strategy(name: str, /, **options: object) -> ChunkStrategy:
     """Build a strategy.
 
     Args:
@@ -96,26 +147,80 @@ def make_strategy(name: str, **options: object) -> ChunkStrategy:
     Raises:
         ConfigError: An unknown name or option (lists the known ones), or a value that is not allowed.
     """
-    factories = _factories()
-    if name not in factories:
-        raise ConfigError("chunk strategy", [f"name: {name!r} is not one of {', '.join(factories)}"])
-    factory = factories[name]
-    known = tuple(inspect.signature(factory).parameters)
-    if faults := [
-        f"{option}: {name} has no such option, it has {', '.join(known) or 'none'}"
-        for option in options
-        if option not in known
-    ]:
-        raise ConfigError("chunk strategy", faults)
-    return factory(**options)
+    found = strategy_class(name)
+    known = default_options(name)
+    hints = get_type_hints(found.__init__)
+    faults, fitting = [], {}
+    for option, value in options.items():
+        if option not in known:
+            faults.append(f"{option}: {name} has no such option, it has {', '.join(known) or 'none'}")
+        elif not _fits(value, hints[option]):
+            faults.append(f"{option}: expected {_in_words(hints[option])}, got {value!r}")
+        else:
+            fitting[option] = value
+    factory: Any = found
+    try:
+        made: ChunkStrategy = factory(**fitting)
+    except ConfigError as error:
+        raise ConfigError(name, [*faults, *error.faults]) from None
+    if faults:
+        raise ConfigError(name, faults)
+    return made
 
 
-def _factories() -> dict[str, Callable[..., ChunkStrategy]]:
-    # Imported here because the strategies import the types above.
-    from dualsys.fast.chunking.naive_async import NaiveAsync
-    from dualsys.fast.chunking.rtc import RealTimeChunking
-    from dualsys.fast.chunking.synchronous import Synchronous
-    from dualsys.fast.chunking.temporal_ensemble import TemporalEnsemble
+def require_suitable(strategy: ChunkStrategy, policy: System1, delay_steps: int) -> None:
+    """Return if a strategy can be run with a policy.
 
-    classes = (Synchronous, NaiveAsync, TemporalEnsemble, RealTimeChunking)
-    return dict(zip(STRATEGIES, classes, strict=True))
+    Args:
+        strategy: Chosen.
+        policy: System 1.
+        delay_steps: Expected delay of a plan, in actions.
+
+    Raises:
+        ConfigError: The policy lacks what the strategy needs, which is named together with the strategies
+            that it does support; or its chunks do not suit.
+    """
+    require_offered(strategy, policy.capabilities, f"System 1 with weights {policy.weights}")
+    strategy.check(policy.action, delay_steps)
+
+
+def require_offered(strategy: ChunkStrategy, offered: frozenset[Capability], who: str) -> None:
+    """Raise ConfigError unless everything that the strategy needs is offered by `who`."""
+    missing = strategy.needs - offered
+    if not missing:
+        return
+    supported = ", ".join(name for name in STRATEGIES if make_strategy(name).needs <= offered)
+    fault = (
+        f"needs {_listed(missing)} of System 1; {who} offers {_listed(offered)}; export a bundle that has "
+        f"it, or choose one of {supported}"
+    )
+    raise ConfigError(f"chunk strategy {strategy.name}", [fault])
+
+
+def _listed(capabilities: frozenset[Capability]) -> str:
+    return ", ".join(one for one in CAPABILITIES if one in capabilities) or "nothing"
+
+
+def _fits(value: object, hint: object) -> bool:
+    """Whether a value is of the type of an option; an int passes for a float, a bool for a bool only."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    kinds = tuple(_alternatives(hint))
+    if isinstance(value, bool):
+        return bool in kinds
+    if isinstance(value, int) and float in kinds:
+        return abs(value) < 2**63
+    return isinstance(value, kinds)
+
+
+def _alternatives(hint: object) -> Iterator[type]:
+    yield from get_args(hint) or (hint,)  # type: ignore[misc]
+
+
+_WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
+
+
+def _in_words(hint: object) -> str:
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(get_args(hint))}"
+    return " or ".join(_WORDS[one] for one in _alternatives(hint))

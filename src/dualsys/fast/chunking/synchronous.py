@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from dualsys.errors import ConfigError
-from dualsys.fast.chunking.strategy import Guidance, Overlap
+from dualsys.fast.chunking.requests import Plain, Request
+from dualsys.fast.chunking.strategy import About, Overlap
 from dualsys.fast.planner.track import Box, Chunk, Track
+from dualsys.fast.policies.policy import Capability
 from dualsys.specs import ActionSpec
 
 
@@ -25,14 +27,26 @@ class Synchronous:
     """
 
     name = "synchronous"
+    about = About(
+        summary="waits for each chunk to be over before it asks for the next",
+        paper="the baseline of arXiv:2506.07339",
+        needs="",
+        cost="n",
+    )
 
     def __init__(self, execution_horizon: int | None = None) -> None:
         if execution_horizon is not None and execution_horizon < 1:
             raise ConfigError(self.name, [f"execution_horizon: expected at least 1, got {execution_horizon}"])
         self._execution_horizon = execution_horizon
 
-    def check(self, action: ActionSpec) -> None:
-        """Raise ConfigError if more actions are to be played than a chunk has."""
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """Plain samples."""
+        return frozenset({"sampler"})
+
+    def check(self, action: ActionSpec, delay_steps: int) -> None:
+        """Raise ConfigError if more actions are to be played than a chunk has. Any delay is waited for."""
+        del delay_steps
         if self._execution_horizon is not None and self._execution_horizon > action.horizon:
             fault = f"execution_horizon: expected at most {action.horizon}, got {self._execution_horizon}"
             raise ConfigError(self.name, [fault])
@@ -41,10 +55,10 @@ class Synchronous:
         """Only when the motion has ended."""
         return now_ns >= track.end_ns
 
-    def request(self, overlap: Overlap) -> Guidance | None:
+    def request(self, overlap: Overlap) -> Request:
         """A plain sample: there is nothing to overlap with."""
         del overlap
-        return None
+        return Plain()
 
     def merge(self, track: Track, chunk: Chunk, now_ns: int, workspace: Box) -> Track:
         """Play the chunk from its first action, starting now."""
@@ -57,3 +71,6 @@ class Synchronous:
     def statistics(self) -> Mapping[str, int]:
         """Nothing can go wrong."""
         return {}
+
+
+STRATEGY = Synchronous

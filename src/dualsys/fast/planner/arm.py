@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -152,6 +152,19 @@ def proprioception(arm: ArmState, grip: float) -> NDArray[np.float32]:
         ],
         dtype=np.float32,
     )
+
+
+def rolled_forward(arm: ArmState, track: Track, t_ns: int) -> ArmState:
+    """The arm as it will be at a time if it follows a track; the same arm unless that is later.
+
+    The tool will be where the track leads, as far behind the command as it is now. The gripper is left as it
+    is measured: how the fingers close depends on what is between them.
+    """
+    if t_ns <= arm.t_ns:
+        return arm
+    commanded_m = track.at(t_ns)[0]
+    behind_m = arm.commanded_tool_m - arm.tool_m
+    return replace(arm, tool_m=commanded_m - behind_m, commanded_tool_m=commanded_m)
 
 
 def require_tool_actions(policy: System1) -> None:

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import InstructionError, MessageError, SpecError
-from dualsys.fast.chunking.delay import DelayEstimator
-from dualsys.fast.chunking.strategy import ChunkStrategy, Overlap
+from dualsys.fast.chunking.delay import DelayEstimator, steps_begun
+from dualsys.fast.chunking.requests import Plain, RollForward, noises_for
+from dualsys.fast.chunking.strategy import ChunkStrategy, Overlap, require_suitable
 from dualsys.fast.planner.arm import (
     ArmModel,
     ArmState,
     Kinematics,
     proprioception,
     require_tool_actions,
+    rolled_forward,
 )
 from dualsys.fast.planner.frames import FrameHistory, WristFrame
 from dualsys.fast.planner.latents import Latent, LatentHistory
@@ -30,6 +32,7 @@ from dualsys.fast.planner.plans import PlanWriter
 from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatistics
 from dualsys.fast.planner.track import ActionArray, Chunk, Track
 from dualsys.fast.policies.policy import System1
+from dualsys.fast.policies.sampling import draw
 from dualsys.messages import MAX_TEXT, ControlState, LatentPacket, Observation, Plan
 from dualsys.robots.kinematics import TOOL_DOWN
 
@@ -50,7 +53,8 @@ class PlannerCore:
 
     Raises:
         SpecError: The policy is made for another kind of action, state or latent.
-        ConfigError: The strategy does not suit the policy's chunks.
+        ConfigError: The strategy needs what the policy does not offer, or does not suit its chunks or the
+            expected delay.
     """
 
     def __init__(
@@ -64,10 +68,12 @@ class PlannerCore:
         tool_rotation: NDArray[np.float64] = TOOL_DOWN,
     ) -> None:
         require_tool_actions(policy)
-        strategy.check(policy.action)
+        self._settings = settings or PlannerSettings()
+        expected_steps = steps_begun(self._settings.expected_delay_ns, policy.action.step_ns)
+        require_suitable(strategy, policy, expected_steps)
+        self._delay = DelayEstimator(policy.action.step_ns, initial_steps=max(1, expected_steps))
         self._policy = policy
         self._strategy = strategy
-        self._settings = settings or PlannerSettings()
         self._action = policy.action
         self._scale_m = (policy.action.scale[0], policy.action.scale[1], policy.action.scale[2])
         self._arm_model = ArmModel(kinematics, tool_rotation, self._settings.open_m)
@@ -75,7 +81,6 @@ class PlannerCore:
         self._observer = Observer(session, policy.specs.observation, self._settings)
         self._plans = PlanWriter(session)
         self._frames = FrameHistory(policy.wrist, self._settings.frame_lag_ns)
-        self._delay = DelayEstimator(policy.action.step_ns)
         self._session = session
         self._seed = seed
         self._counts: Counter[str] = Counter()
@@ -242,7 +247,7 @@ class PlannerCore:
         self._running = self._job(now_ns, track, *inputs)
         self._job_number += 1
         self._counts["jobs"] += 1
-        self._counts["guided_jobs"] += self._running.guidance is not None
+        self._counts["guided_jobs"] += not isinstance(self._running.request, Plain | RollForward)
         return self._running
 
     def compute(self, job: PlanJob) -> ActionArray:
@@ -253,10 +258,7 @@ class PlannerCore:
         """
         features = np.stack([frame.features(self._policy.encode_wrist) for frame in job.frames])
         condition = self._policy.condition(job.tokens, job.latent_age_s, features, job.proprioception)
-        if job.guidance is None:
-            return self._policy.sample(job.noise, condition)
-        guidance = job.guidance
-        return self._policy.guided(job.noise, condition, guidance.previous, guidance.weights, guidance.beta)
+        return draw(self._policy, job.request, job.noise, condition)
 
     def finish(self, job: PlanJob, chunk: ActionArray, now_ns: int) -> Plan | None:
         """Join a computed chunk to the motion.
@@ -287,7 +289,7 @@ class PlannerCore:
             return None
         actions = np.clip(chunk, -1.0, 1.0)
         self._counts["clipped_actions"] += int((actions != chunk).sum())
-        timed = Chunk(job.t0_ns, self._action.step_ns, actions, self._scale_m)
+        timed = Chunk(job.grid_ns, self._action.step_ns, actions, self._scale_m)
         merged = self._strategy.merge(self._track, timed, now_ns, self._settings.workspace)
         if merged is self._track:
             self._counts["expired_chunks"] += 1
@@ -346,22 +348,28 @@ class PlannerCore:
         action = self._action
         previous, valid = track.displacements(now_ns, action.step_ns, action.horizon, self._scale_m)
         overlap = Overlap(previous, valid, self._delay.steps)
-        tokens, latent_age_s = self._latents.pair(now_ns)
+        request = self._strategy.request(overlap)
+        lead_steps = request.lead_steps if isinstance(request, RollForward) else 0
+        grid_ns = now_ns + lead_steps * action.step_ns
+        tokens, latent_age_s = self._latents.pair(grid_ns)
         rng = np.random.default_rng((self._seed, self._episode, self._job_number))
+        shape = (noises_for(request), *action.chunk.shape)
+        ahead = rolled_forward(arm, track, grid_ns) if lead_steps else arm
         return PlanJob(
             number=self._job_number,
             episode=self._episode,
             epoch=self._epoch,
             t0_ns=now_ns,
+            grid_ns=grid_ns,
             latent=latent,
             t_observation_ns=min(arm.t_ns, frame.t_ns),
             tokens=tokens,
             latent_age_s=latent_age_s,
             frames=self._frames.pair(),
-            proprioception=proprioception(arm, self._grip(now_ns)),
-            noise=rng.standard_normal(action.chunk.shape, dtype=np.float32),
+            proprioception=proprioception(ahead, self._grip(grid_ns)),
+            noise=rng.standard_normal(shape, dtype=np.float32),
             overlap=overlap,
-            guidance=self._strategy.request(overlap),
+            request=request,
         )
 
     def _track_from(self, now_ns: int, arm: ArmState) -> Track:

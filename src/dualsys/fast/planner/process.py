@@ -19,7 +19,7 @@ from dualsys.recorder.tap import Tap, open_service, open_tap
 from dualsys.robots.kinematics import PANDA
 
 if TYPE_CHECKING:
-    from dualsys.config import SlowConfig, StrategyConfig, SystemConfig
+    from dualsys.config import SlowConfig, SystemConfig
 
 
 def run_planner(config: SystemConfig) -> None:
@@ -43,16 +43,18 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
     """As `run_planner`, with a policy of the caller's."""
     session = secrets.randbits(31) + 1
     clock = WallClock()
-    options = strategy_options(config.fast.strategy)
-    strategy = make_strategy(config.fast.strategy.name, **options)
+    strategy = make_strategy(config.fast.strategy.name, **config.fast.strategy.options)
     settings = PlannerSettings(
-        image_encoding=config.slow.image_encoding, jpeg_quality=config.slow.jpeg_quality
+        expected_delay_ns=round(config.fast.delay_ms * NS_PER_MS),
+        image_encoding=config.slow.image_encoding,
+        jpeg_quality=config.slow.jpeg_quality,
     )
     context = open_context()
     ends = config.endpoints
     contacts: list[Contact] = []
     try:
         tap = open_tap(context, config, "planner", clock)
+        options = config.fast.strategy.options
         core = open_core(tap, options, policy, strategy, PANDA, session, config.run.seed, settings)
         slow = Contact(context, ends.slow.service, "System 2", session, policy.specs)
         contacts.append(slow)
@@ -68,15 +70,6 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
         for contact in contacts:
             contact.close()
         close_context(context)
-
-
-def strategy_options(config: StrategyConfig) -> dict[str, object]:
-    """The settings that concern the chosen strategy, by the names of its arguments."""
-    options: dict[str, dict[str, object]] = {
-        "rtc": {"beta": config.beta, "mask": config.mask},
-        "temporal_ensemble": {"decay": config.ensemble_decay},
-    }
-    return options.get(config.name, {})
 
 
 def _wire(

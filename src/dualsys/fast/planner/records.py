@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.clock import NS_PER_MS
-from dualsys.fast.chunking.strategy import Guidance, Overlap
+from dualsys.fast.chunking.requests import Request
+from dualsys.fast.chunking.strategy import Overlap
 from dualsys.fast.planner.frames import WristFrame
 from dualsys.fast.planner.latents import Latent
 from dualsys.fast.planner.track import Box
@@ -31,6 +32,8 @@ class PlannerSettings:
         frame_lag_ns: How far the second wrist image should lie behind the newest.
         max_divergence_m: Distance between the planned and the commanded tool beyond which the plan starts
             afresh from the command, because control did not follow.
+        expected_delay_ns: How long a plan is expected to take; a strategy that cannot work with it is
+            refused.
         image_encoding: How images travel to System 2.
         jpeg_quality: Quality of jpeg images.
     """
@@ -41,6 +44,7 @@ class PlannerSettings:
     max_frame_age_ns: int = 500 * NS_PER_MS
     frame_lag_ns: int = 120 * NS_PER_MS
     max_divergence_m: float = 0.03
+    expected_delay_ns: int = 0
     image_encoding: Literal["raw", "jpeg"] = "raw"
     jpeg_quality: int = 90
 
@@ -52,22 +56,24 @@ class PlanJob:
     Attributes:
         number: Counts jobs within the episode.
         episode, epoch: What the plan will be for.
-        t0_ns: Start of the chunk's grid.
+        t0_ns: When it began.
+        grid_ns: Start of the chunk's grid; later than `t0_ns` if the chunk is for a state ahead.
         latent: The newest latent.
         t_observation_ns: Stamp of the arm state or of the wrist image, whichever is older.
         tokens: float32 `[2, tokens, width]`, newest latent first.
-        latent_age_s: float32 `[2]`, ages at `t0_ns`.
+        latent_age_s: float32 `[2]`, ages at `grid_ns`.
         frames: The newest wrist image and the one a moment before.
         proprioception: float32 `[9]`.
-        noise: float32 `[H, 4]`.
+        noise: float32 `[K, H, 4]`, as many as the request takes.
         overlap: The motion already planned.
-        guidance: What the strategy made of it.
+        request: What the strategy made of it.
     """
 
     number: int
     episode: int
     epoch: int
     t0_ns: int
+    grid_ns: int
     latent: Latent
     t_observation_ns: int
     tokens: NDArray[np.float32]
@@ -76,7 +82,7 @@ class PlanJob:
     proprioception: NDArray[np.float32]
     noise: NDArray[np.float32]
     overlap: Overlap
-    guidance: Guidance | None
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,9 @@ class PlannerStatistics:
     """Totals since the start, and what the planner waits for.
 
     Attributes:
-        jobs, guided_jobs: Jobs begun; those with guidance.
+        jobs, guided_jobs: Jobs begun; those whose samples are made to fit the motion under way.
         plans: Plans made.
+        corrected_plans: Plans changed between two jobs by a residual head.
         repeated_plans: Plans sent again, because control takes a planner that says nothing for dead.
         observations: Observations made for System 2.
         latents_accepted: Latents in use.
@@ -101,6 +108,7 @@ class PlannerStatistics:
             something fresh.
         chunks_rejected: Chunks with NaN or of a wrong shape; the last good plan stays.
         clipped_actions: Numbers beyond the action range, moved to its edge.
+        corrections_rejected: Corrections with NaN or of a wrong shape, or whose head failed.
         late_chunks: Chunks later than the delay that they were planned for; played from where the track was.
         expired_chunks: Chunks so late that nothing of them was left.
         stale_jobs: Jobs that ended in another episode or epoch than they began in.
@@ -117,6 +125,7 @@ class PlannerStatistics:
     jobs: int = 0
     guided_jobs: int = 0
     plans: int = 0
+    corrected_plans: int = 0
     repeated_plans: int = 0
     observations: int = 0
     latents_accepted: int = 0
@@ -134,6 +143,7 @@ class PlannerStatistics:
     declined_no_frame: int = 0
     chunks_rejected: int = 0
     clipped_actions: int = 0
+    corrections_rejected: int = 0
     late_chunks: int = 0
     expired_chunks: int = 0
     stale_jobs: int = 0

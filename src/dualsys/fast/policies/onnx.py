@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dualsys.bundles import Manifest, bundle_file, load_manifest
 from dualsys.errors import BundleError
 from dualsys.fast.policies.graph import Graph
-from dualsys.fast.policies.policy import Float32Array
+from dualsys.fast.policies.policy import Capability, Float32Array
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
 GRAPHS = ("wrist.onnx", "condition.onnx", "sampler.onnx", "guided.onnx")
@@ -38,10 +38,18 @@ class OnnxSystem1:
 
     def __init__(self, bundle_dir: str | Path, threads: int = 1) -> None:
         manifest = load_manifest(bundle_dir, "system1")
-        if manifest.action is None or TOKENS not in manifest.specs.latent.tensors or not manifest.context:
+        sampler = manifest.sampler
+        if (
+            manifest.action is None
+            or sampler is None
+            or TOKENS not in manifest.specs.latent.tensors
+            or not manifest.context
+        ):
             raise BundleError(
-                f"{bundle_dir}: expected an action, a context and a latent tensor {TOKENS!r}; export it again"
+                f"{bundle_dir}: expected an action, a sampler, a context and a latent tensor {TOKENS!r}; "
+                "export it again"
             )
+        self._steps = sampler.steps
         self._manifest = manifest
         self._action = manifest.action
         paths = [bundle_file(bundle_dir, manifest, name) for name in GRAPHS]
@@ -76,6 +84,16 @@ class OnnxSystem1:
         """Short hash of the weights."""
         return self._manifest.weights
 
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Plain and guided samples."""
+        return frozenset({"sampler", "guided"})
+
+    @property
+    def steps(self) -> int:
+        """Euler steps inside the samplers."""
+        return self._steps
+
     def encode_wrist(self, image: NDArray[np.uint8]) -> Float32Array:
         """Features float32 `[tokens, width]` of one wrist image. Raises PolicyError if it does not fit."""
         return _single(self._wrist.run({"image": image[None]})["features"])
@@ -107,15 +125,14 @@ class OnnxSystem1:
         condition: Context,
         previous: Float32Array,
         weights: Float32Array,
-        beta: float,
+        guidance: Float32Array,
     ) -> Float32Array:
-        """See `System1.guided`. Raises PolicyError if an array does not fit."""
-        guidance = {
-            "previous": previous[None],
-            "weights": weights[None],
-            "beta": np.array([beta], np.float32),
-        }
-        return _single(self._guided.run({"noise": noise[None], **guidance, **condition})["chunk"])
+        """See `GuidedSampler.guided`. Raises PolicyError if an array does not fit.
+
+        The graph makes the weight of each step itself, capped by beta, which is the weight of the first one.
+        """
+        followed = {"previous": previous[None], "weights": weights[None], "beta": guidance[:1]}
+        return _single(self._guided.run({"noise": noise[None], **followed, **condition})["chunk"])
 
     def _warm_up(self) -> None:
         """Run every graph once: the first run allocates and is slow, and no plan should wait for it."""
@@ -124,7 +141,7 @@ class OnnxSystem1:
         context = self._condition.run(zeros)
         chunk = np.zeros(self._action.chunk.shape, np.float32)
         self.sample(chunk, context)
-        self.guided(chunk, context, chunk, np.zeros(len(chunk), np.float32), 1.0)
+        self.guided(chunk, context, chunk, np.zeros(len(chunk), np.float32), np.ones(self._steps, np.float32))
 
 
 def _check_graphs(

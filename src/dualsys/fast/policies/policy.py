@@ -1,8 +1,13 @@
-"""What a System 1 policy is to the planner."""
+"""What a System 1 policy is to the planner.
+
+Every policy can draw a plain sample. What else it offers it says in `capabilities`; each of those comes with
+the methods of one protocol below. A chunk strategy that needs what a policy lacks is refused when the planner
+is built.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +19,13 @@ Float32Array = NDArray[np.float32]
 
 Condition = Any
 """What a policy has made of everything that it knows before it samples; only that policy can read it."""
+
+Capability = Literal["sampler", "guided", "guidance_schedule", "velocity", "prefix", "weak", "residual"]
+"""What a policy can offer: `sampler`: plain samples; `guided`: `GuidedSampler`; `guidance_schedule`: that
+sampler takes any weight at each step; `velocity`: `VelocityField`; `prefix`: `PrefixSampler`; `weak`:
+`WeakSampler`; `residual`: `ResidualHead`."""
+
+CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 
 
 class System1(Protocol):
@@ -40,6 +52,16 @@ class System1(Protocol):
     @property
     def weights(self) -> str:
         """Short hash of the weights."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it offers; `sampler` is always in it."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Euler steps from noise to a chunk, n; 1 for a policy that takes none."""
         ...
 
     def encode_wrist(self, image: NDArray[np.uint8]) -> Float32Array:
@@ -70,13 +92,17 @@ class System1(Protocol):
         """A chunk float32 `[H, 4]` from standard normal noise of that shape."""
         ...
 
+
+class GuidedSampler(Protocol):
+    """Samples with the vector-Jacobian product of the network (arXiv:2506.07339, Eq. 2-4)."""
+
     def guided(
         self,
         noise: Float32Array,
         condition: Condition,
         previous: Float32Array,
         weights: Float32Array,
-        beta: float,
+        guidance: Float32Array,
     ) -> Float32Array:
         """A chunk float32 `[H, 4]` that is pulled towards what is already planned.
 
@@ -85,6 +111,71 @@ class System1(Protocol):
             condition: From `condition`.
             previous: float32 `[H, 4]`, actions to follow; without meaning where the weight is 0.
             weights: float32 `[H]`, in [0, 1].
-            beta: Largest guidance weight.
+            guidance: float32 `[n]`, weight of the pull at each Euler step. A policy without the capability
+                `guidance_schedule` takes `masks.guidance_schedule(beta, n)` only, whose first is beta.
+        """
+        ...
+
+
+class VelocityField(Protocol):
+    """One evaluation of the network; the Euler steps are up to the caller, see `policies.euler`."""
+
+    def velocity(self, x: Float32Array, tau: Float32Array, condition: Condition) -> Float32Array:
+        """The velocity float32 `[H, 4]`, which estimates action minus noise.
+
+        Args:
+            x: float32 `[H, 4]`, tau * action + (1 - tau) * noise.
+            tau: float32 `[H]`, flow time of each action, 0 at noise, 1 at data.
+            condition: From `condition`.
+        """
+        ...
+
+
+class PrefixSampler(Protocol):
+    """Samples that continue a given beginning, by a model trained to do so (arXiv:2512.05964)."""
+
+    def sample_prefix(
+        self, noise: Float32Array, prefix: Float32Array, given: Float32Array, condition: Condition
+    ) -> Float32Array:
+        """A chunk float32 `[H, 4]` that begins with the given actions.
+
+        Args:
+            noise: float32 `[H, 4]`, standard normal.
+            prefix: float32 `[H, 4]`; without meaning where `given` is 0.
+            given: float32 `[H]`, 1 for each action that is given, else 0.
+            condition: From `condition`.
+        """
+        ...
+
+
+class WeakSampler(Protocol):
+    """Samples of a weaker policy of the same kind, such as an early checkpoint (arXiv:2408.17355)."""
+
+    def sample_weak(self, noise: Float32Array, condition: Condition) -> Float32Array:
+        """As `System1.sample`, by the weaker policy."""
+        ...
+
+
+class ResidualHead(Protocol):
+    """A small head that corrects one action at a time by what is seen now (arXiv:2509.23224)."""
+
+    def residual(
+        self,
+        action: Float32Array,
+        phase: Float32Array,
+        tokens: Float32Array,
+        latent_age_s: Float32Array,
+        wrist: Float32Array,
+        proprioception: Float32Array,
+    ) -> Float32Array:
+        """What to add to the action, float32 `[4]`, normalised.
+
+        Args:
+            action: float32 `[4]`, the planned action k of the chunk being played.
+            phase: float32 `[2]`, sine and cosine of 2 pi k / H.
+            tokens: float32 `[2, tokens, width]`, the newest latents.
+            latent_age_s: float32 `[2]`, their ages now.
+            wrist: float32 `[tokens, width]`, features of the newest frame.
+            proprioception: float32 `[9]`, of now.
         """
         ...
