@@ -48,6 +48,11 @@ def _arm_urdf() -> tuple[tempfile.TemporaryDirectory[str], str]:
     return folder, str(path)
 
 
+def link_rgba(link: int) -> Rgba:
+    """Colour of a link of the arm."""
+    return FINGER_RGBA if link in FINGER_JOINTS else HAND_RGBA if link == HAND_LINK else ARM_RGBA
+
+
 def load_arm(client: int) -> int:
     """The Panda at the origin, its fingers geared together; returns its body number."""
     _, path = _arm_urdf()
@@ -55,8 +60,7 @@ def load_arm(client: int) -> int:
         path, useFixedBase=True, flags=pybullet.URDF_ENABLE_CACHED_GRAPHICS_SHAPES, physicsClientId=client
     )
     for link in range(-1, TOOL_LINK):
-        rgba = FINGER_RGBA if link in FINGER_JOINTS else HAND_RGBA if link == HAND_LINK else ARM_RGBA
-        pybullet.changeVisualShape(arm, link, rgbaColor=rgba, physicsClientId=client)
+        pybullet.changeVisualShape(arm, link, rgbaColor=link_rgba(link), physicsClientId=client)
         pybullet.changeDynamics(arm, link, linearDamping=0.0, angularDamping=0.0, physicsClientId=client)
     for link in FINGER_JOINTS:
         pybullet.changeDynamics(arm, link, lateralFriction=1.2, spinningFriction=0.02, physicsClientId=client)
@@ -96,9 +100,13 @@ def build_mat(client: int, rgba: Rgba) -> None:
     half, height = MAT_EDGE_M / 2, MAT_TOP_M / 2
     middle = ((low_x + high_x) / 2, (low_y + high_y) / 2)
     for x in (low_x, high_x):
-        _box(client, (half, (high_y - low_y) / 2 + half, height), (x, middle[1], height), rgba, collides=False)
+        _box(
+            client, (half, (high_y - low_y) / 2 + half, height), (x, middle[1], height), rgba, collides=False
+        )
     for y in (low_y, high_y):
-        _box(client, ((high_x - low_x) / 2 + half, half, height), (middle[0], y, height), rgba, collides=False)
+        _box(
+            client, ((high_x - low_x) / 2 + half, half, height), (middle[0], y, height), rgba, collides=False
+        )
 
 
 def build_belt(client: int, rgba: Rgba) -> int:

@@ -25,6 +25,11 @@ WRIST_TARGET_M: Final = (0.043, 0.0, 0.13)
 
 WRIST_FOV_DEG: Final = 72.0
 
+SIGHT_MARGIN_M: Final = 0.01
+"""How far outside the picture (m, about) something must be to pass for out of sight."""
+
+Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+
 
 @dataclass(frozen=True)
 class Light:
@@ -93,3 +98,21 @@ def projection(shape: tuple[int, int, int], fov_deg: float, near_m: float, far_m
     height, width, _ = shape
     matrix: list[float] = pybullet.computeProjectionMatrixFOV(fov_deg, width / height, near_m, far_m)
     return matrix
+
+
+def out_of_sight(boxes_m: list[Box], view: list[float], projection: list[float]) -> list[bool]:
+    """Whether nothing inside each box (lowest and highest corner [3], m) can show in the image.
+
+    A box is out of sight if all of it lies behind the eye or beyond one side of the picture, with
+    `SIGHT_MARGIN_M` to spare. The planes near and far do not count: the renderer draws what is before the
+    near one.
+    """
+    low, high = np.array(boxes_m).swapaxes(0, 1)
+    # Points are rows, so matrices in column-major order are already the transposes that this takes.
+    x, y, _, w = (np.array(view).reshape(4, 4) @ np.array(projection).reshape(4, 4)).T
+    planes = np.array([w, w - x, w + x, w - y, w + y])
+    inward, offset = planes[:, :3].T, planes[:, 3]
+    # How far inside each plane the corner is that lies farthest inside.
+    farthest = high @ np.maximum(inward, 0.0) + low @ np.minimum(inward, 0.0) + offset
+    hidden: list[bool] = (farthest.min(axis=1) < -SIGHT_MARGIN_M).tolist()
+    return hidden

@@ -16,6 +16,7 @@ from dualsys_sim.physics import pybullet
 from dualsys_sim.state import ArmState, FloatArray, ObjectTable, Snapshot
 
 GRAVITY_M_S2: Final = 9.81
+MEASURED_JOINTS: Final = (*bodies.ARM_JOINTS, *bodies.FINGER_JOINTS)
 JOINT_FORCES_NM: Final = (87.0, 87.0, 87.0, 87.0, 20.0, 20.0, 20.0)
 JOINT_POSITION_GAIN: Final = 0.2
 JOINT_VELOCITY_GAIN: Final = 1.0
@@ -80,6 +81,15 @@ class World:
         if episode.belt is not None:
             bodies.build_belt(client, episode.belt_rgba)
         self._objects = [bodies.build_object(client, spec) for spec in episode.objects]
+        self._hideable: list[tuple[int, int, bodies.Rgba]] = [
+            *((self._arm, link, bodies.link_rgba(link)) for link in range(-1, bodies.ARM_JOINTS[-1] + 1)),
+            *(
+                (body, -1, spec.rgba)
+                for body, spec in zip(self._objects, episode.objects, strict=True)
+                if spec.kind == arena.BOWL  # blocks are drawn as fast as they are looked up
+            ),
+        ]
+        self._hidden = [False] * len(self._hideable)
         self._kind = np.array([spec.kind for spec in episode.objects], dtype=np.int8)
         self._colour = np.array([spec.colour for spec in episode.objects], dtype=np.int8)
         self._belt = None if episode.belt is None else Belt(episode.belt)
@@ -138,23 +148,28 @@ class World:
 
     def measure(self) -> ArmState:
         """The arm's measured joints and fingers."""
-        links = (*bodies.ARM_JOINTS, *bodies.FINGER_JOINTS)
-        states = pybullet.getJointStates(self._arm, links, physicsClientId=self._client)
+        states = pybullet.getJointStates(self._arm, MEASURED_JOINTS, physicsClientId=self._client)
+        angles, speeds, _, _ = zip(*states, strict=True)
         return ArmState(
-            q_rad=np.array([state[0] for state in states[:7]]),
-            dq_rad_s=np.array([state[1] for state in states[:7]]),
-            width_m=float(states[7][0] + states[8][0]),
-            width_speed_m_s=float(states[7][1] + states[8][1]),
+            q_rad=np.array(angles[:7]),
+            dq_rad_s=np.array(speeds[:7]),
+            width_m=float(angles[7] + angles[8]),
+            width_speed_m_s=float(speeds[7] + speeds[8]),
         )
 
     def objects(self) -> ObjectTable:
         """Every object's kind, colour, position and velocity."""
-        position = np.zeros((len(self._objects), 3))
-        velocity = np.zeros((len(self._objects), 3))
-        for row, body in enumerate(self._objects):
-            position[row] = pybullet.getBasePositionAndOrientation(body, physicsClientId=self._client)[0]
-            velocity[row] = pybullet.getBaseVelocity(body, physicsClientId=self._client)[0]
-        return ObjectTable(self._kind, self._colour, position, velocity)
+        client = self._client
+        poses = [
+            pybullet.getBasePositionAndOrientation(body, physicsClientId=client) for body in self._objects
+        ]
+        speeds = [pybullet.getBaseVelocity(body, physicsClientId=client) for body in self._objects]
+        return ObjectTable(
+            self._kind,
+            self._colour,
+            np.array([position for position, _ in poses]).reshape(-1, 3),
+            np.array([linear for linear, _ in speeds]).reshape(-1, 3),
+        )
 
     def snapshot(self) -> Snapshot:
         """This instant, as judges and experts see it."""
@@ -178,7 +193,26 @@ class World:
             tool, rotation = PANDA.forward(self.measure().q_rad)
             view = cameras.wrist_view(pose, tool - HAND_TO_TOOL_M * rotation[:, 2], rotation)
             lens = cameras.projection(shape, pose.fov_deg, 0.02, 1.0)
+        if not self._gui:
+            self._hide(view, lens)
         return cameras.draw(self._client, shape, view, lens, self._episode.light)
+
+    def _hide(self, view: list[float], lens: list[float]) -> None:
+        """Make transparent what this image cannot show: the renderer then skips it.
+
+        Hands off in a window, where people would see it.
+        """
+        boxes = [
+            pybullet.getAABB(body, link, physicsClientId=self._client) for body, link, _ in self._hideable
+        ]
+        hidden = cameras.out_of_sight(boxes, view, lens)
+        for (body, link, rgba), is_hidden, was_hidden in zip(
+            self._hideable, hidden, self._hidden, strict=True
+        ):
+            if is_hidden != was_hidden:
+                shown = (*rgba[:3], 0.0) if is_hidden else rgba
+                pybullet.changeVisualShape(body, link, rgbaColor=shown, physicsClientId=self._client)
+        self._hidden = hidden
 
     def _move_objects(self) -> None:
         """Give every driven block its velocity for the next tick."""
