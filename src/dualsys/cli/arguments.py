@@ -118,6 +118,26 @@ class TwinCommand:
 
 
 @dataclass(frozen=True)
+class RecordCommand:
+    """Check a recording, or have it tell why the arm did what it did."""
+
+    action: Positional[Literal["verify", "explain"]]
+    """verify: whether anything was changed or cut off. explain: what was decided at one moment, and why."""
+    file: Positional[Path]
+    """The recording, or the run folder that it lies in."""
+    at: str | None = None
+    """The moment: seconds from the start of the recording, such as 12.5, or edge time, such as 98765432100ns."""
+
+
+@dataclass(frozen=True)
+class ReplayCommand:
+    """Compute every decision of a recording again, and compare it bit for bit."""
+
+    file: Positional[Path]
+    """The recording, or the run folder that it lies in."""
+
+
+@dataclass(frozen=True)
 class ListCommand:
     """List what there is to choose from."""
 
@@ -133,6 +153,8 @@ Command = (
     | Annotated[SayCommand, tyro.conf.subcommand("say")]
     | Annotated[RobotCommand, tyro.conf.subcommand("robot")]
     | Annotated[TwinCommand, tyro.conf.subcommand("twin")]
+    | Annotated[RecordCommand, tyro.conf.subcommand("record")]
+    | Annotated[ReplayCommand, tyro.conf.subcommand("replay")]
     | Annotated[ListCommand, tyro.conf.subcommand("list")]
 )
 

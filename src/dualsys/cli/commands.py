@@ -14,6 +14,8 @@ from rich.console import Console
 from dualsys.cli.arguments import (
     FastCommand,
     ListCommand,
+    RecordCommand,
+    ReplayCommand,
     RobotCommand,
     RunCommand,
     SayCommand,
@@ -56,6 +58,10 @@ def execute(argv: Sequence[str]) -> int:
                 from dualsys.cli.twin_command import twin
 
                 return twin(command, overrides)
+            case RecordCommand() | ReplayCommand():
+                from dualsys.cli.recorder_commands import record
+
+                return record(command)
             case ListCommand():
                 from dualsys.cli.listing import show
 
@@ -133,18 +139,20 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
 
     from dualsys.cli.process import process_command
     from dualsys.clock import NS_PER_S, WallClock
+    from dualsys.recorder.extra import PROCESS as RECORDER
+    from dualsys.recorder.extra import recorded_to
     from dualsys.supervisor.children import Children, Ending
     from dualsys.supervisor.interrupts import Interrupts
+    from dualsys.telemetry.run_folder import RunFolder
 
     config = load_config(command.config, overrides)
     clock = WallClock()
     children = Children(clock)
-    names = ("control", "planner")
+    names: tuple[str, ...] = ("control", "planner")
     if config.record.enabled:
-        config, names = recorded_to(config, RunFolder.create(config.run.folder, config.name).path), (
-            RECORDER,
-            *names,
-        )
+        config = recorded_to(config, RunFolder.create(config.run.folder, config.name).path)
+        names = (RECORDER, *names)
+        print(f"fast: recorded in {config.record.file}", flush=True)
     with TemporaryDirectory(prefix="dualsys-") as folder, Interrupts(children.kill) as interrupts:
         path = Path(folder) / "config.yaml"
         path.write_text(config.to_yaml(), "utf-8")
@@ -158,10 +166,11 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
         endings: list[Ending] = []
         while not endings and not interrupts.asked:
             clock.sleep_until_ns(clock.now_ns() + NS_PER_S // 20)
-            endings = children.ended()
-        for ending in endings:
-            print(f"error: {ending.describe()}", file=sys.stderr)
-        children.stop(("planner", "control"), grace_s=3.0)
+            ended = children.ended()
+            endings = [ending for ending in ended if ending.name != RECORDER]
+            for ending in ended:
+                print(f"error: {ending.describe()}", file=sys.stderr)
+        children.stop(tuple(reversed(names)), grace_s=3.0)
     return RUN_FAILED if endings else INTERRUPTED
 
 

@@ -52,11 +52,19 @@ def serve_sim(config: SystemConfig) -> None:
     serve(config)
 
 
+def serve_recorder(config: SystemConfig) -> None:
+    """The flight recorder."""
+    from dualsys.recorder.process import run_recorder
+
+    run_recorder(config)
+
+
 PROCESSES: dict[str, Callable[[SystemConfig], None]] = {
     "sim": serve_sim,
     "slow": serve_slow,
     "control": serve_control,
     "planner": serve_planner,
+    "recorder": serve_recorder,
 }
 """What each process runs, until it is told to end."""
 

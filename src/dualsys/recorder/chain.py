@@ -127,6 +127,11 @@ class Break:
     end_ns: int
     why: str
 
+    def line(self) -> str:
+        """In words."""
+        times = f", records of {self.start_ns} to {self.end_ns} ns" if self.start_ns >= 0 else ""
+        return f"broken at link {self.index} (bytes {self.start} to {self.end}{times}): {self.why}"
+
 
 @dataclass
 class Verdict:
@@ -150,6 +155,20 @@ class Verdict:
     def intact(self) -> bool:
         """Whether nothing was changed, and nothing is missing at the end."""
         return self.sealed and not self.breaks
+
+    def lines(self) -> list[str]:
+        """In words, the first broken link first."""
+        lines = [one.line() for one in self.breaks[:1]]
+        if len(self.breaks) > 1:
+            lines.append(f"and {len(self.breaks) - 1} more links do not fit")
+        if self.intact:
+            lines.append(f"intact: all {self.links} links fit, and the file is sealed")
+        elif not self.sealed:
+            lines.append(
+                f"not sealed: the file was cut, or the recorder did not end; {self.links} links were read, "
+                f"{self.uncovered} bytes after the last are covered by none"
+            )
+        return [*lines, f"last hash {self.head}"]
 
 
 @dataclass

@@ -206,7 +206,7 @@ def numbers(array: NDArray[np.float64]) -> Numbers:
 def recorded_core(
     tap: Tap, spec: RobotSpec, plans: LatestSubscriber[Plan], service: ServiceServer
 ) -> Callable[..., RecordedControlCore]:
-    """What makes a recorded core from the arguments of `ControlCore`, and notes faulty plans and questions."""
+    """What makes a recorded core from the arguments of `ControlCore`; it notes faulty plans too."""
 
     def make(*arguments: Any, **settings: Any) -> RecordedControlCore:
         core = RecordedControlCore(tap, spec, *arguments, **settings)

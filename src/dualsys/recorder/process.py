@@ -32,7 +32,7 @@ _POLL_MS = 20
 _FRAMES_PER_TURN = 256
 
 
-class Recorder:
+class FlightRecorder:
     """Receives records and writes them.
 
     Args:
@@ -122,7 +122,7 @@ def run_recorder(config: SystemConfig) -> None:
     try:
         writer = RecordingWriter(Path(config.record.file))
         writer.attach("config.yaml", "application/yaml", config.to_yaml().encode(), clock.now_ns())
-        recorder = Recorder(context, config.endpoints.recorder.input, writer, clock)
+        recorder = FlightRecorder(context, config.endpoints.recorder.input, writer, clock)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, recorder.ask_to_end)
         recorder.run()

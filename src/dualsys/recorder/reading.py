@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import zstandard
@@ -17,11 +17,9 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 
 from dualsys.errors import RecordingError
 from dualsys.recorder.chain import MAX_RECORD_BYTES
+from dualsys.recorder.extra import FILE_NAME
 from dualsys.recorder.records import TOPICS, Record
 from dualsys.recorder.writer import PROFILE
-
-FILE_NAME: Final = "recording.mcap"
-"""Name of the recording in a run folder."""
 
 _KINDS = {topic: kind for kind, topic in TOPICS.items()}
 # A damaged byte can surface anywhere in the decoding.

@@ -136,7 +136,7 @@ def _finite(tree: Any) -> Any:
 
 
 def schema_of(kind: type[Record]) -> dict[str, Any]:
-    """JSON Schema of a record, in the plain subset that plotting tools read: no references or alternatives."""
+    """JSON Schema of a record, in the plain subset that plotting tools read."""
     full = msgspec.json.schema(kind)
     plain: dict[str, Any] = _plain(full, full["$defs"])
     return {"title": kind.__name__, **plain}

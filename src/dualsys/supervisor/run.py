@@ -12,6 +12,9 @@ from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, Pacer, WallClock, nanoseconds, seconds
 from dualsys.config import SystemConfig
 from dualsys.errors import BusError, DualsysError, PeerTimeoutError, RobotError
+from dualsys.recorder.extra import PROCESS as RECORDER
+from dualsys.recorder.extra import closing_line, recorded_to
+from dualsys.recorder.tap import open_tap
 from dualsys.supervisor.addresses import require_free
 from dualsys.supervisor.children import Children, Ending, ProcessEndedError
 from dualsys.supervisor.display import Display, milliseconds
@@ -85,6 +88,8 @@ class Run:
         )
         self._clock = WallClock()
         self.folder = RunFolder.create(config.run.folder, config.name)
+        self._config = config = recorded_to(config, self.folder.path)
+        self._processes = (RECORDER, *PROCESSES) if config.record.enabled else PROCESSES
         self._config_path = self.folder.write_text("config.yaml", config.to_yaml())
         self._recorder = Recorder(self.folder)
         self._summary = RunSummary(config, self._clock.now_ns())
@@ -102,6 +107,7 @@ class Run:
             What it came to. A fault of the system is in `state` and `problem`, not an exception.
         """
         context = open_context()
+        self._recorder.tap = open_tap(context, self._config, "supervisor", self._clock)
         monitor = Monitor(context, self._config, self._recorder)
         peers = open_peers(context, self._config)
         self._recorder.event(self._now(), "run", name=self._config.name, config=str(self._config_path))
@@ -148,7 +154,7 @@ class Run:
         self._display.say(f"run folder {self.folder.path}")
         self._display.say(emulation_line(self._config.slow))
         deadline_ns = self._now() + nanoseconds(self._config.run.startup_timeout_s)
-        for name in PROCESSES:
+        for name in self._processes:
             pid = self._children.start(name, self._command(name, self._config_path), self.folder.log(name))
             self._recorder.event(self._now(), "process", name=name, pid=pid)
         waiting = dict(peers)
@@ -275,6 +281,9 @@ class Run:
             raise _InterruptedError
         for ending in self._children.ended():
             self._note(ending)
+            if ending.name == RECORDER:
+                self._display.say(f"the recorder {ending.how}: the run goes on without a recording")
+                continue
             if ending.name != "slow" or self._episode is None:
                 raise ProcessEndedError(ending)
             # The edge goes on as long as its last latent is good; then the arm must hold by itself.
@@ -297,12 +306,12 @@ class Run:
         try:
             if "control" in alive:
                 peers["control"].ask("stop", {"reason": "the run is over"}, _LAST_ANSWER_S)
-            for name in alive:
+            for name in (name for name in alive if name in peers):
                 self._summary.status[name] = peers[name].ask("status", timeout_s=_LAST_ANSWER_S)
         except BusError as error:
             # The run is over either way; what could not be asked is missing from the summary.
             self._recorder.event(self._now(), "fault", text=str(error))
-        for ending in self._children.stop(tuple(reversed(PROCESSES)), _STOP_GRACE_S):
+        for ending in self._children.stop(tuple(reversed(self._processes)), _STOP_GRACE_S):
             self._note(ending)
 
     def _note(self, ending: Ending) -> None:
@@ -324,6 +333,8 @@ class Run:
             self._display.say(note)
         for words in self._summary.closing_words():
             self._display.say(words)
+        if recording := closing_line(self._config):
+            self._display.say(recording)
         files = ", ".join(path.name for path in [Path("summary.json"), *made])
         self._display.say(f"run folder {self.folder.path}: {files}")
 

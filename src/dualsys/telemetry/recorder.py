@@ -18,6 +18,8 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from dualsys.messages import ControlState, LatentPacket, Plan
+from dualsys.recorder.records import Event
+from dualsys.recorder.tap import Tap
 from dualsys.telemetry.run_folder import Json, JsonLines, RunFolder
 
 _JPEG_QUALITY = 92
@@ -28,10 +30,14 @@ class Recorder:
 
     Args:
         folder: Where they go.
+
+    Attributes:
+        tap: Events go there as well; None: nowhere.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
+        self.tap: Tap | None = None
         self._events = JsonLines(folder.path / "events.jsonl")
         self._ticks = JsonLines(folder.path / "ticks.jsonl")
         self._latents = JsonLines(folder.path / "latents.jsonl")
@@ -44,6 +50,8 @@ class Recorder:
     def event(self, now_ns: int, kind: str, **details: Json) -> None:
         """Note something that people want to know."""
         self._events.append({"t_ns": now_ns, "kind": kind, **details})
+        if self.tap is not None:
+            self.tap.put(Event(t_ns=now_ns, kind=kind, details=details))
 
     def tick(self, state: ControlState) -> None:
         """Note what the arm does; a change of mode becomes an event as well."""
