@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsys.clock import NS_PER_MS
-from dualsys.fast.chunking.delay import DelayEstimator
+from dualsys.errors import ConfigError
+from dualsys.fast.chunking.delay import DelayEstimator, consumed_ns, played_from_ns, require_feasible
 
 STEP_NS = 40 * NS_PER_MS
 
@@ -53,3 +54,38 @@ def test_a_negative_delay_is_refused() -> None:
 def test_an_empty_window_is_refused() -> None:
     with pytest.raises(ValueError, match="window 0"):
         DelayEstimator(STEP_NS, window=0)
+
+
+def test_only_what_was_played_meanwhile_is_consumed() -> None:
+    assert consumed_ns(grid_ns=100, motion_end_ns=1000, now_ns=300) == 200
+    assert consumed_ns(grid_ns=100, motion_end_ns=150, now_ns=300) == 50
+    assert consumed_ns(grid_ns=100, motion_end_ns=100, now_ns=300) == 0
+    assert consumed_ns(grid_ns=100, motion_end_ns=40, now_ns=300) == 0
+    assert consumed_ns(grid_ns=400, motion_end_ns=1000, now_ns=300) == 0
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_the_action_played_now_is_the_first_that_was_not_consumed(grid: int, end: int, now: int) -> None:
+    start = played_from_ns(grid, end, now)
+    assert start >= grid
+    assert max(0, now - start) == consumed_ns(grid, end, now)
+
+
+def test_a_chunk_that_outlasts_its_delay_is_feasible_and_one_that_does_not_is_told_the_numbers() -> None:
+    require_feasible("rtc", horizon=50, execution_horizon=25, delay_steps=25)
+    with pytest.raises(ConfigError, match="horizon 50, execution_horizon 25 and an expected delay of 26"):
+        require_feasible("rtc", horizon=50, execution_horizon=25, delay_steps=26)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 60))
+def test_feasible_means_that_the_delay_fits_into_what_is_left(
+    horizon: int, execution_horizon: int, delay_steps: int
+) -> None:
+    executed = max(execution_horizon, delay_steps)
+    fits = execution_horizon < horizon and delay_steps <= horizon - executed
+    try:
+        require_feasible("rtc", horizon, execution_horizon, delay_steps)
+    except ConfigError:
+        assert not fits
+    else:
+        assert fits

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dualsys.errors import ConfigError
-from dualsys.fast.chunking.masks import MASK_SHAPES, guidance_weight, soft_mask
+from dualsys.fast.chunking.masks import MASK_SHAPES, guidance_schedule, guidance_weight, soft_mask
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,50 @@ def test_both_ends_of_flow_time_weigh_beta() -> None:
 def test_a_guidance_weight_outside_its_domain_is_refused(tau: float, beta: float) -> None:
     with pytest.raises(ValueError, match="expected 0 <= tau <= 1"):
         guidance_weight(tau, beta)
+
+
+def test_a_smaller_spread_of_the_data_raises_the_guidance_weight_to_its_cap() -> None:
+    uncapped = [guidance_weight(step / 10, 1e9, 0.2) for step in range(1, 10)]
+    expected = [225.1, 100.25, 58.8, 38.2, 26.0, 18.2, 13.0, 10.25, 11.8]
+    np.testing.assert_allclose(uncapped, expected, atol=0.06)
+    assert (guidance_schedule(10.0, 10, 0.2) == 10.0).all()
+
+
+@pytest.mark.parametrize(
+    ("steps", "beta", "expected"),
+    [
+        (5, 5.0, [5, 4.25, 2.1667, 2.1667, 4.25]),
+        (5, 4.25, [4.25, 4.25, 2.1667, 2.1667, 4.25]),
+        (5, 2.0, [2, 2, 2, 2, 2]),
+        (10, 10.0, [10, 9.1111, 4.25, 2.7619, 2.1667, 2.0, 2.1667, 2.7619, 4.25, 9.1111]),
+    ],
+)
+def test_the_schedule_has_the_values_of_the_paper_at_every_euler_step(
+    steps: int, beta: float, expected: list[float]
+) -> None:
+    schedule = guidance_schedule(beta, steps)
+    assert schedule.dtype == np.float32
+    np.testing.assert_allclose(schedule, expected, atol=5e-5)
+
+
+@given(st.floats(0.0, 50.0), st.integers(1, 12), st.floats(0.05, 2.0))
+def test_a_schedule_starts_with_its_cap_and_never_exceeds_it(beta: float, steps: int, sigma_d: float) -> None:
+    schedule = guidance_schedule(beta, steps, sigma_d)
+    assert schedule[0] == np.float32(beta)
+    assert (schedule <= np.float32(beta)).all()
+
+
+def test_a_spread_that_is_not_positive_is_refused() -> None:
+    with pytest.raises(ValueError, match="sigma_d > 0"):
+        guidance_weight(0.5, 5.0, 0.0)
+
+
+def test_the_end_of_the_soft_mask_is_what_is_left_of_the_horizon_and_not_the_execution_horizon() -> None:
+    # A common slip takes s itself for the end of the overlap: with H 16 and s 4 that would end at 4.
+    weights = soft_mask(2, 16 - 4, 16)
+    assert weights[11] > 0.0
+    assert (weights[12:] == 0.0).all()
+
+
+def test_a_ramp_beyond_the_chunk_ends_with_the_chunk() -> None:
+    np.testing.assert_array_equal(soft_mask(2, 30, 8, "linear"), soft_mask(2, 8, 8, "linear"))

@@ -83,3 +83,10 @@ def test_a_chunk_later_than_its_estimate_is_played_from_where_the_track_is(
     merged = strategy.merge(track, chunk_of([-1.0] * 16, step=2), 9 * STEP_NS, everywhere)
     assert merged.at(9 * STEP_NS)[0][0] == pytest.approx(0.5 + 9 * 0.012)
     assert merged.at(18 * STEP_NS)[0][0] == pytest.approx(0.5)
+
+
+def test_the_variants_reach_the_sampler() -> None:
+    guidance = RealTimeChunking(jacobian="constant_velocity", sigma_d=0.2).request(overlap(6, 2))
+    assert isinstance(guidance, Guidance)
+    assert (guidance.jacobian, guidance.sigma_d) == ("constant_velocity", 0.2)
+    np.testing.assert_array_equal(guidance.schedule(5), [5, 5, 5, 5, 5])

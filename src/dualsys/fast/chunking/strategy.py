@@ -214,7 +214,7 @@ def _fits(value: object, hint: object) -> bool:
 
 
 def _alternatives(hint: object) -> Iterator[type]:
-    yield from get_args(hint) or (hint,)  # type: ignore[misc]
+    yield from get_args(hint) or (hint,)
 
 
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.clock import NS_PER_MS
-from dualsys.errors import InstructionError, MessageError, SpecError
-from dualsys.fast.chunking.delay import DelayEstimator, steps_begun
+from dualsys.errors import InstructionError, MessageError, PolicyError, SpecError
+from dualsys.fast.chunking.delay import DelayEstimator, played_from_ns, steps_begun
 from dualsys.fast.chunking.requests import Plain, RollForward, noises_for
 from dualsys.fast.chunking.strategy import ChunkStrategy, Overlap, require_suitable
 from dualsys.fast.planner.arm import (
@@ -25,13 +26,14 @@ from dualsys.fast.planner.arm import (
     require_tool_actions,
     rolled_forward,
 )
+from dualsys.fast.planner.correction import Corrector, Seen
 from dualsys.fast.planner.frames import FrameHistory, WristFrame
 from dualsys.fast.planner.latents import Latent, LatentHistory
 from dualsys.fast.planner.observer import Observer
 from dualsys.fast.planner.plans import PlanWriter
 from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatistics
-from dualsys.fast.planner.track import ActionArray, Chunk, Track
-from dualsys.fast.policies.policy import System1
+from dualsys.fast.planner.track import ActionArray, Chunk, FloatArray, Track
+from dualsys.fast.policies.policy import ResidualHead, System1
 from dualsys.fast.policies.sampling import draw
 from dualsys.messages import MAX_TEXT, ControlState, LatentPacket, Observation, Plan
 from dualsys.robots.kinematics import TOOL_DOWN
@@ -81,6 +83,9 @@ class PlannerCore:
         self._observer = Observer(session, policy.specs.observation, self._settings)
         self._plans = PlanWriter(session)
         self._frames = FrameHistory(policy.wrist, self._settings.frame_lag_ns)
+        self._corrector: Corrector | None = None
+        if "residual" in policy.capabilities:
+            self._corrector = Corrector(cast(ResidualHead, policy), policy.action)
         self._session = session
         self._seed = seed
         self._counts: Counter[str] = Counter()
@@ -193,6 +198,8 @@ class PlannerCore:
         self._arm = None
         self._track = None
         self._plans.clear()
+        if self._corrector is not None:
+            self._corrector.clear()
         self._strategy.reset()
 
     def on_frame(self, camera: str, image: NDArray[np.uint8], t_ns: int) -> bool:
@@ -294,21 +301,21 @@ class PlannerCore:
         if merged is self._track:
             self._counts["expired_chunks"] += 1
             return None
-        self._track = merged.since(now_ns - _HISTORY_NS)
-        ahead = merged.since(now_ns)
-        setpoints, reachable = self._arm_model.setpoints(ahead, arm)
-        self._counts["unreachable_plans"] += not reachable
-        return self._plans.write(job, ahead.t_ns, setpoints, now_ns)
+        if self._corrector is not None:
+            self._corrector.follow(played_from_ns(job.grid_ns, self._track.end_ns, now_ns))
+        return self._plans.write(job, *self._adopt(merged, now_ns, arm), now_ns)
 
     def repeat(self, now_ns: int) -> Plan | None:
-        """The newest plan under a new number, if none was sent for a while and its motion goes on.
+        """What to send while no job is done and the motion goes on, if anything.
 
-        A strategy may play a chunk for longer than control waits for a sign of life. The repetition carries
-        the stamps of the original, so that nothing passes for fresher than it is.
+        With a residual head, that is the plan with the step under way corrected, once for each step. Else it
+        is the newest plan under a new number, if none was sent for a while: a strategy may play a chunk for
+        longer than control waits for a sign of life. Both carry the stamps of the original, so that nothing
+        passes for fresher than it is.
         """
         if self._track is None or self._waiting_for or now_ns >= self._track.end_ns:
             return None
-        return self._plans.repeat(now_ns)
+        return self._correct(now_ns, self._track) or self._plans.repeat(now_ns)
 
     def abandon(self, job: PlanJob, reason: str) -> None:
         """Give up a job whose computation failed. The last good plan stays."""
@@ -324,11 +331,37 @@ class PlannerCore:
             strategy=dict(self._strategy.statistics()),
             observations=self._observer.made,
             plans=self._plans.written,
+            corrected_plans=self._plans.amended,
             repeated_plans=self._plans.repeated,
             delay_steps=self._delay.steps,
             waiting_for=self._waiting_for if self._active else "an episode",
             last_fault=self._last_fault or self._latents.last_fault,
         )
+
+    def _correct(self, now_ns: int, track: Track) -> Plan | None:
+        """The plan with the step under way corrected; None if that is not due, or of no use."""
+        corrector, arm, frame = self._corrector, self._arm, self._frames.newest
+        if corrector is None or not corrector.due(now_ns):
+            return None
+        if arm is None or frame is None or self._latents.newest is None:
+            return None
+        tokens, latent_age_s = self._latents.pair(now_ns)
+        state = proprioception(arm, self._grip(now_ns))
+        seen = Seen(tokens, latent_age_s, frame.features(self._policy.encode_wrist), state)
+        try:
+            nudged = corrector.correct(track, now_ns, seen, self._settings.workspace)
+        except (PolicyError, SpecError) as error:
+            self._reject("corrections_rejected", error)
+            return None
+        return self._plans.amend(*self._adopt(nudged, now_ns, arm), now_ns)
+
+    def _adopt(self, track: Track, now_ns: int, arm: ArmState) -> tuple[NDArray[np.int64], FloatArray]:
+        """Make a track the planned motion; returns its knots from now on, as times and set-points."""
+        self._track = track.since(now_ns - _HISTORY_NS)
+        ahead = track.since(now_ns)
+        setpoints, reachable = self._arm_model.setpoints(ahead, arm)
+        self._counts["unreachable_plans"] += not reachable
+        return ahead.t_ns, setpoints
 
     def _inputs(self, now_ns: int) -> tuple[ArmState, Latent, WristFrame] | None:
         """Arm state, latent and wrist image for a job; None if one is missing or old."""

@@ -171,6 +171,35 @@ class Track:
             np.concatenate([self.grip[:kept], grip, grip[-1:]]),
         )
 
+    def nudged(self, now_ns: int, until_ns: int, offset_m: FloatArray, grip: float, workspace: Box) -> Track:
+        """This track with an offset that grows evenly from zero at one time to its full size at another.
+
+        What follows is moved by the whole offset; displacements are never lengthened to stay in the box.
+
+        Args:
+            now_ns: Where the offset begins.
+            until_ns: Where it is complete, later than `now_ns` and no later than the end.
+            offset_m: [3].
+            grip: Gripper value in between.
+            workspace: Box that the tool is kept in.
+        """
+        inner = (self.t_ns > now_ns) & (self.t_ns < until_ns)
+        later = self.t_ns > until_ns
+        t_ns = np.concatenate([[now_ns], self.t_ns[inner], [until_ns], self.t_ns[later]]).astype(np.int64)
+        share = np.clip((t_ns - now_ns) / (until_ns - now_ns), 0.0, 1.0)
+        moves_m = np.diff(self._tool_at(t_ns) + share[:, None] * offset_m, axis=0)
+        tool = np.empty((len(t_ns), 3))
+        tool[0] = self.at(now_ns)[0]
+        for knot, move_m in enumerate(moves_m):
+            tool[knot + 1] = workspace.step(tool[knot], move_m)
+        grips = np.where(t_ns < until_ns, grip, self._grip_at(t_ns))
+        kept = self.t_ns < now_ns
+        return Track(
+            np.concatenate([self.t_ns[kept], t_ns]),
+            np.concatenate([self.tool[kept], tool]),
+            np.concatenate([self.grip[kept], grips]),
+        )
+
     def since(self, t_ns: int) -> Track:
         """The same motion without the knots that no time from `t_ns` on needs."""
         first = max(0, int(np.searchsorted(self.t_ns, t_ns, side="right")) - 1)

@@ -7,18 +7,18 @@ Convention of arXiv:2506.07339: x = tau * a + (1 - tau) * eps, v = a - eps, n st
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = TypeVar("Array", NDArray[np.float32], NDArray[np.float64])
+Array = NDArray[np.floating[Any]]
 
 Field = Callable[[Array, Array], Array]
 """From x `[H, A]` and the flow time of each action `[H]` to the velocity `[H, A]`."""
 
 
-def sample(field: Field[Array], noise: Array, steps: int) -> Array:
+def sample(field: Field, noise: Array, steps: int) -> Array:
     """A plain sample `[H, A]` from noise of that shape in `steps` Euler steps."""
     x = noise
     for step in range(steps):
@@ -27,7 +27,7 @@ def sample(field: Field[Array], noise: Array, steps: int) -> Array:
 
 
 def guided(
-    field: Field[Array], noise: Array, previous: Array, weights: Array, guidance: NDArray[np.float32]
+    field: Field, noise: Array, previous: Array, weights: Array, guidance: NDArray[np.float32]
 ) -> Array:
     """A sample under guidance that takes the velocity for constant: the identity in place of the Jacobian.
 
@@ -50,7 +50,7 @@ def guided(
     return x
 
 
-def replaced(field: Field[Array], noise: Array, previous: Array, count: int, steps: int) -> Array:
+def replaced(field: Field, noise: Array, previous: Array, count: int, steps: int) -> Array:
     """A sample whose first `count` actions are replaced, before every step, by Y at that flow time.
 
     x[:count] = tau Y + (1 - tau) eps with the noise of the start, then a plain step; at the end x[:count] =
@@ -65,7 +65,7 @@ def replaced(field: Field[Array], noise: Array, previous: Array, count: int, ste
     return np.concatenate([previous[:count], x[count:]])
 
 
-def prefixed(field: Field[Array], noise: Array, prefix: Array, given: Array, steps: int) -> Array:
+def prefixed(field: Field, noise: Array, prefix: Array, given: Array, steps: int) -> Array:
     """A sample that continues a prefix: the given actions stand still at flow time one (arXiv:2512.05964).
 
     Args:
@@ -83,9 +83,7 @@ def prefixed(field: Field[Array], noise: Array, prefix: Array, given: Array, ste
     return x
 
 
-def ramped(
-    field: Field[Array], noise: Array, previous: Array, count: int, strengths: Array, steps: int
-) -> Array:
+def ramped(field: Field, noise: Array, previous: Array, count: int, strengths: Array, steps: int) -> Array:
     """A sample whose first `count` actions start from Y and move at their own fraction of the velocity.
 
     Args:

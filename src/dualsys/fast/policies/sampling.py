@@ -53,10 +53,11 @@ def draw(policy: System1, request: Request, noise: Float32Array, condition: Cond
         case Candidates():
             return _best(policy, request, noise, condition)
         case Replacement(previous, count):
-            return euler.replaced(_field(policy, condition), noise[0], previous, count, policy.steps)
+            field = _field(policy, condition)
+            return _single(euler.replaced(field, noise[0], previous, count, policy.steps))
         case Ramp(previous, count, strengths):
             field = _field(policy, condition)
-            return euler.ramped(field, noise[0], previous, count, strengths, policy.steps)
+            return _single(euler.ramped(field, noise[0], previous, count, strengths, policy.steps))
 
 
 def _guided(policy: System1, request: Guidance, noise: Float32Array, condition: Condition) -> Float32Array:
@@ -64,7 +65,8 @@ def _guided(policy: System1, request: Guidance, noise: Float32Array, condition: 
     if request.jacobian == "exact":
         sampler = cast(GuidedSampler, policy)
         return sampler.guided(noise, condition, request.previous, request.weights, schedule)
-    return euler.guided(_field(policy, condition), noise, request.previous, request.weights, schedule)
+    field = _field(policy, condition)
+    return _single(euler.guided(field, noise, request.previous, request.weights, schedule))
 
 
 def _best(policy: System1, request: Candidates, noise: Float32Array, condition: Condition) -> Float32Array:
@@ -79,7 +81,11 @@ def _best(policy: System1, request: Candidates, noise: Float32Array, condition: 
     return best
 
 
-def _field(policy: System1, condition: Condition) -> euler.Field[Float32Array]:
+def _field(policy: System1, condition: Condition) -> euler.Field:
     """The velocity under one condition."""
     network = cast(VelocityField, policy)
-    return lambda x, tau: network.velocity(x, tau, condition)
+    return lambda x, tau: network.velocity(_single(x), _single(tau), condition)
+
+
+def _single(array: euler.Array) -> Float32Array:
+    return array.astype(np.float32, copy=False)

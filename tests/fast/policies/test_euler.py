@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from dualsys.fast.chunking.groot_ramp import ramp_strengths
+from dualsys.fast.chunking.masks import guidance_schedule, soft_mask
+from dualsys.fast.policies import euler
+
+from .double import exactly_guided, swirl
+
+Array = NDArray[np.float64]
+CHUNK = (8, 4)
+CHUNKS = arrays(np.float64, CHUNK, elements=st.floats(-2.0, 2.0))
+
+
+def single(x: NDArray[np.float32], tau: NDArray[np.float32]) -> NDArray[np.float32]:
+    return swirl(x, tau).astype(np.float32)
+
+
+@pytest.fixture
+def noise() -> Array:
+    return np.random.default_rng(3).standard_normal(CHUNK)
+
+
+@pytest.fixture
+def previous() -> Array:
+    return np.random.default_rng(4).uniform(-1.0, 1.0, CHUNK)
+
+
+def test_plain_steps_integrate_a_constant_velocity_exactly(noise: Array) -> None:
+    drift = np.random.default_rng(5).standard_normal(CHUNK)
+    np.testing.assert_allclose(euler.sample(lambda x, tau: drift, noise, 7), noise + drift)
+
+
+def test_flow_time_runs_from_noise_at_zero_to_the_step_before_data(noise: Array) -> None:
+    times: list[Array] = []
+
+    def field(x: Array, tau: Array) -> Array:
+        times.append(tau)
+        return np.zeros_like(x)
+
+    euler.sample(field, noise, 4)
+    np.testing.assert_array_equal(times, np.repeat([[0.0], [0.25], [0.5], [0.75]], 8, axis=1))
+
+
+@given(CHUNKS, CHUNKS, st.integers(1, 10))
+def test_zero_weights_give_the_plain_sample_to_the_bit(noise: Array, previous: Array, steps: int) -> None:
+    plain = euler.sample(swirl, noise, steps)
+    schedule = guidance_schedule(5.0, steps)
+    nothing, everything = np.zeros(8), np.ones(8)
+    assert (euler.guided(swirl, noise, previous, nothing, schedule) == plain).all()
+    assert (euler.replaced(swirl, noise, previous, 0, steps) == plain).all()
+    assert (euler.prefixed(swirl, noise, previous, nothing, steps) == plain).all()
+    assert (euler.ramped(swirl, noise, previous, 0, everything, steps) == plain).all()
+
+
+def test_the_constant_velocity_loop_is_the_formula_with_the_identity_for_the_jacobian(
+    noise: Array, previous: Array
+) -> None:
+    weights = soft_mask(2, 6, 8).astype(np.float64)
+    schedule = guidance_schedule(5.0, 5)
+    x = noise.copy()
+    for step, strength in enumerate([5.0, 4.25, 13 / 6, 13 / 6, 4.25]):
+        tau = step / 5
+        velocity = swirl(x, np.full(8, tau))
+        for row in range(8):
+            clean = x[row] + (1 - tau) * velocity[row]
+            velocity[row] += strength * weights[row] * (previous[row] - clean)
+        x = x + velocity / 5
+    np.testing.assert_allclose(euler.guided(swirl, noise, previous, weights, schedule), x, rtol=1e-6)
+
+
+def test_the_constant_velocity_variant_differs_measurably_from_the_exact_jacobian(
+    noise: Array, previous: Array
+) -> None:
+    weights = soft_mask(2, 6, 8).astype(np.float64)
+    schedule = guidance_schedule(5.0, 5)
+    constant = euler.guided(swirl, noise, previous, weights, schedule)
+    exact = exactly_guided(noise, previous, weights, schedule)
+    assert np.abs(constant - exact).max() > 0.05
+
+
+def test_the_two_variants_agree_where_the_velocity_is_constant(noise: Array, previous: Array) -> None:
+    weights, schedule = soft_mask(2, 6, 8).astype(np.float64), guidance_schedule(2.0, 5)
+    constant = euler.guided(lambda x, tau: np.ones_like(x), noise, previous, weights, schedule)
+    exact = exactly_guided(noise, previous, weights, schedule, lambda x, tau: np.ones_like(x))
+    np.testing.assert_allclose(constant, exact, rtol=1e-6)
+
+
+def test_what_stands_under_weight_zero_cannot_matter(noise: Array, previous: Array) -> None:
+    weights = soft_mask(2, 5, 8).astype(np.float64)
+    padded = previous.copy()
+    padded[5:] = 1e6
+    schedule = guidance_schedule(5.0, 5)
+    one = euler.guided(swirl, noise, previous, weights, schedule)
+    assert (euler.guided(swirl, noise, padded, weights, schedule) == one).all()
+
+
+@given(CHUNKS, CHUNKS, st.integers(0, 8), st.integers(1, 6))
+def test_replaced_actions_come_out_as_they_went_in(
+    noise: Array, previous: Array, count: int, steps: int
+) -> None:
+    chunk = euler.replaced(swirl, noise, previous, count, steps)
+    assert (chunk[:count] == previous[:count]).all()
+
+
+def test_replaced_actions_are_on_the_path_to_their_targets_at_every_step(
+    noise: Array, previous: Array
+) -> None:
+    seen: list[Array] = []
+
+    def field(x: Array, tau: Array) -> Array:
+        seen.append(x.copy())
+        return swirl(x, tau)
+
+    euler.replaced(field, noise, previous, 3, 4)
+    for step, x in enumerate(seen):
+        tau = step / 4
+        np.testing.assert_allclose(x[:3], tau * previous[:3] + (1 - tau) * noise[:3])
+
+
+@given(CHUNKS, CHUNKS, st.integers(0, 8), st.integers(1, 6))
+def test_a_prefix_comes_out_equal_to_the_bit(noise: Array, previous: Array, count: int, steps: int) -> None:
+    given_ = (np.arange(8) < count).astype(np.float64)
+    chunk = euler.prefixed(swirl, noise, previous, given_, steps)
+    assert (chunk[:count] == previous[:count]).all()
+
+
+def test_the_network_sees_the_prefix_clean_at_flow_time_one(noise: Array, previous: Array) -> None:
+    def field(x: Array, tau: Array) -> Array:
+        assert (x[:3] == previous[:3]).all()
+        assert (tau[:3] == 1.0).all()
+        assert (tau[3:] < 1.0).all()
+        return swirl(x, tau)
+
+    euler.prefixed(field, noise, previous, np.array([1.0, 1, 1, 0, 0, 0, 0, 0]), 4)
+
+
+def test_ramped_actions_start_from_the_planned_ones_and_frozen_ones_stay(
+    noise: Array, previous: Array
+) -> None:
+    strengths = ramp_strengths(2, 6, 8, 6.0).astype(np.float64)
+    chunk = euler.ramped(swirl, noise, previous, 6, strengths, 4)
+    x = np.concatenate([previous[:6], noise[6:]])
+    for step in range(4):
+        velocity = swirl(x, np.full(8, step / 4))
+        x = x + np.array([0, 0, 0.700542, 0.911542, 0.975093, 0.994235, 1, 1])[:, None] * velocity / 4
+    np.testing.assert_allclose(chunk, x, atol=1e-5)
+    assert (chunk[:2] == previous[:2]).all()
+
+
+def test_single_precision_stays_single_and_agrees_with_double(noise: Array, previous: Array) -> None:
+    weights, schedule = soft_mask(2, 6, 8), guidance_schedule(5.0, 5)
+    strengths = ramp_strengths(2, 6, 8, 6.0)
+    given_ = (np.arange(8) < 2).astype(np.float32)
+    short, wide = (noise.astype(np.float32), previous.astype(np.float32)), (noise, previous)
+    for loop, arguments in (
+        (euler.guided, (weights, schedule)),
+        (euler.replaced, (2, 5)),
+        (euler.prefixed, (given_, 5)),
+        (euler.ramped, (6, strengths, 5)),
+    ):
+        single_chunk = loop(single, *short, *arguments)  # type: ignore[operator]
+        assert single_chunk.dtype == np.float32
+        np.testing.assert_allclose(single_chunk, loop(swirl, *wide, *arguments), atol=2e-5)  # type: ignore[operator]
