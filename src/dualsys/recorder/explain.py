@@ -142,11 +142,10 @@ def explain(path: Path, at: str) -> list[str]:
             break
         if record.t_ns <= at_ns:
             story.take(record)
-    if story.tick is None:
+    if story.tick is None or at_ns > last_ns:
+        why = "nothing was controlled yet" if story.tick is None else "it was over by then"
         span_s = (last_ns - start_ns) / NS_PER_S
-        raise RecordingError(
-            f"{reader.path}: nothing was controlled yet at {at}; the recording covers 0 to {span_s:.3f} s"
-        )
+        raise RecordingError(f"{reader.path}: at {at}: {why}; the recording covers 0 to {span_s:.3f} s")
     return list(_lines(story, story.tick, at_ns, start_ns))
 
 
@@ -201,7 +200,7 @@ def _plan(story: _Story, tick: ControlTick) -> Iterator[str]:
     plan = taken.plan
     times = plan.t_ns.array()
     left_ns = int(times[-1]) - tick.t_ns
-    state = f"{_ms(left_ns)} of it are left" if left_ns > 0 else f"over for {_ms(-left_ns)}"
+    state = f"{_ms(left_ns)} of it are left" if left_ns > 0 else f"it has been over for {_ms(-left_ns)}"
     yield (
         f"plan {plan.seq}: taken {_ms(tick.plan_age_ns)} ago, {len(times)} knots, {state}; "
         f"made from what the arm and the wrist camera showed {_ms(tick.t_ns - plan.t_observation_ns)} ago"

@@ -65,7 +65,7 @@ class ControlBegin(Record, frozen=True, tag="control_begin"):
     session: int
     slowed_fraction: float
     ages: dict[str, int]
-    tolerances: dict[str, float]
+    tolerances: dict[str, int | float]
     versions: dict[str, str]
 
 
