@@ -97,6 +97,15 @@ def test_lists_name_what_there_is(capsys: pytest.CaptureFixture[str], what: str,
     assert expected in capsys.readouterr().out
 
 
+def test_drivers_are_listed_with_what_they_reach(
+    driver_package: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", "robots"]) == 0
+    output = capsys.readouterr().out
+    assert f"{driver_package}  the arm in the next room" in output
+    assert "a Franka Panda at a table" in output
+
+
 def test_an_unknown_task_is_answered_with_the_known_ones(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,13 @@ import pytest
 from dualsys.clock import VirtualClock
 from dualsys.errors import RobotError
 from dualsys.robots import registry
-from dualsys.robots.registry import GROUP, RobotSettings, open_robot, robot_names
+from dualsys.robots.registry import (
+    GROUP,
+    RobotSettings,
+    driver_named,
+    open_robot,
+    robot_names,
+)
 from dualsys.robots.simulated import SimulatedRobot
 
 
@@ -26,6 +32,7 @@ def offer(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
 def test_the_simulated_arm_comes_with_dualsys(settings: RobotSettings) -> None:
     assert "simulated" in robot_names()
     assert isinstance(open_robot("simulated", settings), SimulatedRobot)
+    assert driver_named("simulated").simulated
 
 
 def test_an_unknown_name_lists_the_known_ones(settings: RobotSettings) -> None:
@@ -33,12 +40,10 @@ def test_an_unknown_name_lists_the_known_ones(settings: RobotSettings) -> None:
         open_robot("toaster", settings)
 
 
-def test_an_installed_package_can_offer_a_driver(
-    monkeypatch: pytest.MonkeyPatch, settings: RobotSettings
-) -> None:
-    offer(monkeypatch, EntryPoint("mine", "dualsys.robots.simulated:open_simulated", GROUP))
-    assert robot_names() == ("mine", "simulated")
-    assert isinstance(open_robot("mine", settings), SimulatedRobot)
+def test_an_installed_package_can_offer_a_driver(driver_package: str, settings: RobotSettings) -> None:
+    assert robot_names() == (driver_package, "simulated")
+    assert isinstance(open_robot(driver_package, settings), SimulatedRobot)
+    assert not driver_named(driver_package).simulated
 
 
 def test_a_name_that_two_packages_offer_is_refused(
@@ -56,3 +61,9 @@ def test_a_driver_that_cannot_be_loaded_says_why(
     offer(monkeypatch, EntryPoint("broken", target, GROUP))
     with pytest.raises(RobotError, match=f"cannot be loaded from {target}"):
         open_robot("broken", settings)
+
+
+def test_what_is_no_driver_is_refused(monkeypatch: pytest.MonkeyPatch, settings: RobotSettings) -> None:
+    offer(monkeypatch, EntryPoint("wrong", "dualsys.robots.simulated:SimulatedRobot", GROUP))
+    with pytest.raises(RobotError, match=r"simulated:SimulatedRobot is no RobotDriver but a \w+"):
+        open_robot("wrong", settings)

@@ -18,7 +18,7 @@ from dualsys.bus.service import ServiceServer
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, WallClock
 from dualsys.config import SystemConfig, load_config
-from dualsys.errors import AddressInUseError
+from dualsys.errors import AddressInUseError, ConfigError
 from dualsys.supervisor.run import PROCESSES, Run
 from dualsys.supervisor.summary import RunSummary
 from dualsys.telemetry.run_folder import read_json_lines
@@ -140,6 +140,43 @@ def test_an_instruction_with_an_unknown_word_ends_the_run_and_says_what_is_known
     _, summary, _ = run(config(run__instruction="pick up the zebra", run__report=False))
     assert summary.state == "failed"
     assert "unknown word 'zebra'; known: red, blue" in summary.problem
+
+
+def test_an_arm_that_is_not_simulated_is_told_what_to_do_and_judged_by_nobody(
+    config: Callable[..., SystemConfig], driver_package: str
+) -> None:
+    system = config(
+        robot__driver=driver_package, run__instruction="touch it", run__episode_timeout_s=0.3,
+        run__task="never_ends", run__report=False,
+    )  # fmt: skip
+    one, summary, output = run(system)
+    assert (summary.state, summary.problem) == ("finished", "")
+    assert set(summary.endings) == {"slow", "control", "planner"}
+    assert not one.folder.log("sim").exists()
+    assert [result.judged for result in summary.results] == [False, False]
+    assert {result.task for result in summary.results} == {"unjudged"}
+    assert all("no verdict within run.episode_timeout_s (0.3 s)" in one.reason for one in summary.results)
+    assert "nobody judges 'touch it'" in output
+
+
+def test_an_arm_that_is_not_simulated_needs_an_instruction(
+    config: Callable[..., SystemConfig], driver_package: str
+) -> None:
+    system = config(robot__driver=driver_package)
+    with pytest.raises(ConfigError, match=r"run\.instruction: got null"):
+        run(system)
+    assert not system.run.folder.exists()
+
+
+def test_an_episode_without_a_verdict_is_broken_off_and_the_next_one_begins(
+    config: Callable[..., SystemConfig],
+) -> None:
+    _, summary, _ = run(config(run__task="never_ends", run__episode_timeout_s=0.3, run__report=False))
+    assert summary.state == "finished"
+    assert [result.reason for result in summary.results] == [
+        "no verdict within run.episode_timeout_s (0.3 s)"
+    ] * 2
+    assert summary.finished == 0
 
 
 def test_a_dead_system2_ends_the_run_once_the_arm_had_time_to_hold(

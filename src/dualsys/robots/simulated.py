@@ -20,7 +20,7 @@ from dualsys.fast.control.limits import FloatArray
 from dualsys.messages import ArmCommand, ArmState
 from dualsys.robots.contract import ArmReading, RobotSpec
 from dualsys.robots.profiles import PANDA_JOINTS, SIMULATED_PANDA_LIMITS
-from dualsys.robots.registry import RobotSettings
+from dualsys.robots.registry import RobotDriver, RobotSettings
 
 SIMULATED_PANDA: Final = RobotSpec(
     name="simulated_panda",
@@ -136,6 +136,6 @@ class SimulatedRobot:
         return self._reading
 
 
-def open_simulated(settings: RobotSettings) -> SimulatedRobot:
-    """Make the driver of the simulated Panda."""
-    return SimulatedRobot(settings)
+DRIVER: Final = RobotDriver(
+    "a Franka Panda at a table, in a process of its own", open=SimulatedRobot, simulated=True
+)

@@ -11,6 +11,7 @@ from dualsys.bus.sockets import ZmqContext
 from dualsys.config import SystemConfig
 from dualsys.errors import BusError, PeerTimeoutError
 from dualsys.messages import Welcome
+from dualsys.robots.registry import driver_named
 
 ANSWER_S = 2.0
 """Longest wait for an answer that needs no work."""
@@ -68,10 +69,15 @@ class Peer:
 
 
 def open_peers(context: ZmqContext, config: SystemConfig) -> dict[str, Peer]:
-    """The four processes of a system, by the names that the supervisor gives them."""
+    """The processes of a system, by the names that the supervisor gives them; `sim` if its arm is simulated.
+
+    Raises:
+        RobotError: The driver cannot be loaded.
+    """
     ends = config.endpoints
-    return {
-        "sim": Peer(context, ends.robot.service, "the simulated robot"),
+    simulated = driver_named(config.robot.driver).simulated
+    sim = {"sim": Peer(context, ends.robot.service, "the simulated robot")} if simulated else {}
+    return sim | {
         "slow": Peer(context, ends.slow.service, "System 2"),
         "control": Peer(context, ends.control.service, "control"),
         "planner": Peer(context, ends.planner.service, "the planner"),

@@ -15,12 +15,14 @@ from dualsys.errors import BusError, DualsysError, PeerTimeoutError, RobotError
 from dualsys.recorder.extra import PROCESS as RECORDER
 from dualsys.recorder.extra import closing_line, recorded_to
 from dualsys.recorder.tap import open_tap
+from dualsys.robots.registry import driver_named
 from dualsys.supervisor.addresses import require_free
 from dualsys.supervisor.children import Children, Ending, ProcessEndedError
 from dualsys.supervisor.display import Display, milliseconds
 from dualsys.supervisor.interrupts import Interrupts
 from dualsys.supervisor.monitor import Monitor
-from dualsys.supervisor.peers import RESET_S, Peer, open_peers
+from dualsys.supervisor.peers import Peer, open_peers
+from dualsys.supervisor.scenes import FoundScenes, Scenes, SimulatedScenes
 from dualsys.supervisor.summary import EpisodeResult, RunSummary, emulation_line
 from dualsys.telemetry.live_view import LiveView, ProcessView
 from dualsys.telemetry.recorder import Recorder
@@ -28,7 +30,7 @@ from dualsys.telemetry.report import build_report
 from dualsys.telemetry.run_folder import RunFolder
 
 PROCESSES = ("sim", "slow", "control", "planner")
-"""In the order of their start; they are stopped in the opposite order."""
+"""In the order of their start; they are stopped in the opposite order. `sim` only if the arm is simulated."""
 
 _PERIOD_NS = NS_PER_S // 50
 _STATUS_EVERY = 5
@@ -69,7 +71,8 @@ class Run:
 
     Raises:
         AddressInUseError: Another run is going on at the same addresses.
-        ConfigError: The run folder cannot be made.
+        ConfigError: The run folder cannot be made, or nothing says what to tell an arm that is not simulated.
+        RobotError: The driver cannot be loaded.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class Run:
         command: ProcessCommand,
         seeds: Sequence[int] | None = None,
     ) -> None:
+        self._simulated = driver_named(config.robot.driver).simulated
+        self._found = None if self._simulated else FoundScenes(config.run)
         # Before anything connects to these addresses: a connection to a probe is not made again.
         require_free(config.endpoints.by_setting())
         self._config = config
@@ -89,7 +94,8 @@ class Run:
         self._clock = WallClock()
         self.folder = RunFolder.create(config.run.folder, config.name)
         self._config = config = recorded_to(config, self.folder.path)
-        self._processes = (RECORDER, *PROCESSES) if config.record.enabled else PROCESSES
+        needed = PROCESSES if self._simulated else PROCESSES[1:]
+        self._processes = (RECORDER, *needed) if config.record.enabled else needed
         self._config_path = self.folder.write_text("config.yaml", config.to_yaml())
         self._recorder = Recorder(self.folder)
         self._summary = RunSummary(config, self._clock.now_ns())
@@ -131,10 +137,11 @@ class Run:
             self._start(peers)
             summary.state = "running"
             pacer = Pacer(self._clock, _PERIOD_NS)
+            scenes = self._found or SimulatedScenes(peers["sim"], self._config.run)
             for number, seed in enumerate(self._seeds):
                 self._wait_for_resume(monitor, peers, pacer)
-                self._begin(number, seed, monitor, peers)
-                self._follow(monitor, peers, pacer)
+                self._begin(number, seed, scenes, monitor, peers)
+                self._follow(scenes, monitor, peers, pacer)
             summary.state = "finished"
         except _InterruptedError:
             summary.state, summary.problem = "interrupted", "stopped by the operator"
@@ -180,8 +187,7 @@ class Run:
         state = monitor.state
         if state is None or state.mode != "STOPPED":
             return
-        simulated = str(self._config.robot.driver) == "simulated"
-        by_itself = simulated and "operator" not in state.reason
+        by_itself = self._simulated and "operator" not in state.reason
         self._recorder.event(self._now(), "stopped", reason=state.reason, resumed_by_supervisor=by_itself)
         if not by_itself:
             self._display.say(f"the arm is stopped ({state.reason}): `dualsys robot resume` goes on")
@@ -198,36 +204,32 @@ class Run:
         except BusError as error:
             self._display.say(str(error))
 
-    def _begin(self, number: int, seed: int, monitor: Monitor, peers: dict[str, Peer]) -> None:
-        """Rest the arm, build the world anew, tell the planner: no plan of the episode before is followed."""
-        run = self._config.run
+    def _begin(
+        self, number: int, seed: int, scenes: Scenes, monitor: Monitor, peers: dict[str, Peer]
+    ) -> None:
+        """Rest the arm, make the scene, tell the planner: no plan of the episode before is followed."""
         peers["planner"].ask("end_episode")
         epoch = peers["control"].ask("new_epoch").get("epoch", "")
-        wanted = {"task": run.task, "seed": str(seed), "phrasing": run.phrasing}
-        wanted |= {"event": run.event} if run.event else {}
-        wanted |= {"instruction": run.instruction} if run.instruction else {}
-        scene = peers["sim"].ask("reset", wanted, RESET_S)
-        instruction = run.instruction or scene.get("instruction", "")
-        if not instruction:
-            raise BusError(f"the simulated robot gave no instruction for task {run.task!r}, seed {seed}")
+        scene = scenes.begin(seed)
+        instruction = scene.instruction
         peers["slow"].ask("check", {"instruction": instruction})
         begin = {"episode": str(number), "instruction": instruction, "epoch": epoch}
         peers["planner"].ask("start_episode", begin)
         self._episode = _Episode(number, seed, instruction, self._now())
         # What was on its way still shows the world before: it is recorded ahead of the episode.
         monitor.poll(self._now())
-        if scene.get("judged") == "no":
+        if not scene.judged:
             self._display.say(f"nobody judges {instruction!r} in this scene: the episode will not count")
         self._recorder.event(
-            self._now(), "episode", episode=number, task=run.task, seed=seed, instruction=instruction
+            self._now(), "episode", episode=number, task=self._task, seed=seed, instruction=instruction
         )
 
-    def _follow(self, monitor: Monitor, peers: dict[str, Peer], pacer: Pacer) -> None:
+    def _follow(self, scenes: Scenes, monitor: Monitor, peers: dict[str, Peer], pacer: Pacer) -> None:
         """Watch the episode until it ends."""
         while self._episode is not None:
             self._watch(monitor, pacer)
             if self._count % _STATUS_EVERY == 0:
-                self._ask_judge(peers)
+                self._ask_judge(scenes, peers)
 
     def _watch(self, monitor: Monitor, pacer: Pacer) -> None:
         """One turn: take in what has arrived, write it down, show it, wait for the next."""
@@ -242,19 +244,19 @@ class Run:
             self._display.show(now_ns, self._view(monitor, now_ns))
         pacer.wait()
 
-    def _ask_judge(self, peers: dict[str, Peer]) -> None:
+    def _ask_judge(self, scenes: Scenes, peers: dict[str, Peer]) -> None:
         episode = self._episode
         if episode is None:
             return
-        status = peers["sim"].ask("status")
-        said = status.get("instruction", "")
+        judgement = scenes.judge()
+        said = judgement.instruction
         if said and said != episode.instruction:
             peers["slow"].ask("check", {"instruction": said})
             peers["planner"].ask("say", {"text": said})
             episode.instruction = said
             self._recorder.event(self._now(), "instruction", instruction=said)
-        if status.get("verdict"):
-            self._end(success=status["verdict"] == "success", reason=status.get("reason", ""), judged=True)
+        if judgement.success is not None:
+            self._end(success=judgement.success, reason=judgement.reason, judged=True)
         elif self._now() - episode.started_ns > nanoseconds(self._config.run.episode_timeout_s):
             reason = f"no verdict within run.episode_timeout_s ({self._config.run.episode_timeout_s:g} s)"
             self._end(success=False, reason=reason, judged=False)
@@ -264,9 +266,9 @@ class Run:
         if episode is None:
             return
         now_ns = self._now()
-        task, duration_s = self._config.run.task, seconds(now_ns - episode.started_ns)
+        duration_s = seconds(now_ns - episode.started_ns)
         result = EpisodeResult(
-            episode.number, task, episode.seed, episode.instruction, success, reason, judged, duration_s
+            episode.number, self._task, episode.seed, episode.instruction, success, reason, judged, duration_s
         )
         self._summary.results.append(result)
         word = ("success" if success else f"failure: {reason}") if judged else f"broken off: {reason}"
@@ -351,18 +353,19 @@ class Run:
 
         compute_ms = "" if monitor.latent is None else f"computes {monitor.latent.compute_ns / 1e6:.1f} ms"
         plan = monitor.plan
+        rows = {
+            "sim": process("sim", "wrist images", "wrist", config.sim.camera_wrist_hz),
+            "slow": process("slow", "latents", "latent", config.slow.rate_hz, compute_ms),
+            "planner": process("planner", "plans", "plan", config.fast.plan_hz),
+            "control": process("control", "states", "state", config.control.state_rate_hz),
+        }
         return LiveView(
-            title=f"{config.name}: {config.run.task}, strategy {config.fast.strategy.name}",
+            title=f"{config.name}: {self._task}, strategy {config.fast.strategy.name}",
             emulation=emulation_line(config.slow),
             episode="" if episode is None else f"episode {episode.number + 1} of {len(self._seeds)}",
             instruction="" if episode is None else episode.instruction,
             elapsed_s=0.0 if episode is None else seconds(now_ns - episode.started_ns),
-            processes=(
-                process("sim", "wrist images", "wrist", config.sim.camera_wrist_hz),
-                process("slow", "latents", "latent", config.slow.rate_hz, compute_ms),
-                process("planner", "plans", "plan", config.fast.plan_hz),
-                process("control", "states", "state", config.control.state_rate_hz),
-            ),
+            processes=tuple(row for name, row in rows.items() if name in self._processes),
             mode="" if state is None else state.mode,
             reason="" if state is None else state.reason,
             latent_age_ms=None if state is None else milliseconds(state.latent_age_ns),
@@ -375,6 +378,11 @@ class Run:
             finished=self._summary.finished,
             says="" if monitor.latent is None else monitor.latent.text,
         )
+
+    @property
+    def _task(self) -> str:
+        """What the episodes are called."""
+        return self._config.run.task if self._simulated else "unjudged"
 
     def _now(self) -> int:
         return self._clock.now_ns()
