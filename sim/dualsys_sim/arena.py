@@ -26,8 +26,8 @@ WORK_HIGH_M: Final = (0.65, 0.25)
 
 MAT_LOW_M: Final = (0.315, -0.285)
 MAT_HIGH_M: Final = (0.685, 0.285)
-"""The rectangle (x, y) whose edge is printed on the table, around where objects are placed. It tells how a camera
-stands to the arm, whatever its jitter."""
+"""The rectangle (x, y) whose edge is printed on the table, around where objects are placed. It tells how a
+camera stands to the arm, whatever its jitter."""
 
 COMMAND_LOW_M: Final = (0.30, -0.34, 0.012)
 COMMAND_HIGH_M: Final = (0.70, 0.34, 0.30)
@@ -62,6 +62,11 @@ BELT_END_M: Final = 0.21
 
 MOVER_SPEED_M_S: Final = 0.07
 """No belt or wandering block is faster than this."""
+
+GLIDE_SPEED_M_S: Final = (0.08, 0.16)
+"""Speeds of a block that glides over the table after a push."""
+
+WALL_THICKNESS_M: Final = 0.012
 
 CUBE: Final = 0
 CYLINDER: Final = 1

@@ -15,6 +15,7 @@ import pybullet_data
 
 from dualsys_sim import arena
 from dualsys_sim.physics import pybullet
+from dualsys_sim.state import Wall
 
 Rgba = tuple[float, float, float, float]
 
@@ -113,6 +114,16 @@ def build_belt(client: int, rgba: Rgba) -> int:
     """The belt's drawing: a thin strip along y that touches nothing; `movers.Belt` does the carrying."""
     half = (arena.BELT_WIDTH_M / 2, arena.BELT_END_M + 0.05, BELT_TOP_M / 2)
     return _box(client, half, (arena.BELT_X_M, 0.0, BELT_TOP_M / 2), rgba, collides=False)
+
+
+def build_wall(client: int, wall: Wall, rgba: Rgba) -> int:
+    """A wall that stands fast."""
+    half = (arena.WALL_THICKNESS_M / 2, wall.length_m / 2, wall.height_m / 2)
+    place = (wall.x_m, wall.y_m, half[2])
+    body = _box(client, half, place, rgba)
+    turn = pybullet.getQuaternionFromEuler((0.0, 0.0, wall.yaw_rad))
+    pybullet.resetBasePositionAndOrientation(body, place, turn, physicsClientId=client)
+    return body
 
 
 @dataclass(frozen=True)

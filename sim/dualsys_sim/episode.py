@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -12,8 +13,8 @@ from dualsys_sim import arena, layout
 from dualsys_sim.bodies import ObjectSpec, Rgba
 from dualsys_sim.cameras import FIXED_CAMERA, WRIST_CAMERA, CameraPose, Light
 from dualsys_sim.language import say, say_absent
-from dualsys_sim.movers import BeltPlan, HandPlan, WanderPlan
-from dualsys_sim.state import Goal, ObjectTable
+from dualsys_sim.movers import BeltPlan, GlidePlan, HandPlan, WanderPlan
+from dualsys_sim.state import Goal, ObjectTable, Wall
 from dualsys_sim.task import Task
 from dualsys_sim.tasks import all_tasks, task_named
 
@@ -46,8 +47,11 @@ class Episode:
         instruction: the words at the start; see `instruction_at`.
         goal: what they mean; see `goal_at`.
         timeout_s: when the episode ends without success.
-        belt, wander, hand: what moves by itself, if anything.
+        belt, wander, hand, glide: what moves by itself, if anything.
         change: the new instruction, if there is one.
+        wall: what stands in the way, if anything.
+        side: the way round the wall that an expert takes in this episode where both are as good: +1 left,
+            -1 right; 0 without a wall. See `ExpertState.side`.
     """
 
     task: str
@@ -68,6 +72,10 @@ class Episode:
     wander: WanderPlan | None = None
     hand: HandPlan | None = None
     change: Change | None = None
+    glide: GlidePlan | None = None
+    wall: Wall | None = None
+    wall_rgba: Rgba = (0.0, 0.0, 0.0, 1.0)
+    side: int = 0
 
     def goal_at(self, time_s: float) -> Goal:
         """The goal in force at that time."""
@@ -80,12 +88,13 @@ class Episode:
 
     def table(self) -> ObjectTable:
         """The object table at the start."""
-        return layout.table_of(self.objects)
+        return layout.table_of(self.objects, self.wall, -1 if self.glide is None else self.glide.index)
 
     @property
     def moving_index(self) -> int:
-        """Row of the wandering block, or -1."""
-        return -1 if self.wander is None else self.wander.index
+        """Row of the block that wanders or glides, or -1."""
+        mover = self.wander or self.glide
+        return -1 if mover is None else mover.index
 
 
 def make_episode(
@@ -107,10 +116,14 @@ def make_episode(
     chosen = task_named(task)
     if event == "moved" and task not in MOVABLE_TASKS:
         raise ValueError(f"event 'moved' suits {', '.join(MOVABLE_TASKS)}, not {task!r}")
+    if event == "changed" and chosen.scene.glide:
+        raise ValueError(f"event 'changed' does not suit {task!r}: only one block is given a push")
     rng = np.random.default_rng([seed, zlib.crc32(f"{task}/{phrasing}/{event}/{min_blocks}".encode())])
     scene = _draw_scene(rng, chosen, event, min_blocks)
     wander = layout.draw_wander(rng, scene.goal.target_index) if chosen.scene.wander else None
-    moving = -1 if wander is None else wander.index
+    glide, wall = scene.furniture.glide, scene.furniture.wall
+    mover = wander or glide
+    moving = -1 if mover is None else mover.index
     words, goal, timeout_s = _instruct(chosen, scene.goal, scene.table, rng, phrasing, event, moving)
     change = None
     if event == "changed":
@@ -121,7 +134,7 @@ def make_episode(
         task=task,
         seed=seed,
         objects=scene.objects,
-        start_tool_m=_draw_start(rng),
+        start_tool_m=_draw_start(rng) if wall is None else _draw_start_before(wall, rng),
         start_width_m=arena.GRIPPER_OPEN_M,
         instruction=words,
         goal=goal,
@@ -131,6 +144,9 @@ def make_episode(
         hand=_draw_hand(rng, scene),
         change=change,
         **_draw_looks(rng),
+        glide=glide,
+        wall=wall,
+        **({} if wall is None else _draw_passage(rng)),
     )
 
 
@@ -155,6 +171,7 @@ def instructions_for_table(
     per_goal: int = 2,
     moving: int = -1,
     belt: bool | None = None,
+    tasks: Collection[str] | None = None,
 ) -> list[tuple[str, Goal]]:
     """Instructions that make sense for the objects as they lie now, of every task, some for absent objects.
 
@@ -165,11 +182,15 @@ def instructions_for_table(
         per_goal: wordings for each goal.
         moving: row of a wandering block, or -1.
         belt: whether the scene has a belt; unless told, the conveyor's instructions are left out.
+        tasks: names of the tasks whose instructions are wanted; all by default. Whatever is left out, the
+            wordings of the others stay the same as long as those left out have nothing to say in the scene.
     """
     pairs = []
     for task in all_tasks().values():
-        if task.scene.belt and not belt:
+        if (task.scene.belt and not belt) or (tasks is not None and task.name not in tasks):
             continue
+        if objects.wall is not None and not task.scene.wall:
+            continue  # The other experts know nothing of walls.
         goals = task.goals(objects)
         for goal in goals:
             pairs += [(say(task, goal, objects, rng, phrasing, moving), goal) for _ in range(per_goal)]
@@ -182,20 +203,22 @@ def instructions_for_table(
 
 @dataclass(frozen=True)
 class _Scene:
-    """Objects, a goal, the goals with other targets, and for the hand a free place (x, y)."""
+    """Objects, a goal, the goals with other targets, for the hand a free place (x, y), and the furniture."""
 
     objects: tuple[ObjectSpec, ...]
     table: ObjectTable
     goal: Goal
     others: list[Goal]
     place_m: tuple[float, float] | None
+    furniture: layout.Furniture
 
 
 def _draw_scene(rng: np.random.Generator, task: Task, event: str | None, min_blocks: int) -> _Scene:
     """Scenes until one suits the task and the event."""
     while True:
-        objects = layout.draw_objects(rng, task.scene, min_blocks)
-        table = layout.table_of(objects)
+        furniture = layout.draw_furniture(rng, task.scene)
+        objects = layout.draw_objects(rng, task.scene, min_blocks, furniture)
+        table = layout.table_of(objects, furniture.wall, furniture.glider)
         goals = task.goals(table)
         if not goals:
             continue
@@ -203,7 +226,7 @@ def _draw_scene(rng: np.random.Generator, task: Task, event: str | None, min_blo
         others = [other for other in goals if other.target_index != goal.target_index]
         place = layout.draw_free_place(rng, table, goal.target_index) if event == "moved" else None
         if (event != "changed" or others) and (event != "moved" or place is not None):
-            return _Scene(objects, table, goal, others, place)
+            return _Scene(objects, table, goal, others, place, furniture)
 
 
 def _draw_hand(rng: np.random.Generator, scene: _Scene) -> HandPlan | None:
@@ -231,6 +254,21 @@ def _instruct(
 def _draw_start(rng: np.random.Generator) -> tuple[float, float, float]:
     x, y, z = np.asarray(arena.START_TOOL_M) + rng.uniform(-1.0, 1.0, 3) * (0.04, 0.06, 0.04)
     return float(x), float(y), float(z)
+
+
+def _draw_start_before(wall: Wall, rng: np.random.Generator) -> tuple[float, float, float]:
+    """A start on the arm's side of a wall, near its middle and below its top."""
+    x, y = wall.to_base(float(rng.uniform(-0.02, 0.02)), float(rng.uniform(-0.115, -0.085)))
+    return max(x, arena.COMMAND_LOW_M[0] + 0.01), y, float(rng.uniform(0.08, 0.11))
+
+
+def _draw_passage(rng: np.random.Generator) -> dict[str, Any]:
+    """The colour of a wall, and the side on which the expert passes it."""
+    shade = float(rng.uniform(0.8, 1.2))
+    return {
+        "wall_rgba": (0.47 * shade, 0.38 * shade, 0.32 * shade, 1.0),
+        "side": 1 if rng.random() < 0.5 else -1,
+    }
 
 
 def _draw_looks(rng: np.random.Generator) -> dict[str, Any]:

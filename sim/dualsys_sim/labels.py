@@ -2,7 +2,8 @@
 
 The model is fitted to the simulated arm. The tool follows the command with a short lag, the fingers move at
 their speed and stop on a block between them, a held block follows the tool, closed fingers push what they run
-into, and things that moved by themselves keep their velocity. It takes well below a millisecond.
+into, and things that moved by themselves keep their velocity; a glide ends at the fingers. It has no walls:
+the expert keeps clear of one from wherever it starts. It takes well below a millisecond.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def at_start(state: ExpertState) -> ExpertState:
     """A copy to begin a roll-out from: objects keep only the velocity that they have by themselves."""
     state = state.copy()
     for index in range(len(state.kind)):
-        vx, vy = (0.0, 0.0) if _pushed(state, index) else ground_velocity(state, index)
+        pushed = index != state.glider and _pushed(state, index)
+        vx, vy = (0.0, 0.0) if pushed else ground_velocity(state, index)
         state.velocity[index] = [vx, vy, 0.0]
     return state
 
@@ -144,6 +146,8 @@ def _let_be(state: ExpertState, index: int, bowls: list[list[float]]) -> None:
     if across > 0.0 and along > 0.0:
         axis, depth = (0, across) if across < along else (1, along)
         place[axis] += depth if place[axis] > state.tool[axis] else -depth
+        if index == state.glider:
+            state.velocity[index] = [0.0, 0.0, 0.0]
 
 
 def _floor(bowls: list[list[float]], place: list[float]) -> float:

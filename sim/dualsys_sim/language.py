@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
@@ -74,13 +75,13 @@ def say_absent(
     return _fill(task, _pick(strangers if rng.random() < 0.75 else names, rng), goal, objects, rng, phrasing)
 
 
-def vocabulary() -> list[str]:
-    """Every word that an instruction can hold, sorted."""
+def vocabulary(tasks: Collection[str] | None = None) -> list[str]:
+    """Every word that an instruction of these tasks can hold, sorted; of all tasks by default."""
     words = {"block", "one", "moving", *arena.KINDS, *arena.COLOURS, "the"}
     for phrases in DIRECTION_WORDS.values():
         words.update(word for phrase in phrases for word in phrase.split())
     for task in all_tasks().values():
-        for template in task.seen:
+        for template in task.seen if tasks is None or task.name in tasks else ():
             words.update(word for word in template.split() if not word.startswith("{"))
     return sorted(words)
 

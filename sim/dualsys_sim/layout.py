@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from dualsys_sim import arena
 from dualsys_sim.bodies import ObjectSpec, jittered_rgba, rest_height_m
-from dualsys_sim.movers import BeltPlan, WanderPlan
-from dualsys_sim.state import ObjectTable
+from dualsys_sim.clearance import hidden
+from dualsys_sim.movers import BeltPlan, GlidePlan, WanderPlan
+from dualsys_sim.state import ObjectTable, Wall
 from dualsys_sim.task import SceneRule
 
 Xy = tuple[float, float]
@@ -23,14 +25,98 @@ YAW_RAD: Final = 0.35
 MAX_BLOCKS: Final = 5
 SAME_COLOUR_CHANCE: Final = 0.4
 ATTEMPTS: Final = 60
+HIDDEN_BLOCKS: Final = 2
+HIDDEN_ACROSS_M: Final = (0.06, 0.20)
+WALL_BLOCK_GAP_M: Final = 0.01
+HALF_DIAGONAL_M: Final = 0.029
+TRACK_GAP_M: Final = 0.085
+TRACK_LENGTH_M: Final = (0.26, 0.50)
+CROSSING_S: Final = (2.0, 4.0)
 
 
-def draw_objects(rng: np.random.Generator, rule: SceneRule, min_blocks: int) -> tuple[ObjectSpec, ...]:
+@dataclass(frozen=True)
+class Furniture:
+    """What the blocks of a scene are placed around: a wall, or the way from `start` to `end` of a glide.
+
+    The first two blocks of a scene with a wall lie behind it; the first block of a scene with a glide is the
+    one that glides.
+    """
+
+    wall: Wall | None = None
+    glide: GlidePlan | None = None
+    start_m: Xy = (0.0, 0.0)
+    end_m: Xy = (0.0, 0.0)
+
+    @property
+    def glider(self) -> int:
+        """Row of the gliding block, or -1."""
+        return -1 if self.glide is None else self.glide.index
+
+    def leaves_room(self, index: int, place_m: Xy) -> bool:
+        """Whether block `index` may lie at `place_m` as far as the furniture is concerned."""
+        if self.wall is not None:
+            if index < HIDDEN_BLOCKS:
+                inside = zip(arena.WORK_LOW_M, place_m, arena.WORK_HIGH_M, strict=True)
+                return hidden(self.wall, *place_m) and all(low < value < high for low, value, high in inside)
+            return self.wall.gap_m(*place_m, HALF_DIAGONAL_M, HALF_DIAGONAL_M) > WALL_BLOCK_GAP_M
+        if self.glide is not None and index > 0:
+            way = (np.asarray(self.start_m), np.asarray(self.end_m))
+            return _distance_to_segment(np.asarray(place_m), *way) > TRACK_GAP_M
+        return True
+
+
+NOTHING: Final = Furniture()
+
+
+def draw_furniture(rng: np.random.Generator, rule: SceneRule) -> Furniture:
+    """A wall or a glide, if the rule asks for one; nothing is drawn if it does not."""
+    if rule.wall:
+        return Furniture(wall=_draw_wall(rng))
+    return _draw_glide(rng) if rule.glide else Furniture()
+
+
+def _draw_wall(rng: np.random.Generator) -> Wall:
+    """A wall between the arm and the far part of the work area, nearly square to the arm."""
+    return Wall(
+        x_m=float(rng.uniform(0.435, 0.47)),
+        y_m=float(rng.uniform(-0.05, 0.05)),
+        yaw_rad=float(rng.uniform(-0.3, 0.3)),
+        length_m=float(rng.uniform(0.14, 0.18)),
+        height_m=float(rng.uniform(0.10, 0.11)),
+    )
+
+
+def _draw_glide(rng: np.random.Generator) -> Furniture:
+    """A push across the middle of the work area, off the mat within `CROSSING_S`."""
+    low, high = np.asarray(arena.WORK_LOW_M), np.asarray(arena.WORK_HIGH_M)
+    while True:
+        start, heading = rng.uniform(low, high), float(rng.uniform(-math.pi, math.pi))
+        duration_s, time_s = float(rng.uniform(*CROSSING_S)), float(rng.uniform(0.4, 1.5))
+        way = np.array([math.cos(heading), math.sin(heading)])
+        bounds = np.where(way > 0.0, arena.MAT_HIGH_M, arena.MAT_LOW_M)
+        length = float(np.min((bounds - start) / way))
+        middle = np.abs(start + 0.5 * length * way - (low + high) / 2) / (high - low)
+        speed = length / duration_s
+        slowest, fastest = arena.GLIDE_SPEED_M_S
+        if (
+            TRACK_LENGTH_M[0] < length < TRACK_LENGTH_M[1]
+            and slowest < speed < fastest
+            and middle.max() < 0.3
+        ):
+            end = start + length * way
+            plan = GlidePlan(time_s, 0, (float(speed * way[0]), float(speed * way[1])))
+            ends = (float(start[0]), float(start[1])), (float(end[0]), float(end[1]))
+            return Furniture(glide=plan, start_m=ends[0], end_m=ends[1])
+
+
+def draw_objects(
+    rng: np.random.Generator, rule: SceneRule, min_blocks: int, furniture: Furniture = NOTHING
+) -> tuple[ObjectSpec, ...]:
     """Blocks, then bowls, placed as the rule asks; the first one or two blocks of a belt scene ride it."""
     blocks = int(rng.integers(min_blocks, MAX_BLOCKS + 1))
     riders = int(rng.integers(1, 3)) if rule.belt else 0
     kinds, colours = _draw_names(rng, blocks, rule.bowls)
-    places = _draw_places(rng, blocks, rule.bowls, riders)
+    places = _draw_places(rng, blocks, rule.bowls, riders, furniture)
     specs = []
     for kind, colour, place in zip(kinds, colours, places, strict=True):
         jitter = (float(rng.normal(0.0, 0.008)), float(rng.normal(0.0, 0.04)), float(rng.normal(0.0, 0.05)))
@@ -39,13 +125,15 @@ def draw_objects(rng: np.random.Generator, rule: SceneRule, min_blocks: int) -> 
     return tuple(specs)
 
 
-def table_of(specs: tuple[ObjectSpec, ...]) -> ObjectTable:
+def table_of(specs: tuple[ObjectSpec, ...], wall: Wall | None = None, glider: int = -1) -> ObjectTable:
     """The object table of a scene at rest."""
     return ObjectTable(
         kind=np.array([spec.kind for spec in specs], dtype=np.int8),
         colour=np.array([spec.colour for spec in specs], dtype=np.int8),
         position_m=np.array([(*spec.xy_m, rest_height_m(spec.kind)) for spec in specs], dtype=np.float64),
         velocity_m_s=np.zeros((len(specs), 3)),
+        wall=wall,
+        glider=glider,
     )
 
 
@@ -106,11 +194,13 @@ def _draw_names(rng: np.random.Generator, blocks: int, bowls: int) -> tuple[list
     ]
 
 
-def _draw_places(rng: np.random.Generator, blocks: int, bowls: int, riders: int) -> list[Xy]:
+def _draw_places(
+    rng: np.random.Generator, blocks: int, bowls: int, riders: int, furniture: Furniture
+) -> list[Xy]:
     while True:
         places: list[Xy] = []
         for index in [*range(blocks, blocks + bowls), *range(blocks)]:
-            place = _draw_place(rng, places, index, blocks, bowls, riders)
+            place = _draw_place(rng, places, index, blocks, bowls, riders, furniture)
             if place is None:
                 break
             places.append(place)
@@ -119,7 +209,13 @@ def _draw_places(rng: np.random.Generator, blocks: int, bowls: int, riders: int)
 
 
 def _draw_place(
-    rng: np.random.Generator, taken: list[Xy], index: int, blocks: int, bowls: int, riders: int
+    rng: np.random.Generator,
+    taken: list[Xy],
+    index: int,
+    blocks: int,
+    bowls: int,
+    riders: int,
+    furniture: Furniture,
 ) -> Xy | None:
     """A place for object `index`; `taken` holds the bowls first, then the blocks so far."""
     for _ in range(ATTEMPTS):
@@ -127,10 +223,19 @@ def _draw_place(
             place = (float(rng.uniform(0.39, 0.61)), float(rng.uniform(-0.20, 0.20)))
         elif index < riders:
             place = (arena.BELT_X_M + float(rng.uniform(-0.01, 0.01)), float(rng.uniform(-0.14, 0.14)))
+        elif index == furniture.glider:
+            place = furniture.start_m
+        elif furniture.wall is not None and index < HIDDEN_BLOCKS:
+            half = furniture.wall.length_m / 2
+            place = furniture.wall.to_base(
+                float(rng.uniform(-half, half)), float(rng.uniform(*HIDDEN_ACROSS_M))
+            )
         else:
             place = (float(rng.uniform(0.355, 0.645)), float(rng.uniform(-0.245, 0.245)))
             if riders and abs(place[0] - arena.BELT_X_M) < 0.085:
                 continue
+        if not furniture.leaves_room(index, place):
+            continue
         if all(
             math.dist(place, other) >= _gap(index, slot, blocks, bowls, riders)
             for slot, other in enumerate(taken)

@@ -1,4 +1,5 @@
-"""What moves by itself in a scene: the conveyor belt, a wandering block, a hand that slides a block.
+"""What moves by itself in a scene: the conveyor belt, a wandering block, a hand that slides a block, a block
+that glides after a push.
 
 Each mover is a small deterministic machine: given the time and where things are, it says with which velocity
 (x, y, in m/s) a block must travel during the next tick. Everything random about it was drawn with the
@@ -22,6 +23,9 @@ WANDER_CLEARANCE_M: Final = 0.11
 WANDER_STEERING: Final = 2.5
 HAND_DURATION_S: Final = 0.5
 HAND_TOP_SPEED_M_S: Final = 1.2
+GLIDE_ACCELERATION_M_S2: Final = 0.8
+STOPPED_SHARE: Final = 0.5
+GLIDE_END_M: Final = 0.06
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,15 @@ class HandPlan:
     time_s: float
     index: int
     to_xy_m: Xy
+
+
+@dataclass(frozen=True)
+class GlidePlan:
+    """A push at `time_s` that sets block `index` gliding with `velocity_m_s` (x, y)."""
+
+    time_s: float
+    index: int
+    velocity_m_s: Xy
 
 
 def _slew(value: float, wanted: float, step: float) -> float:
@@ -145,3 +158,34 @@ class Hand:
         ]
         scale = min(1.0, HAND_TOP_SPEED_M_S / (math.hypot(*velocity) + 1e-9))
         return velocity[0] * scale, velocity[1] * scale
+
+
+@dataclass
+class Glide:
+    """A block that glides without friction after a push, until something stops it or it is off the mat.
+
+    Once it has reached its speed, it counts as stopped when less than `STOPPED_SHARE` of that is left along
+    its way. From then on it is a block like any other.
+    """
+
+    plan: GlidePlan
+    _wanted_m_s: float = 0.0
+    _over: bool = field(default=False)
+
+    def velocity(self, time_s: float, own_m: Xy, own_m_s: Xy, held: bool) -> Xy | None:
+        """Velocity of the block at `own_m` that now has `own_m_s`, or None while it is left alone."""
+        if self._over or time_s < self.plan.time_s:
+            return None
+        ways = self.plan.velocity_m_s
+        speed = math.hypot(*ways)
+        left = (own_m_s[0] * ways[0] + own_m_s[1] * ways[1]) / speed
+        gone = any(
+            not low - GLIDE_END_M < value < high + GLIDE_END_M
+            for low, value, high in zip(arena.MAT_LOW_M, own_m, arena.MAT_HIGH_M, strict=True)
+        )
+        stopped = self._wanted_m_s == speed and left < STOPPED_SHARE * speed
+        if held or gone or stopped:
+            self._over = True
+            return None
+        self._wanted_m_s = _slew(self._wanted_m_s, speed, GLIDE_ACCELERATION_M_S2 * arena.TICK_S)
+        return ways[0] * self._wanted_m_s / speed, ways[1] * self._wanted_m_s / speed

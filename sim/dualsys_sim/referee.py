@@ -80,8 +80,8 @@ class Referee:
         assert self._judge is not None
         verdict = self._judge.update(snapshot)
         change = self._episode.change
-        if change is not None and snapshot.time_s < change.time_s:
-            verdict = None
+        if change is not None and snapshot.time_s < change.time_s and verdict is not None and verdict.success:
+            verdict = None  # There is more to come; what cannot be made good stays.
         self._watch_for_wrong_objects(snapshot)
         if verdict is None and snapshot.time_s >= self._episode.timeout_s - 1e-9:
             verdict = Verdict(False, "timeout", {})

@@ -51,7 +51,7 @@ class Step:
 
     def expert_state(self) -> ExpertState:
         """The same as the scripted experts see it."""
-        return ExpertState.of(self.command_m, self.snapshot)
+        return ExpertState.of(self.command_m, self.snapshot, self.world.episode.side)
 
 
 Actor = Callable[[Step], FloatArray]

@@ -54,11 +54,15 @@ def still(state: ExpertState) -> Action:
 
 
 def ground_velocity(state: ExpertState, index: int) -> tuple[float, float]:
-    """How fast an object travels by itself: no faster than a mover, and zero once it has left the table."""
+    """How fast an object travels by itself, zero once it has left the table.
+
+    It is no faster than a mover, or than a glide if it is the block that glides.
+    """
     if state.position[index][2] > HALF_BLOCK_M + 0.012:
         return 0.0, 0.0
     vx, vy, _ = state.velocity[index]
-    scale = min(1.0, arena.MOVER_SPEED_M_S / (math.hypot(vx, vy) + 1e-9))
+    fastest = arena.GLIDE_SPEED_M_S[1] if index == state.glider else arena.MOVER_SPEED_M_S
+    scale = min(1.0, fastest / (math.hypot(vx, vy) + 1e-9))
     return vx * scale, vy * scale
 
 

@@ -14,11 +14,15 @@ Action = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class SceneRule:
-    """What a task needs on the table: how many bowls, and whether a belt or a wandering block is there."""
+    """What a task needs on the table: how many bowls, and whether there is a belt, a wandering block, a wall
+    with blocks behind it, or a block that is given a push.
+    """
 
     bowls: int = 0
     belt: bool = False
     wander: bool = False
+    wall: bool = False
+    glide: bool = False
 
 
 @dataclass(frozen=True)

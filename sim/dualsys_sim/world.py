@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from dualsys.robots.kinematics import PANDA, TOOL_DOWN
 from dualsys_sim import arena, bodies, cameras
 from dualsys_sim.episode import Episode
-from dualsys_sim.movers import Belt, Hand, Wander
+from dualsys_sim.movers import Belt, Glide, Hand, Wander
 from dualsys_sim.physics import pybullet
 from dualsys_sim.state import ArmState, FloatArray, ObjectTable, Snapshot
 
@@ -80,6 +80,8 @@ class World:
         bodies.build_mat(client, episode.mat_rgba)
         if episode.belt is not None:
             bodies.build_belt(client, episode.belt_rgba)
+        if episode.wall is not None:
+            bodies.build_wall(client, episode.wall, episode.wall_rgba)
         self._objects = [bodies.build_object(client, spec) for spec in episode.objects]
         self._hideable: list[tuple[int, int, bodies.Rgba]] = [
             *((self._arm, link, bodies.link_rgba(link)) for link in range(-1, bodies.ARM_JOINTS[-1] + 1)),
@@ -95,6 +97,7 @@ class World:
         self._belt = None if episode.belt is None else Belt(episode.belt)
         self._wander = None if episode.wander is None else Wander(episode.wander)
         self._hand = None if episode.hand is None else Hand(episode.hand)
+        self._glide = None if episode.glide is None else Glide(episode.glide)
         self._ticks = 0
         start = self.start_command()
         self.place_arm(start[:7], float(start[7]))
@@ -169,6 +172,8 @@ class World:
             self._colour,
             np.array([position for position, _ in poses]).reshape(-1, 3),
             np.array([linear for linear, _ in speeds]).reshape(-1, 3),
+            self._episode.wall,
+            -1 if self._glide is None else self._glide.plan.index,
         )
 
     def snapshot(self) -> Snapshot:
@@ -216,7 +221,7 @@ class World:
 
     def _move_objects(self) -> None:
         """Give every driven block its velocity for the next tick."""
-        if self._belt is None and self._wander is None and self._hand is None:
+        if self._belt is None and self._wander is None and self._hand is None and self._glide is None:
             return
         places = [
             pybullet.getBasePositionAndOrientation(body, physicsClientId=self._client)[0]
@@ -239,6 +244,13 @@ class World:
             slide = self._hand.velocity(self.time_s, places[index][:2], held)
             if slide is not None:
                 self._drive(index, slide)
+        if self._glide is not None:
+            index = self._glide.plan.index
+            own_m_s = pybullet.getBaseVelocity(self._objects[index], physicsClientId=self._client)[0]
+            held = not self._rests(index, places[index]) or self._held(index, places[index])
+            glide = self._glide.velocity(self.time_s, places[index][:2], own_m_s[:2], held)
+            if glide is not None:
+                self._drive(index, glide)
 
     def _rests(self, index: int, place_m: tuple[float, float, float]) -> bool:
         return bool(place_m[2] < bodies.rest_height_m(int(self._kind[index])) + LIFTED_M)

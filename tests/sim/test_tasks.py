@@ -29,7 +29,7 @@ def snapshot(
 
 
 def test_there_is_one_task_for_each_file() -> None:
-    assert TASKS == ["conveyor", "follow", "pick", "place", "push", "touch"]
+    assert TASKS == ["around", "conveyor", "follow", "intercept", "pick", "place", "push", "touch"]
     assert all(task_named(name).name == name for name in TASKS)
 
 
@@ -41,7 +41,15 @@ def test_the_expert_does_its_task(world: World, task: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "event"), [("pick", "moved"), ("place", "changed"), ("conveyor", "changed"), ("push", "absent")]
+    ("task", "event"),
+    [
+        ("pick", "moved"),
+        ("place", "changed"),
+        ("conveyor", "changed"),
+        ("push", "absent"),
+        ("around", "changed"),
+        ("intercept", "absent"),
+    ],
 )
 def test_the_expert_copes_with_events(world: World, task: str, event: Event) -> None:
     verdict = run_episode(world, make_episode(task, 5, event=event)).verdict
@@ -67,7 +75,7 @@ def test_the_expert_starts_from_anywhere(
     assert run_episode(world, replace(episode, start_tool_m=tool, start_width_m=width)).verdict.success
 
 
-@pytest.mark.parametrize("task", ["pick", "place", "push", "touch"])
+@pytest.mark.parametrize("task", ["around", "intercept", "pick", "place", "push", "touch"])
 def test_the_expert_comes_to_rest_when_done(world: World, task: str) -> None:
     trajectory = run_episode(world, make_episode(task, 4), linger_s=2.0)
     assert trajectory.verdict.success

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from dualsys.train.variants import (
     IGNORED,
     LOSS_SHARE,
     MAX_WORDS,
+    TRAINED_TASKS,
     class_counts,
     draw_variants,
     meaning,
@@ -24,7 +27,7 @@ from dualsys_sim.episode import make_episode
 from dualsys_sim.state import Goal, ObjectTable
 from dualsys_sim.tasks import all_tasks
 
-TASKS = sorted(all_tasks())
+BUNDLES = Path(__file__).parents[2] / "bundles"
 TABLE = ObjectTable(
     kind=np.array([arena.CUBE, arena.CYLINDER, arena.BOWL], dtype=np.int8),
     colour=np.array([0, 2, 3], dtype=np.int8),
@@ -39,17 +42,33 @@ def spelt(indices: np.ndarray) -> str:
     return " ".join(words[index] for index in indices if index)
 
 
+def test_the_trained_tasks_are_in_alphabetical_order_and_exist() -> None:
+    assert list(TRAINED_TASKS) == sorted(TRAINED_TASKS)
+    assert set(TRAINED_TASKS) <= set(all_tasks())
+
+
+def test_the_words_of_training_are_those_that_the_shipped_system_2_knows() -> None:
+    manifest = json.loads((BUNDLES / "tabletop" / "system2" / "bundle.json").read_text())
+    assert vocabulary_list() == manifest["vocabulary"]
+
+
+def test_only_trained_tasks_are_drawn(rng: np.random.Generator) -> None:
+    episode = make_episode("intercept", 3)
+    drawn = draw_variants(episode.table(), rng, 60, episode.moving_index, False)
+    assert {goal.task for _, goal in drawn} <= set(TRAINED_TASKS)
+
+
 def test_a_named_object_and_its_goal_are_where_they_lie() -> None:
     places, classes = meaning("put the blue block in the yellow bowl", Goal("place", 1, 2), TABLE)
     np.testing.assert_allclose(places, [0.5, -0.1, 0.02, 0.6, 0.2, 0.0], atol=1e-6)
-    assert classes.tolist() == [1, TASKS.index("place"), 0, 2, arena.CYLINDER]
+    assert classes.tolist() == [1, TRAINED_TASKS.index("place"), 0, 2, arena.CYLINDER]
 
 
 def test_without_a_goal_its_place_is_unknown() -> None:
     places, classes = meaning("push the red cube to the left", Goal("push", 0, -1, "left"), TABLE)
     np.testing.assert_allclose(places[:3], [0.4, 0.1, 0.02], atol=1e-6)
     assert np.isnan(places[3:]).all()
-    assert classes.tolist() == [1, TASKS.index("push"), DIRECTIONS.index("left"), 0, arena.CUBE]
+    assert classes.tolist() == [1, TRAINED_TASKS.index("push"), DIRECTIONS.index("left"), 0, arena.CUBE]
 
 
 @pytest.mark.parametrize(
@@ -59,13 +78,13 @@ def test_without_a_goal_its_place_is_unknown() -> None:
 def test_an_absent_object_has_no_place_and_is_what_the_words_say(name: str, shape: int) -> None:
     places, classes = meaning(f"pick up the purple {name}", Goal("pick", -1), TABLE)
     assert np.isnan(places).all()
-    assert classes.tolist() == [0, TASKS.index("pick"), 0, arena.COLOURS.index("purple"), shape]
+    assert classes.tolist() == [0, TRAINED_TASKS.index("pick"), 0, arena.COLOURS.index("purple"), shape]
 
 
 def test_every_meaning_fits_the_heads_of_system2(rng: np.random.Generator) -> None:
     counts = class_counts()
     sizes = [2, counts["tasks"], counts["directions"], counts["colours"], counts["shapes"]]
-    for seed, task in enumerate(TASKS * 3):
+    for seed, task in enumerate(TRAINED_TASKS * 3):
         episode = make_episode(task, seed)
         table = episode.table()
         for text, goal in draw_variants(table, rng, 30, episode.moving_index, episode.belt is not None):

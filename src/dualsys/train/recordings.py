@@ -181,6 +181,10 @@ def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.ra
             kind=table.kind.tolist(),
             position=positions[step].tolist(),
             velocity=velocities[step].tolist(),
+            wall=table.wall,
+            glider=table.glider,
+            # A fresh toss for every state, so that the labels of one hold both ways round a wall.
+            side=0 if table.wall is None else int(rng.choice((-1, 1))),
         )
         for column, (_, goal) in enumerate(variants):
             chunks[step, column] = expert_chunk(state, goal, HORIZON)

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from dualsys.robots.kinematics import PANDA, TOOL_DOWN
 from dualsys.train.loop import progress_bar
-from dualsys.train.variants import draw_variants, meaning, word_indices
+from dualsys.train.variants import TRAINED_TASKS, draw_variants, meaning, word_indices
 from dualsys_sim import arena
 from dualsys_sim.cameras import CAMERA_SHAPES
 from dualsys_sim.episode import Episode, make_episode
 from dualsys_sim.language import vocabulary
 from dualsys_sim.state import ObjectTable
-from dualsys_sim.tasks import all_tasks
 from dualsys_sim.world import World
 
 IMAGES_PER_SCENE = 4
@@ -61,12 +60,11 @@ def make_scenes(folder: Path, scenes: int, seed: int, workers: int) -> None:
 
 def _draw_chunk(start: int, seed: int) -> dict[str, NDArray[np.generic]]:
     words = vocabulary_list()
-    tasks = sorted(all_tasks())
     rows: dict[str, list[NDArray[np.generic]]] = {name: [] for name in ARRAYS}
     with World() as world:
         for index in range(start, start + SCENES_PER_CHUNK):
             rng = np.random.default_rng([seed, index])
-            episode = make_episode(tasks[index % len(tasks)], seed + index)
+            episode = make_episode(TRAINED_TASKS[index % len(TRAINED_TASKS)], seed + index)
             world.reset(episode)
             for _ in range(IMAGES_PER_SCENE):
                 table = _disturb(world, episode, rng)
@@ -81,7 +79,7 @@ def _draw_chunk(start: int, seed: int) -> dict[str, NDArray[np.generic]]:
 
 def vocabulary_list() -> list[str]:
     """The words of System 2 in the order of their indices; index 0 is padding."""
-    return ["", *vocabulary()]
+    return ["", *vocabulary(TRAINED_TASKS)]
 
 
 def _disturb(world: World, episode: Episode, rng: np.random.Generator) -> ObjectTable:

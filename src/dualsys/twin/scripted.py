@@ -28,8 +28,9 @@ Float32Array = NDArray[np.float32]
 
 HORIZON = 16
 STEP_NS = 40_000_000
-ROWS, COLUMNS = 9, 8
-"""The state as numbers: one row of head, then a row for each of up to eight objects."""
+ROWS, COLUMNS = 10, 8
+"""The state as numbers: one row of head, a row for each of up to eight objects, and one of furniture: whether
+there is a wall, its five numbers, the side on which an expert passes it, and the row of the gliding block."""
 
 SCRIPTED_SPECS = SystemSpecs(
     ObservationSpec({"fixed": TensorSpec((96, 128, 3), "uint8")}, TensorSpec((9,), "float32")),
@@ -51,6 +52,9 @@ def write_state(world: World, name: str) -> NDArray[np.uint8]:
     count = len(objects.kind)
     table = np.zeros((ROWS, COLUMNS), dtype="<f4")
     table[0, 0] = count
+    table[-1, 6:] = (world.episode.side, objects.glider)
+    if (wall := objects.wall) is not None:
+        table[-1, :6] = (1.0, wall.x_m, wall.y_m, wall.yaw_rad, wall.length_m, wall.height_m)
     table[1 : count + 1] = np.column_stack(
         [objects.kind, objects.colour, objects.position_m, objects.velocity_m_s]
     )
@@ -61,7 +65,7 @@ def write_state(world: World, name: str) -> NDArray[np.uint8]:
 
 
 def read_state(image: NDArray[np.uint8]) -> Float32Array:
-    """The object table [9, 8] that `write_state` has put into an image."""
+    """The object table [10, 8] that `write_state` has put into an image."""
     data = image.reshape(-1)[: ROWS * COLUMNS * 4].tobytes()
     return np.frombuffer(data, dtype="<f4").reshape(ROWS, COLUMNS)
 
@@ -135,7 +139,7 @@ class ScriptedSystem1:
         proprioception: Float32Array,
     ) -> ScriptedCondition:
         """Objects near the tool as the wrist image has them, the others as the latent had them."""
-        from dualsys_sim.state import ExpertState, Goal
+        from dualsys_sim.state import ExpertState, Goal, Wall
         from dualsys_sim.tasks import all_tasks
 
         if tokens.shape != (2, 8, 128) or wrist.shape != (2, 16, 128):
@@ -160,6 +164,9 @@ class ScriptedSystem1:
             kind=[int(kind) for kind in rows[:, 0]],
             position=rows[:, 2:5].tolist(),
             velocity=rows[:, 5:8].tolist(),
+            wall=Wall(*far[-1, 1:6].tolist()) if far[-1, 0] else None,
+            glider=int(far[-1, 7]),
+            side=int(far[-1, 6]),
         )
         if count == 0:
             return ScriptedCondition(state, None)
