@@ -87,7 +87,9 @@ class _Story:
             case ModeChange():
                 self.mode = record
                 self.recent.append(record)
-            case ControlRequest() | Rejected() | Lost() | Event():
+            case ControlRequest() | Rejected() | Lost():
+                self.recent.append(record)
+            case Event(kind=kind) if kind != "mode":
                 self.recent.append(record)
             case Question(verb=verb) if verb != "status":
                 self.recent.append(record)
@@ -159,13 +161,27 @@ def _lines(story: _Story, tick: ControlTick, at_ns: int, start_ns: int) -> Itera
     yield from _plan(story, tick)
     yield from _limits(story, tick)
     yield from _reading(tick)
-    recent = [record for record in story.recent if record.t_ns > at_ns - RECENT_NS]
-    if recent:
+    yield from _recent(story, at_ns, start_ns)
+
+
+def _recent(story: _Story, at_ns: int, start_ns: int) -> Iterator[str]:
+    """What happened shortly before, in the order of time; the same again is counted, not told."""
+    told: list[tuple[int, str, int]] = []
+    for record in sorted(story.recent, key=lambda one: one.t_ns):
+        if record.t_ns <= at_ns - RECENT_NS:
+            continue
+        text = _event(record)
+        if told and told[-1][1] == text:
+            told[-1] = (told[-1][0], text, told[-1][2] + 1)
+        else:
+            told.append((record.t_ns, text, 1))
+    if told:
         yield f"the last {RECENT_NS // NS_PER_S} s:"
-        if len(recent) > _TOLD:
-            yield f"  ({len(recent) - _TOLD} earlier ones left out)"
-        for record in recent[-_TOLD:]:
-            yield f"  {_after(record.t_ns, start_ns)} {_event(record)}"
+    if len(told) > _TOLD:
+        yield f"  ({len(told) - _TOLD} earlier ones left out)"
+    for t_ns, text, times in told[-_TOLD:]:
+        again = f" ({times} times)" if times > 1 else ""
+        yield f"  {_after(t_ns, start_ns)} {text}{again}"
 
 
 def _what(story: _Story, tick: ControlTick) -> Iterator[str]:
@@ -283,13 +299,12 @@ def _reading(tick: ControlTick) -> Iterator[str]:
 def _event(record: Record) -> str:
     match record:
         case ModeChange():
-            return f"mode {record.before or 'none'} to {record.mode}" + (
-                f": {record.reason}" if record.reason else ""
-            )
+            change = f"still {record.mode}" if record.before == record.mode else f"mode {record.mode}"
+            return change + (f": {record.reason}" if record.reason else "")
         case ControlPlan():
-            return f"plan {record.plan.seq} refused by control: {record.refusal}"
+            return f"a plan was refused by control: {record.refusal}"
         case PlannerLatent():
-            return f"latent {record.seq} refused by the planner: {record.refusal}"
+            return f"a latent was refused by the planner: {record.refusal}"
         case ControlRequest():
             outcome = f"refused: {record.refusal}" if record.refusal else f"epoch {record.epoch}"
             return (
@@ -297,7 +312,8 @@ def _event(record: Record) -> str:
             )
         case PlannerCall():
             told = f" “{record.instruction}”" if record.instruction else ""
-            return f"the planner was told {record.name}{told}"
+            epoch = f", epoch {record.epoch}" if record.epoch >= 0 else ""
+            return f"the planner was told {record.name}{told}{epoch}"
         case Question():
             who = f" by {record.caller}" if record.caller else ""
             return f"{record.process} was asked {record.verb or 'nonsense'}{who}: " + (

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dualsys.bus.channel import LatestSubscriber
 from dualsys.bus.service import ServiceServer
-from dualsys.errors import DualsysError
+from dualsys.errors import DualsysError, PolicyError
 from dualsys.fast.chunking.strategy import ChunkStrategy
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
@@ -49,7 +49,38 @@ if TYPE_CHECKING:
 
 BEGINS_PER_LOOK: Final = 10
 _NO_CHUNK: Final = Tensor.of(np.zeros((0, 4), dtype=np.float32))
+_NO_RESIDUAL: Final = Tensor.of(np.zeros(0, dtype=np.float32))
 _NO_PLAN: Final = PlanHeader(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, "")
+
+
+class HeardPolicy:
+    """A policy whose residual head is listened to; everything else is passed on.
+
+    Args:
+        policy: With the capability `residual`.
+    """
+
+    def __init__(self, policy: System1) -> None:
+        self._policy = policy
+        self.residual_heard = _NO_RESIDUAL
+        self.failed = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._policy, name)
+
+    def forget(self) -> None:
+        """Nothing was heard."""
+        self.residual_heard, self.failed = _NO_RESIDUAL, ""
+
+    def residual(self, *seen: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What to add to an action, float32 `[4]`."""
+        try:
+            residual: NDArray[np.float32] = self._policy.residual(*seen)  # type: ignore[attr-defined]
+        except PolicyError as error:
+            self.failed = str(error)
+            raise
+        self.residual_heard = Tensor.of(np.asarray(residual))
+        return residual
 
 
 class RecordedPlannerCore(PlannerCore):
@@ -78,7 +109,9 @@ class RecordedPlannerCore(PlannerCore):
         self._tap = tap
         self._calls = 0
         self.watch = Watch(tap, BEGINS_PER_LOOK)
-        super().__init__(policy, strategy, kinematics, session, seed, settings)
+        self._heard = HeardPolicy(policy) if "residual" in policy.capabilities else None
+        listened: Any = self._heard or policy
+        super().__init__(listened, strategy, kinematics, session, seed, settings)
         tap.put(
             PlannerBegin(
                 t_ns=tap.now_ns(),
@@ -87,6 +120,7 @@ class RecordedPlannerCore(PlannerCore):
                 specs=policy.specs,
                 wrist=policy.wrist,
                 weights=policy.weights,
+                capabilities=sorted(policy.capabilities),
                 kinematics=type(kinematics).__name__,
                 strategy=strategy.name,
                 options=dict(options),
@@ -197,10 +231,15 @@ class RecordedPlannerCore(PlannerCore):
         return plan
 
     def repeat(self, now_ns: int) -> Plan | None:
-        """The newest plan under a new number, if none was sent for a while."""
+        """What to send while no job is done and the motion goes on, if anything."""
+        residual, failed = _NO_RESIDUAL, ""
+        if self._heard is not None:
+            self._heard.forget()
         plan = super().repeat(now_ns)
-        if plan is not None:
-            self._tap.put(PlannerRepeat(t_ns=now_ns, plan=header(plan)))
+        if self._heard is not None:
+            residual, failed = self._heard.residual_heard, self._heard.failed
+        if plan is not None or failed or residual is not _NO_RESIDUAL:
+            self._tap.put(PlannerRepeat(t_ns=now_ns, residual=residual, failed=failed, plan=header(plan)))
         return plan
 
     def abandon(self, job: PlanJob, reason: str) -> None:

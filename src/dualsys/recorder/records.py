@@ -175,6 +175,7 @@ class PlannerBegin(Record, frozen=True, tag="planner_begin"):
     """A planner core was made: everything that it was made from, apart from the weights.
 
     Attributes:
+        capabilities: What System 1 offers.
         options: Of the chunk strategy.
         settings: `planner.records.PlannerSettings`, by field.
     """
@@ -184,6 +185,7 @@ class PlannerBegin(Record, frozen=True, tag="planner_begin"):
     specs: SystemSpecs
     wrist: TensorSpec
     weights: str
+    capabilities: list[str]
     kinematics: str
     strategy: str
     options: dict[str, Any]
@@ -293,8 +295,16 @@ class PlannerChunk(Record, frozen=True, tag="planner_chunk"):
 
 
 class PlannerRepeat(Record, frozen=True, tag="planner_repeat"):
-    """The newest plan was published once more."""
+    """Between two jobs, the newest plan was corrected, or published once more.
 
+    Attributes:
+        residual: float32 `[4]`, what the residual head of System 1 added; empty if it was not asked.
+        failed: Why the head failed.
+        plan: What was published; -1 in `seq` if nothing was.
+    """
+
+    residual: Tensor
+    failed: str
     plan: PlanHeader
 
 

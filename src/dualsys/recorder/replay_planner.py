@@ -14,13 +14,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.errors import DualsysError, RecordingError
+from dualsys.errors import DualsysError, PolicyError, RecordingError
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.fast.policies.policy import CAPABILITIES, Capability
-from dualsys.messages import LatentPacket, Tensor
+from dualsys.messages import LatentPacket, Plan, Tensor
 from dualsys.recorder.planner import header
 from dualsys.recorder.records import (
     SCHEMA_VERSION,
@@ -54,12 +54,24 @@ class RecordedPolicy:
         self.specs: SystemSpecs = begin.specs
         self.wrist: TensorSpec = begin.wrist
         self.weights = begin.weights
-        self.capabilities: frozenset[Capability] = frozenset(CAPABILITIES)
+        self.capabilities: frozenset[Capability] = frozenset(
+            one for one in CAPABILITIES if one in begin.capabilities
+        )
         self.steps = 1
+        self.repeat: PlannerRepeat | None = None
 
     def encode_wrist(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Never called: nothing is computed."""
-        raise NotImplementedError
+        """No features: only a residual head looks at them, and what it said is recorded."""
+        del image
+        return np.zeros((0, 0), dtype=np.float32)
+
+    def residual(self, *seen: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the residual head said."""
+        del seen
+        if self.repeat is None or self.repeat.failed:
+            raise PolicyError("no correction was recorded" if self.repeat is None else self.repeat.failed)
+        residual: Any = self.repeat.residual.array()
+        return residual  # type: ignore[no-any-return]
 
     def condition(
         self,
@@ -86,6 +98,7 @@ class PlannerReplay:
     def __init__(self, kinematics: Mapping[str, Kinematics] = KINEMATICS) -> None:
         self._kinematics = kinematics
         self._core: PlannerCore | None = None
+        self._policy: RecordedPolicy | None = None
         self._job: PlanJob | None = None
         self._compared = {"jobs": 0, "plans": 0, "chunks": 0, "inputs": 0}
 
@@ -116,9 +129,8 @@ class PlannerReplay:
         if isinstance(record, PlannerChunk):
             return self._finish(self._core, record)
         if isinstance(record, PlannerRepeat):
-            self._compared["plans"] += 1
-            plan = self._core.repeat(record.t_ns)
-            return _plan_difference("a repeated plan", record.t_ns, record.plan, header(plan))
+            plan = self._repeat(self._core, record)
+            return _plan_difference("a plan between two jobs", record.t_ns, record.plan, header(plan))
         self._compared["inputs"] += 1
         recorded, replayed = self._input(self._core, record)
         if recorded == replayed:
@@ -141,6 +153,15 @@ class PlannerReplay:
         if isinstance(record, PlannerCall):
             return record.refusal, _call(core, record)
         raise TypeError(f"not an input of the planner: {type(record).__name__}")
+
+    def _repeat(self, core: PlannerCore, record: PlannerRepeat) -> Plan | None:
+        if self._policy is not None:
+            self._policy.repeat = record
+        plan = core.repeat(record.t_ns)
+        if self._policy is not None:
+            self._policy.repeat = None
+        self._compared["plans"] += plan is not None
+        return plan
 
     def _begin(self, core: PlannerCore, record: PlannerJob) -> Difference | None:
         self._compared["jobs"] += 1
@@ -182,8 +203,9 @@ class PlannerReplay:
             known = ", ".join(self._kinematics)
             raise RecordingError(f"planner: kinematics {begin.kinematics!r} is not one of {known}")
         try:
+            self._policy = RecordedPolicy(begin)
             return PlannerCore(
-                RecordedPolicy(begin),
+                self._policy,
                 make_strategy(begin.strategy, **begin.options),
                 self._kinematics[begin.kinematics],
                 begin.session,

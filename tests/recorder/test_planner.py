@@ -1,0 +1,220 @@
+"""A recorded planner core plans as a plain one, and its record leads to the same plans, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dualsys.clock import NS_PER_MS, NS_PER_S
+from dualsys.errors import InstructionError, PolicyError, RecordingError
+from dualsys.fast.chunking.strategy import STRATEGIES, StrategyName, make_strategy
+from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.policies.policy import CAPABILITIES, Capability
+from dualsys.messages import ControlState, Plan, Tensor
+from dualsys.recorder.planner import RecordedPlannerCore, open_core
+from dualsys.recorder.reading import RecordingReader
+from dualsys.recorder.records import (
+    Envelope,
+    PlanHeader,
+    PlannerBegin,
+    PlannerCall,
+    PlannerChunk,
+    PlannerJob,
+    PlannerLatent,
+    PlannerRepeat,
+)
+from dualsys.recorder.replay_planner import PlannerReplay
+from dualsys.recorder.verdict import Difference
+from dualsys.robots.kinematics import PANDA
+
+from ..fast.planner.conftest import FIXED, SESSION, ScriptedPolicy, answer, state
+from .conftest import ListTap
+
+Save = Callable[[list[Envelope]], Path]
+POSE = (*PANDA.rest_rad.tolist(), 0.08)
+WAKE_NS = 5 * NS_PER_MS
+
+
+class Restless(ScriptedPolicy):
+    """Another chunk each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rng = np.random.default_rng(5)
+
+    def residual(self, *_: NDArray[np.float32]) -> NDArray[np.float32]:
+        residual = self.rng.uniform(-0.3, 0.3, 4).astype(np.float32)
+        if residual[0] > 0.25:
+            raise PolicyError("the head failed")
+        return residual
+
+    def next(self) -> NDArray[np.float32]:
+        chunk = self.rng.uniform(-0.6, 0.6, self.action.chunk.shape).astype(np.float32)
+        chunk[:, 3] = np.sign(chunk[:, 3])
+        return chunk
+
+
+def drive(core: PlannerCore, policy: Restless, seconds: float = 1.2) -> list[Plan]:
+    """An episode with all that can happen to a planner: delays, a lost chunk, new words, a new epoch."""
+    plans: list[Plan] = []
+    now_ns, start_ns, position, plan = NS_PER_S, NS_PER_S, np.array(POSE), None
+    core.start_episode(0, "pick the red block", 0)
+    with pytest.raises(InstructionError):
+        core.instruct(" ")
+    while now_ns < start_ns + seconds * NS_PER_S:
+        turn = (now_ns - start_ns) // WAKE_NS
+        if plan is not None:
+            times, rows = plan.t_ns.array().astype(np.float64), plan.setpoints.array()
+            position = np.array([np.interp(now_ns, times, rows[:, axis]) for axis in range(8)])
+        epoch = 1 if turn > 150 else 0
+        arm = tuple(position.tolist())
+        core.on_state(state(now_ns, position=arm, command=arm, epoch=epoch))
+        if turn % 8 == 0:
+            core.on_frame("wrist", np.full((4, 4, 3), turn % 200, np.uint8), now_ns)
+        if turn % 20 == 0:
+            observation = core.observation(now_ns, FIXED)
+            if observation is not None:
+                core.on_latent(answer(observation, 0.5))
+                core.on_latent(answer(observation, 0.5))
+        if turn == 60:
+            core.instruct("pick the blue block")
+        job = core.begin(now_ns)
+        if job is not None and turn == 40:
+            core.abandon(job, "the network failed")
+        elif job is not None:
+            chunk = policy.next()
+            if turn == 80:
+                chunk[3, 1] = np.nan
+            made = core.finish(job, chunk, now_ns + (turn % 7) * 9 * NS_PER_MS)
+            plans += [] if made is None else [made]
+            plan = made or plan
+        else:
+            made = core.repeat(now_ns)
+            plans += [] if made is None else [made]
+        now_ns += WAKE_NS
+    core.end_episode()
+    return plans
+
+
+def recorded(name: StrategyName = "rtc", *offered: Capability) -> tuple[ListTap, list[Plan]]:
+    tap, policy = ListTap("planner"), Restless()
+    policy.capabilities = frozenset(set(CAPABILITIES) - {"residual"} | set(offered))
+    core = open_core(tap, {}, policy, make_strategy(name), PANDA, SESSION, 3)
+    return tap, drive(core, policy)
+
+
+def outcome(path: Path) -> tuple[Difference | None, dict[str, int]]:
+    one = PlannerReplay()
+    for _, record in RecordingReader(path):
+        difference = one.take(record)
+        if difference is not None:
+            return difference, one.compared()
+    return None, one.compared()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_is_replayed_to_the_same_plans_bit_for_bit(save: Save, name: StrategyName) -> None:
+    tap, plans = recorded(name)
+    difference, compared = outcome(save(tap.envelopes))
+    assert difference is None
+    assert compared["plans"] == len(plans) > 1
+    assert compared["inputs"] > 200
+
+
+def test_what_a_residual_head_adds_is_recorded_and_replayed(save: Save) -> None:
+    tap, plans = recorded("synchronous", "residual")
+    repeats = [one for one in tap.records(PlannerRepeat) if isinstance(one, PlannerRepeat)]
+    assert {bool(one.failed) for one in repeats} == {True, False}
+    assert sum(one.residual.shape == (4,) for one in repeats) > 5
+    difference, compared = outcome(save(tap.envelopes))
+    assert difference is None
+    assert compared["plans"] == len(plans)
+    other = next(k for k, one in enumerate(repeats) if one.residual.shape == (4,) and one.plan.seq >= 0)
+    changed = Tensor.of(repeats[other].residual.array() + np.float32(1e-3))
+    difference, _ = outcome(save(forge(tap, PlannerRepeat, other, residual=changed)))
+    assert difference is not None
+    assert difference.where == "a plan between two jobs"
+
+
+def test_a_recorded_planner_plans_as_a_plain_one() -> None:
+    tap, plans = recorded()
+    policy = Restless()
+    policy.capabilities = frozenset(set(CAPABILITIES) - {"residual"})
+    plain = open_core(None, {}, policy, make_strategy("rtc"), PANDA, SESSION, 3)
+    assert type(plain) is PlannerCore
+    assert [msgspec.msgpack.encode(plan) for plan in drive(plain, policy)] == [
+        msgspec.msgpack.encode(plan) for plan in plans
+    ]
+    assert tap.records(PlannerBegin)
+
+
+def test_what_the_core_tells_itself_is_not_recorded_as_an_input() -> None:
+    tap, _ = recorded()
+    calls = [record for record in tap.records(PlannerCall) if isinstance(record, PlannerCall)]
+    assert [call.name for call in calls] == ["start_episode", "instruct", "instruct", "end_episode"]
+    assert "expected 1 to" in calls[1].refusal
+
+
+def test_refused_latents_are_recorded_with_their_reason() -> None:
+    tap, _ = recorded()
+    refusals = {one.refusal for one in tap.records(PlannerLatent) if isinstance(one, PlannerLatent)}
+    assert refusals >= {"", "latents_not_newer"}
+
+
+def forge(tap: ListTap, kind: type[Any], number: int, **changes: object) -> list[Envelope]:
+    """The envelopes with one record changed."""
+    found = [index for index, one in enumerate(tap.envelopes) if isinstance(one.record, kind)]
+    index = found[number]
+    record = msgspec.structs.replace(tap.envelopes[index].record, **changes)
+    tap.envelopes[index] = msgspec.structs.replace(tap.envelopes[index], record=record)
+    return tap.envelopes
+
+
+def test_a_chunk_that_was_changed_in_one_bit_is_named(save: Save) -> None:
+    tap, _ = recorded()
+    chunks = [one for one in tap.records(PlannerChunk) if isinstance(one, PlannerChunk)]
+    changed = chunks[2].chunk.array().copy()
+    changed[-1, 0] = np.nextafter(changed[-1, 0], np.float32(9))
+    difference, _ = outcome(save(forge(tap, PlannerChunk, 2, chunk=Tensor.of(changed))))
+    assert difference is not None
+    assert difference.where == f"the chunk of job {chunks[2].number} of episode 0"
+    assert difference.field == "plan digest"
+
+
+def test_a_job_that_was_changed_is_named(save: Save) -> None:
+    tap, _ = recorded()
+    difference, _ = outcome(save(forge(tap, PlannerJob, 5, overlap_steps=99)))
+    assert difference is not None
+    assert (difference.field, difference.recorded) == ("overlap_steps", "99")
+
+
+def test_a_recording_without_its_beginning_cannot_be_replayed(save: Save) -> None:
+    tap, _ = recorded()
+    with pytest.raises(RecordingError, match="its beginning is missing"):
+        outcome(save(tap.envelopes[1:]))
+
+
+def test_unknown_kinematics_are_named(save: Save) -> None:
+    tap, _ = recorded()
+    with pytest.raises(RecordingError, match="kinematics 'Delta' is not one of"):
+        outcome(save(forge(tap, PlannerBegin, 0, kinematics="Delta")))
+
+
+def test_every_input_of_a_planner_core_is_recorded() -> None:
+    # Whoever gives the core another input has to record it, or replays are no longer exact. `compute` reads
+    # weights and changes nothing; what it returns is recorded by `finish`.
+    queries = {"episode", "epoch", "instruction", "observed_cameras", "statistics", "compute"}
+    inputs = {name for name in vars(PlannerCore) if not name.startswith("_")} - queries
+    assert inputs == {name for name in vars(RecordedPlannerCore) if not name.startswith("_")}
+
+
+def test_a_header_tells_all_of_a_plan_but_its_numbers() -> None:
+    known = set(PlanHeader.__struct_fields__) - {"knots", "digest"}
+    assert known == set(Plan.__struct_fields__) - {"t_ns", "setpoints"}
+    assert "counters" in ControlState.__struct_fields__
