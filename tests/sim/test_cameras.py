@@ -8,6 +8,7 @@ import pytest
 from dualsys.robots.kinematics import PANDA, TOOL_DOWN
 from dualsys_sim import cameras
 from dualsys_sim.episode import make_episode
+from dualsys_sim.physics import pybullet
 from dualsys_sim.world import World
 
 SHAPE = (64, 64, 3)
@@ -17,7 +18,7 @@ POSE = cameras.CameraPose((0.0, 0.0, 1.0), (0.0, 0.0, 0.0), 90.0)
 
 def is_out_of_sight(centre_m: tuple[float, float, float], half_m: float = 0.1) -> bool:
     """Whether a cube is, for a camera that stands 1 m over the origin and looks down."""
-    view = cameras.pybullet.computeViewMatrix(POSE.eye_m, POSE.target_m, (1.0, 0.0, 0.0))
+    view = pybullet.computeViewMatrix(POSE.eye_m, POSE.target_m, (1.0, 0.0, 0.0))
     x, y, z = centre_m
     box = ((x - half_m, y - half_m, z - half_m), (x + half_m, y + half_m, z + half_m))
     (hidden,) = cameras.out_of_sight([box], view, cameras.projection(SHAPE, POSE.fov_deg, 0.2, 2.5))
