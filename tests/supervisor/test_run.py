@@ -72,7 +72,7 @@ def events(one: Run, kind: str) -> list[dict[str, object]]:
 def test_a_run_goes_through_all_episodes_and_leaves_a_complete_folder(
     config: Callable[..., SystemConfig],
 ) -> None:
-    one, summary, output = run(config(run__seed=7))
+    one, summary, output = run(config(run__seed=7, run__report=False))
     assert (summary.state, summary.problem) == ("finished", "")
     assert [(result.seed, result.success) for result in summary.results] == [(7, True), (8, True)]
     tree = json.loads((one.folder.path / "summary.json").read_text("utf-8"))
