@@ -94,14 +94,21 @@ class Wall:
         )
 
     def gap_m(self, x_m: float, y_m: float, half_x_m: float, half_y_m: float) -> float:
-        """A lower bound on the distance from such a box about (x, y) to the wall; below zero they may touch.
+        """A lower bound on the distance from such a box about (x, y) to the wall; below zero if they touch.
 
-        It is the larger of the gaps along the wall's two axes: exact beside the wall's faces, too small by a
-        little off its corners.
+        It is the largest gap along the axes of the two rectangles that one sees from above, which are apart
+        if and only if it is positive (separating axes).
         """
         along, across = self.to_wall(x_m, y_m)
         reach_along, reach_across = self.reach_m(half_x_m, half_y_m)
-        return max(abs(along) - reach_along, abs(across) - reach_across)
+        east, north = math.cos(self.yaw_rad), abs(math.sin(self.yaw_rad))
+        length, thickness = self.length_m / 2, arena.WALL_THICKNESS_M / 2
+        return max(
+            abs(along) - reach_along,
+            abs(across) - reach_across,
+            abs(x_m - self.x_m) - half_x_m - east * thickness - north * length,
+            abs(y_m - self.y_m) - half_y_m - north * thickness - east * length,
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from dualsys.train import recordings
+from dualsys.train import recordings, variants
 from dualsys.train.recordings import VARIANTS, Arrays, load, record
 from dualsys.train.scenes import vocabulary_list
 from dualsys.train.variants import FILLERS, MAX_WORDS, draw_variants
@@ -101,6 +101,18 @@ def test_the_words_of_a_variant_are_its_instruction_but_for_a_filler(
         shortened = [said[:at] + said[at + 1 :] for at, word in enumerate(said) if word in FILLERS]
         assert spelt in [said, *shortened]
         assert (arrays["words"][:, column] == arrays["words"][0, column]).all()
+
+
+def test_labels_hold_both_ways_round_a_wall(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variants, "TRAINED_TASKS", ("around",))
+    episode = replace(make_episode("around", 3), timeout_s=0.8)
+    assert episode.wall is not None
+    # The words are another task's: training has none for this one.
+    given = [("touch the red block", episode.goal)]
+    trajectory = run_episode(world, episode, lambda _: np.array([0.0, 0.0, 0.0, 1.0]), cameras=True)
+    arrays = recordings._arrays(trajectory, given, np.random.default_rng(5))
+    ways = np.sign(arrays["chunks"][:, 0, :, 1].astype(np.float64).sum(axis=1))
+    assert 0.2 < (ways > 0.0).mean() < 0.8
 
 
 class InProcess:

@@ -50,6 +50,13 @@ def test_the_scripted_pair_picks_under_delay(play: Play, strategy: str) -> None:
     assert result.time_to_success_s == pytest.approx(result.duration_s)
 
 
+@pytest.mark.parametrize("task", ["around", "intercept"])
+def test_the_scripted_pair_knows_of_walls_and_glides(play: Play, task: str) -> None:
+    result = play(task, SEED)
+
+    assert result.success, result
+
+
 def test_a_chunk_takes_effect_when_its_delay_is_over(play: Play) -> None:
     result = play("touch", SEED, system1_delay=Constant(72 * NS_PER_MS))
 
