@@ -31,7 +31,8 @@ if TYPE_CHECKING:
         RobotError,
         SpecError,
     )
-    from dualsys.fast.chunking.strategy import ChunkStrategy, Guidance, Overlap
+    from dualsys.fast.chunking.requests import Request
+    from dualsys.fast.chunking.strategy import ChunkStrategy, Overlap
     from dualsys.fast.policies.policy import System1
     from dualsys.robots.contract import ArmReading, Robot, RobotSpec
     from dualsys.slow.backend import System2, System2Output
@@ -50,7 +51,6 @@ __all__ = [
     "Clock",
     "ConfigError",
     "DualsysError",
-    "Guidance",
     "InstructionError",
     "KinematicsError",
     "LatentSpec",
@@ -62,6 +62,7 @@ __all__ = [
     "PeerTimeoutError",
     "PolicyError",
     "RecordingError",
+    "Request",
     "Robot",
     "RobotError",
     "RobotSpec",
@@ -84,10 +85,10 @@ _MODULES = {
     "ArmReading": "robots.contract",
     "ChunkStrategy": "fast.chunking.strategy",
     "Clock": "clock",
-    "Guidance": "fast.chunking.strategy",
     "LatentSpec": "specs",
     "ObservationSpec": "specs",
     "Overlap": "fast.chunking.strategy",
+    "Request": "fast.chunking.requests",
     "Robot": "robots.contract",
     "RobotSpec": "robots.contract",
     "System1": "fast.policies.policy",

@@ -111,7 +111,7 @@ def test_an_unknown_task_is_answered_with_the_known_ones(
 ) -> None:
     pytest.importorskip("pybullet")
     assert main(["run", str(repository / CONFIG), "--task", "juggle"]) == 2
-    assert "no task 'juggle'; there are conveyor, follow, pick" in capsys.readouterr().err
+    assert "no task 'juggle'; there are around, conveyor, follow, intercept" in capsys.readouterr().err
 
 
 def test_a_command_line_that_makes_no_sense_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:

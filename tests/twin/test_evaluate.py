@@ -56,7 +56,7 @@ def test_what_cannot_be_run_is_refused_before_anything_runs(arguments: dict[str,
 
 
 def test_an_unknown_task_names_those_there_are() -> None:
-    with pytest.raises(InstructionError, match="conveyor, follow, pick"):
+    with pytest.raises(InstructionError, match="around, conveyor, follow, intercept, pick"):
         evaluate(CONFIG, "juggle", scripted=True)
 
 

@@ -48,8 +48,7 @@ SCRIPT = """
         def close(self):
             print("closed", flush=True)
 
-    def make(settings):
-        return Scripted(settings)
+    DRIVER = registry.RobotDriver("Stands still wherever it is sent.", Scripted)
 
     if __name__ == "__main__":
         folder = sys.argv[1]
@@ -65,7 +64,7 @@ SCRIPT = """
         config = SystemConfig.model_validate(
             {"endpoints": ends, "control": {"realtime": "off", "rate_hz": 100.0, "state_rate_hz": 100.0}}
         )
-        registry.BUILT_IN["simulated"] = "scripted:make"
+        registry.BUILT_IN["simulated"] = "scripted:DRIVER"
         from dualsys.fast.control.process import run_control
         run_control(config)
         unwanted = ("torch", "onnxruntime", "asyncio", "logging", "uvloop", "multiprocessing")
