@@ -104,12 +104,56 @@ class Tick:
     missed: int
 
 
-class Pacer:
-    """Absolute-deadline pacing on a phase-locked grid.
+class Grid:
+    """A phase-locked grid, without a clock: deadlines are `start + k * period`, whatever the work takes.
 
-    Deadlines are `start + k * period`. Overrunning or waking late skips whole periods, which are counted and
-    never caught up: no grid period ever gets two ticks, and the phase is kept. Waking early is impossible by
-    contract of the clock.
+    Overrunning or waking late skips whole periods, which are counted and never caught up: no grid period ever
+    gets two ticks, and the phase is kept. Waking early begins nothing.
+
+    Args:
+        start_ns: Phase of the grid; the first deadline is one period later.
+        period: Grid period, ns.
+    """
+
+    def __init__(self, start_ns: int, period: int) -> None:
+        if period <= 0:
+            raise ValueError(f"period must be positive, got {period}")
+        self._start_ns = start_ns
+        self._period_ns = period
+        self._index = 0
+        self.missed_total = 0
+
+    @property
+    def period_ns(self) -> int:
+        """Time between two deadlines."""
+        return self._period_ns
+
+    @property
+    def next_deadline_ns(self) -> int:
+        """Start of the next grid period."""
+        return self._start_ns + (self._index + 1) * self._period_ns
+
+    def due_ns(self, now_ns: int) -> int:
+        """What to sleep for: the next deadline, or the newest one that has passed."""
+        return self._start_ns + self._due(now_ns) * self._period_ns
+
+    def begin(self, now_ns: int, deadline_ns: int) -> Tick | None:
+        """Begin a tick after having slept for a deadline of `due_ns`; None if that has not come yet."""
+        late_ns = now_ns - deadline_ns
+        if late_ns < 0:
+            return None
+        index = (now_ns - self._start_ns) // self._period_ns
+        missed = index - self._index - 1
+        self._index = index
+        self.missed_total += missed
+        return Tick(index, deadline_ns, late_ns, missed)
+
+    def _due(self, now_ns: int) -> int:
+        return max(self._index + 1, (now_ns - self._start_ns) // self._period_ns)
+
+
+class Pacer:
+    """Sleeps on a clock from one deadline of a `Grid` to the next. The grid begins now.
 
     Args:
         clock: Where time comes from.
@@ -117,30 +161,23 @@ class Pacer:
     """
 
     def __init__(self, clock: Clock, period: int) -> None:
-        if period <= 0:
-            raise ValueError(f"period must be positive, got {period}")
         self._clock = clock
-        self._period_ns = period
-        self._start_ns = clock.now_ns()
-        self._index = 0
-        self.missed_total = 0
+        self._grid = Grid(clock.now_ns(), period)
 
     @property
     def next_deadline_ns(self) -> int:
         """Start of the next grid period."""
-        return self._start_ns + (self._index + 1) * self._period_ns
+        return self._grid.next_deadline_ns
+
+    @property
+    def missed_total(self) -> int:
+        """Grid periods without a tick so far."""
+        return self._grid.missed_total
 
     def wait(self) -> Tick:
         """Sleep to the next grid deadline and report how that went."""
-        due = max(self._index + 1, self._current())
-        deadline_ns = self._start_ns + due * self._period_ns
-        self._clock.sleep_until_ns(deadline_ns)
-        late_ns = self._clock.now_ns() - deadline_ns
-        index = due + late_ns // self._period_ns
-        missed = index - self._index - 1
-        self._index = index
-        self.missed_total += missed
-        return Tick(index, deadline_ns, late_ns, missed)
-
-    def _current(self) -> int:
-        return (self._clock.now_ns() - self._start_ns) // self._period_ns
+        deadline_ns = self._grid.due_ns(self._clock.now_ns())
+        while True:
+            self._clock.sleep_until_ns(deadline_ns)
+            if (tick := self._grid.begin(self._clock.now_ns(), deadline_ns)) is not None:
+                return tick

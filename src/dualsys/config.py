@@ -252,14 +252,20 @@ class LimitsConfig(Section):
 class ControlConfig(Section):
     """The loop next to the arm."""
 
-    rate_hz: float = Field(default=250.0, ge=10, le=1000, description="control ticks per second")
+    rate_hz: float = Field(default=250.0, ge=50, le=1000, description="control ticks per second")
+    pacing: Literal["periodic", "device_paced"] = Field(
+        default="periodic", description="whose clock drives the ticks: our own, or the cycle of the robot"
+    )
     state_rate_hz: float = Field(default=250.0, ge=1, le=1000, description="published arm states per second")
     realtime: Literal["off", "best_effort", "enforce"] = Field(
         default="best_effort",
-        description="real-time scheduling and locked memory: not asked for, asked for, or demanded",
+        description="real-time scheduling, locked memory, no garbage collector: off, asked for, or demanded",
     )
     realtime_priority: int = Field(
         default=50, ge=1, le=99, description="SCHED_FIFO priority, where real-time is asked for"
+    )
+    realtime_cpu: int | None = Field(
+        default=None, ge=0, le=1023, description="the only CPU control may use, with real-time; null: any"
     )
     ages: AgesConfig = AgesConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -272,7 +278,7 @@ class RecordConfig(Section):
         default=False, description="write all that control and the planner take in and decide into one file"
     )
     file: Folder | None = Field(
-        default=None, description="the MCAP file, which must not exist; null: recording.mcap in the run folder"
+        default=None, description="the MCAP file, which must be new; null: recording.mcap in the run folder"
     )
 
 

@@ -129,6 +129,30 @@ def test_while_nothing_new_comes_the_same_reading_keeps_its_stamp(
     robot.close()
 
 
+def test_every_reading_is_a_cycle_that_can_be_waited_for_and_silence_ends_at_the_deadline(
+    settings: RobotSettings, serve: Callable[[Link], None]
+) -> None:
+    link = Link(settings)
+    serve(link)
+    robot = SimulatedRobot(settings)
+    with pytest.raises(RobotError, match="before it was connected"):
+        robot.wait_cycle(0)
+    robot.connect()
+    seen = robot.read().position[0]
+    for _ in range(3):
+        assert robot.wait_cycle(CLOCK.now_ns() + 5 * NS_PER_S)
+        newest = robot.read().position[0]
+        assert newest > seen, "a cycle that was waited for has a reading of its own"
+        seen = newest
+    link.sends = False
+    CLOCK.sleep_until_ns(CLOCK.now_ns() + 50 * NS_PER_MS)
+    robot.wait_cycle(CLOCK.now_ns())
+    deadline_ns = CLOCK.now_ns() + 20 * NS_PER_MS
+    assert not robot.wait_cycle(deadline_ns)
+    assert CLOCK.now_ns() >= deadline_ns
+    robot.close()
+
+
 def test_another_robot_is_refused_by_name(settings: RobotSettings, serve: Callable[[Link], None]) -> None:
     serve(Link(settings, name="toaster"))
     robot = SimulatedRobot(settings)

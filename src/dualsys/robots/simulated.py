@@ -104,6 +104,19 @@ class SimulatedRobot:
             raise RobotError("the robot was read before it was connected")
         return reading
 
+    def wait_cycle(self, deadline_ns: int) -> bool:
+        """Wait for the next reading, which the robot sends once per cycle; see `pacing.PacingDevice`.
+
+        Raises:
+            RobotError: `connect` was not called.
+        """
+        if self._states is None:
+            raise RobotError("the robot was waited for before it was connected")
+        arrived = self._states.wait(deadline_ns - self._settings.clock.now_ns())
+        if arrived:
+            self._newest(self._states)
+        return arrived
+
     def write(self, command: FloatArray) -> None:
         """Send the set-point [A] of this tick.
 

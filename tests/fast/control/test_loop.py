@@ -14,6 +14,8 @@ from dualsys.clock import NS_PER_MS, VirtualClock
 from dualsys.errors import DualsysError, RobotError
 from dualsys.fast.control.core import Ages, ControlCore
 from dualsys.fast.control.loop import ControlLoop, OnHello, OnRequest
+from dualsys.fast.control.pacing import DevicePaced, Pacing, Periodic, Simulated
+from dualsys.fast.control.realtime import Grant, Realtime
 from dualsys.messages import PROTOCOL_VERSION, ControlState, Hello, Plan, Reply, Request, Tensor, Welcome
 from dualsys.robots.contract import ArmReading
 from dualsys.robots.simulated import SIMULATED_PANDA
@@ -82,14 +84,22 @@ class Channel:
 class Bench:
     """A loop with doubles around it, which ends itself after `ticks`."""
 
-    def __init__(self, clock: VirtualClock, ticks: int, state_every: int = 1) -> None:
+    def __init__(
+        self,
+        clock: VirtualClock,
+        ticks: int,
+        state_every: int = 1,
+        pacing: Pacing | None = None,
+        wait: Callable[[int], object] | None = None,
+        realtime: Realtime | None = None,
+    ) -> None:
         self.clock = clock
         self.channel = Channel()
         self.robot = ScriptedRobot(clock, self.at_tick)
         self.core = ControlCore(SIMULATED_PANDA.limits, Ages(), PERIOD_NS, session=SESSION)
         self.loop = ControlLoop(
-            self.core, self.robot, self.channel, self.channel, self.channel, clock, PERIOD_NS,
-            state_every=state_every, realtime="not asked for",
+            self.core, self.robot, self.channel, self.channel, self.channel, clock,
+            pacing or Periodic(PERIOD_NS), wait=wait, state_every=state_every, realtime=realtime,
         )  # fmt: skip
         self.ticks = ticks
         self.events: dict[int, Callable[[], None]] = {}
@@ -229,3 +239,56 @@ def test_a_planner_that_says_hello_brings_its_session(clock: VirtualClock) -> No
     assert isinstance(welcome, Welcome)
     assert (welcome.details["session"], welcome.details["epoch"]) == ("99", "1")
     assert welcome.details["robot"] == "simulated_panda"
+
+
+def test_ten_simulated_seconds_have_every_tick_and_none_is_late(clock: VirtualClock) -> None:
+    bench = Bench(clock, 2500, pacing=Simulated(PERIOD_NS))
+    bench.ask(2400, "status")
+    bench.loop.run()
+    stamps = np.array([state.t_ns for state in bench.channel.states])
+    assert (np.diff(stamps) == PERIOD_NS).all()
+    status = bench.channel.answers[0]
+    assert isinstance(status, Reply)
+    assert (status.values["late_max_us"], status.values["missed_longest"]) == ("0", "0")
+
+
+def test_a_robot_can_set_the_pace_and_the_status_tells_how_far_its_clock_runs_ahead(
+    clock: VirtualClock,
+) -> None:
+    cycle_ns = PERIOD_NS * 98 // 100
+
+    def next_cycle(deadline_ns: int) -> bool:
+        clock.advance_ns(min(cycle_ns, deadline_ns - clock.now_ns()))
+        return True
+
+    bench = Bench(clock, 1000, pacing=DevicePaced(PERIOD_NS), wait=next_cycle)
+    bench.ask(990, "status")
+    bench.loop.run()
+    stamps = np.array([state.t_ns for state in bench.channel.states])
+    assert (np.diff(stamps) == cycle_ns).all()
+    status = bench.channel.answers[0]
+    assert isinstance(status, Reply)
+    assert int(status.values["beats"]) == 990 - 990 * 98 // 100
+    assert status.values["missed"] == "0"
+
+
+def test_a_wait_that_ends_early_begins_no_tick(clock: VirtualClock) -> None:
+    def doze(deadline_ns: int) -> None:
+        clock.advance_ns(max(1, (deadline_ns - clock.now_ns()) // 2))
+
+    bench = Bench(clock, 50, wait=doze)
+    bench.loop.run()
+    stamps = np.array([state.t_ns for state in bench.channel.states])
+    assert (np.diff(stamps) == PERIOD_NS).all()
+
+
+def test_the_status_tells_what_was_granted_one_by_one(clock: VirtualClock) -> None:
+    grants = (Grant("scheduler", True, "SCHED_FIFO 50"), Grant("memory", False, "no"))
+    bench = Bench(clock, 20, realtime=Realtime(grants))
+    bench.ask(10, "status")
+    bench.loop.run()
+    status = bench.channel.answers[0]
+    assert isinstance(status, Reply)
+    assert status.values["realtime"] == "SCHED_FIFO 50; not granted: no"
+    assert status.values["realtime.scheduler"] == "ok: SCHED_FIFO 50"
+    assert status.values["realtime.memory"] == "refused: no"

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import signal
 from collections import deque
+from collections.abc import Callable
 from types import FrameType
 from typing import Final, Protocol
 
-import numpy as np
-
 from dualsys.bus.handshake import answer_hello
-from dualsys.clock import Clock, Pacer, seconds
+from dualsys.clock import Clock, Tick, seconds
 from dualsys.errors import RobotError
 from dualsys.fast.control.core import ControlCore, ControlOutput
+from dualsys.fast.control.pacing import Pacing, Punctuality
+from dualsys.fast.control.realtime import Realtime
 from dualsys.messages import ControlState, Hello, Plan, Reply, Request, Welcome, clip_text
 from dualsys.robots.contract import Robot
 
 LAST_TICKS: Final = 12
 """Ticks that are told when one fails."""
 
-LATENESS_SAMPLES: Final = 4096
 STOP_TIMEOUT_S: Final = 1.0
 """Longest braking after a request to end; any arm is at rest before that."""
 
@@ -74,9 +74,11 @@ class ControlLoop:
         states: Where states go to.
         questions: Where operators, supervisor and planner ask.
         clock: Where time comes from.
-        period_ns: Time between two ticks, ns.
+        pacing: When ticks begin.
+        wait: Waits for that, at most until the edge time it is given, ns; by default sleeps on the clock.
         state_every: Ticks per published state.
         realtime: What `request_realtime` said, for the status.
+        punctuality: Where lateness is noted.
     """
 
     def __init__(
@@ -87,10 +89,12 @@ class ControlLoop:
         states: States,
         questions: Questions,
         clock: Clock,
-        period_ns: int,
+        pacing: Pacing,
         *,
+        wait: Callable[[int], object] | None = None,
         state_every: int = 1,
-        realtime: str = "",
+        realtime: Realtime | None = None,
+        punctuality: Punctuality | None = None,
     ) -> None:
         self._core = core
         self._robot = robot
@@ -98,12 +102,12 @@ class ControlLoop:
         self._states = states
         self._questions = questions
         self._clock = clock
-        self._period_ns = period_ns
+        self._pacing = pacing
+        self._wait = clock.sleep_until_ns if wait is None else wait
         self._state_every = state_every
-        self._realtime = realtime
-        self._late_ns = np.zeros(LATENESS_SAMPLES, dtype=np.int64)
+        self._realtime = realtime or Realtime()
+        self._punctuality = punctuality or Punctuality()
         self._latest: deque[ControlOutput] = deque(maxlen=LAST_TICKS)
-        self._ticks = 0
         self._silent = False
         self._end_asked = False
 
@@ -125,13 +129,11 @@ class ControlLoop:
         Raises:
             RobotError: A tick failed. The robot was stopped before; the message tells the last ticks.
         """
-        pacer = Pacer(self._clock, self._period_ns)
-        most_ticks = round(STOP_TIMEOUT_S / seconds(self._period_ns))
+        most_ticks = round(STOP_TIMEOUT_S / seconds(self._pacing.period_ns))
         try:
             while most_ticks > 0:
-                tick = pacer.wait()
-                self._late_ns[self._ticks % LATENESS_SAMPLES] = tick.late_ns
-                self._ticks += 1
+                tick = self._next_tick()
+                self._punctuality.note(tick)
                 if self._end_asked:
                     self._core.request_stop("control was told to end")
                     most_ticks -= 1
@@ -148,6 +150,13 @@ class ControlLoop:
             self._robot.stop("control was interrupted")
             raise
 
+    def _next_tick(self) -> Tick:
+        while True:
+            self._wait(self._pacing.due_ns(self._clock.now_ns()))
+            # Nothing begins after a wait that ended too early.
+            if (tick := self._pacing.begin(self._clock.now_ns())) is not None:
+                return tick
+
     def _tick(self, missed: int) -> ControlOutput:
         reading = self._robot.read()
         now_ns = self._clock.now_ns()
@@ -161,7 +170,7 @@ class ControlLoop:
         elif not self._silent:
             self._robot.stop(output.reason)
         self._silent = output.command is None
-        if self._ticks % self._state_every == 0:
+        if self._punctuality.ticks % self._state_every == 0:
             self._states.send(output.state)
         self._questions.serve(self._on_hello, self._on_request)
         return output
@@ -175,7 +184,7 @@ class ControlLoop:
             "epoch": str(self._core.epoch),
             "robot": spec.name,
             "axes": " ".join(spec.axes),
-            "realtime": self._realtime,
+            "realtime": str(self._realtime),
         }
         return answer_hello(hello, "control", None, details)
 
@@ -197,18 +206,19 @@ class ControlLoop:
         return clip_text(f"{self._core.mode}: {reason}" if reason else str(self._core.mode))
 
     def _status(self) -> dict[str, str]:
-        late_us = self._late_ns[: min(self._ticks, LATENESS_SAMPLES)] / 1000
-        late = np.percentile(late_us, (50, 99, 99.9, 100))
+        punctuality = self._punctuality
         values = {
             "mode": str(self._core.mode),
             "reason": self._latest[-1].reason if self._latest else "",
             "session": str(self._core.session),
             "epoch": str(self._core.epoch),
             "last_refusal": self._core.last_refusal,
-            "realtime": self._realtime,
+            "realtime": str(self._realtime),
+            "missed_longest": str(punctuality.longest_miss),
         }
-        names = ("late_p50_us", "late_p99_us", "late_p999_us", "late_max_us")
-        values |= {name: f"{value:.0f}" for name, value in zip(names, late, strict=True)}
+        values |= self._realtime.values()
+        values |= {f"late_{name}_us": f"{value:.0f}" for name, value in punctuality.late_us().items()}
+        values |= {name: str(count) for name, count in self._pacing.counts().items()}
         values |= {name: str(count) for name, count in self._core.statistics().items()}
         return {name: clip_text(text) for name, text in values.items()}
 

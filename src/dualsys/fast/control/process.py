@@ -7,13 +7,16 @@ interpreter delays a tick.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.sockets import close_context, open_context
-from dualsys.clock import NS_PER_MS, WallClock, period_ns
+from dualsys.clock import NS_PER_MS, Clock, WallClock, period_ns
+from dualsys.errors import RobotError
 from dualsys.fast.control.core import Ages, ControlCore
 from dualsys.fast.control.loop import ControlLoop
+from dualsys.fast.control.pacing import PacingDevice, PacingName, make_pacing
 from dualsys.fast.control.realtime import freeze_memory, request_realtime
 from dualsys.messages import Plan
 from dualsys.recorder.control import recorded_core
@@ -36,7 +39,7 @@ def run_control(config: SystemConfig) -> None:
         BusError: An address is taken, or a peer does not answer.
     """
     control, ends = config.control, config.endpoints
-    realtime = request_realtime(control.realtime, control.realtime_priority)
+    realtime = request_realtime(control.realtime, control.realtime_priority, control.realtime_cpu)
     clock = WallClock()
     context = open_context()
     robot: Robot | None = None
@@ -75,17 +78,33 @@ def run_control(config: SystemConfig) -> None:
             states,
             service,
             clock,
-            tick_ns,
+            make_pacing(control.pacing, tick_ns),
+            wait=waiter(control.pacing, robot, clock),
             state_every=max(1, round(control.rate_hz / control.state_rate_hz)),
-            realtime=realtime,
+            realtime=freeze_memory(control.realtime, realtime),
         )
         loop.handle_signals()
-        freeze_memory()
         loop.run()
     finally:
         if robot is not None:
             robot.close()
         close_context(context)
+
+
+def waiter(pacing: PacingName, robot: Robot, clock: Clock) -> Callable[[int], object]:
+    """What waits for the next tick, at most until the edge time that it is given, ns.
+
+    Raises:
+        RobotError: The robot shall set the pace, and its driver cannot.
+    """
+    if pacing != "device_paced":
+        return clock.sleep_until_ns
+    if not isinstance(robot, PacingDevice):
+        raise RobotError(
+            f"control.pacing: 'device_paced' needs a driver with wait_cycle(), that of {robot.spec.name!r} "
+            "has none: choose 'periodic'"
+        )
+    return robot.wait_cycle
 
 
 def ages_of(config: AgesConfig) -> Ages:

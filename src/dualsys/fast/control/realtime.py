@@ -1,4 +1,4 @@
-"""Real-time privileges: asked for, and told what came of it. None of this is a guarantee."""
+"""Real-time privileges: asked for one by one, and told what came of each. None of this is a guarantee."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import sys
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from dualsys.errors import RobotError
@@ -15,53 +16,113 @@ RealtimeMode = Literal["off", "best_effort", "enforce"]
 _MCL_CURRENT_AND_FUTURE: Final = 3
 
 
-def request_realtime(mode: RealtimeMode, priority: int) -> str:
+@dataclass(frozen=True)
+class Grant:
+    """One privilege that was asked for.
+
+    Attributes:
+        name: `scheduler`, `memory`, `cpu` or `collector`.
+        ok: Whether it was granted.
+        reason: What was granted, or why it was not.
+    """
+
+    name: str
+    ok: bool
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{'ok' if self.ok else 'refused'}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Realtime:
+    """All that was asked for; nothing where real time is off."""
+
+    grants: tuple[Grant, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was refused."""
+        return all(grant.ok for grant in self.grants)
+
+    def __str__(self) -> str:
+        if not self.grants:
+            return "not asked for"
+        granted = [grant.reason for grant in self.grants if grant.ok]
+        refused = [grant.reason for grant in self.grants if not grant.ok]
+        parts = [", ".join(granted), f"not granted: {'; '.join(refused)}" if refused else ""]
+        return "; ".join(part for part in parts if part)
+
+    def values(self) -> dict[str, str]:
+        """Each grant under a name such as `realtime.scheduler`, for a status."""
+        return {f"realtime.{grant.name}": str(grant) for grant in self.grants}
+
+
+def request_realtime(mode: RealtimeMode, priority: int, cpu: int | None = None) -> Realtime:
     """Ask the system to run this process before others and to keep its memory in place.
 
-    Call it before sockets are opened: their threads inherit the scheduling class.
+    Call it before sockets are opened: their threads inherit scheduling class and CPU.
 
     Args:
         mode: `off` asks for nothing, `enforce` accepts no refusal.
         priority: SCHED_FIFO priority, 1 to 99.
-
-    Returns:
-        What was granted and what was not, in words.
+        cpu: The only CPU to run on, from 0; None for any.
 
     Raises:
         RobotError: With `enforce`, something was not granted. Names it, and what to do.
     """
     if mode == "off":
-        return "not asked for"
-    refused = [fault for fault in (_ask_for_fifo(priority), _ask_for_locked_memory()) if fault]
-    if refused and mode == "enforce":
+        return Realtime()
+    asked = [_ask_for_fifo(priority), _ask_for_locked_memory()]
+    if cpu is not None:
+        asked.append(_ask_for_cpu(cpu))
+    realtime = Realtime(tuple(asked))
+    if mode == "enforce" and not realtime.ok:
+        refused = "; ".join(grant.reason for grant in asked if not grant.ok)
         raise RobotError(
-            f"control.realtime: 'enforce' was asked for, but {'; '.join(refused)}: "
-            "grant CAP_SYS_NICE and CAP_IPC_LOCK, or choose 'best_effort'"
+            f"control.realtime: 'enforce' was asked for, but {refused}: grant CAP_SYS_NICE and CAP_IPC_LOCK "
+            "or the limits rtprio and memlock (`dualsys doctor` shows how), or choose 'best_effort'"
         )
-    return f"not granted: {'; '.join(refused)}" if refused else f"SCHED_FIFO {priority}, memory locked"
+    return realtime
 
 
-def freeze_memory() -> None:
-    """Stop the garbage collector after a last collection. The control loop makes no cycles."""
+def freeze_memory(mode: RealtimeMode, realtime: Realtime) -> Realtime:
+    """Stop the garbage collector after a last collection, unless real time is off. The loop makes no cycles.
+
+    Call it when everything is set up and the loop is about to run.
+    """
+    if mode == "off":
+        return realtime
     gc.collect()
     gc.freeze()
     gc.disable()
+    return Realtime((*realtime.grants, Grant("collector", True, "garbage collector off")))
 
 
-def _ask_for_fifo(priority: int) -> str:
+def _ask_for_fifo(priority: int) -> Grant:
     if sys.platform != "linux":
-        return f"{sys.platform} has no SCHED_FIFO"
+        return Grant("scheduler", False, f"{sys.platform} has no SCHED_FIFO")
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
     except OSError as error:
-        return f"SCHED_FIFO {priority} was refused ({error.strerror})"
-    return ""
+        return Grant("scheduler", False, f"SCHED_FIFO {priority} was refused ({error.strerror})")
+    return Grant("scheduler", True, f"SCHED_FIFO {priority}")
 
 
-def _ask_for_locked_memory() -> str:
+def _ask_for_locked_memory() -> Grant:
     if sys.platform != "linux":
-        return f"{sys.platform} cannot lock memory"
+        return Grant("memory", False, f"{sys.platform} cannot lock memory")
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT_AND_FUTURE) != 0:
-        return f"locking memory was refused ({os.strerror(ctypes.get_errno())})"
-    return ""
+        return Grant("memory", False, f"locking memory was refused ({os.strerror(ctypes.get_errno())})")
+    return Grant("memory", True, "memory locked")
+
+
+def _ask_for_cpu(cpu: int) -> Grant:
+    if sys.platform != "linux":
+        return Grant("cpu", False, f"{sys.platform} cannot bind a process to a CPU")
+    try:
+        os.sched_setaffinity(0, {cpu})
+    except OSError as error:
+        return Grant("cpu", False, f"CPU {cpu} was refused ({error.strerror})")
+    return Grant("cpu", True, f"CPU {cpu} only")
