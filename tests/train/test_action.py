@@ -206,6 +206,14 @@ def test_aims_are_told_from_the_tool_in_tenths() -> None:
     np.testing.assert_allclose(aim, [[2.5, 2.5, 2.5, *[np.nan] * 3, 5.0, 5.0]] * 5, rtol=1e-6)
 
 
+def test_an_aim_that_was_knocked_away_is_told_as_the_farthest() -> None:
+    data = replace(numbered(9), proprioception=np.zeros((9, 3), np.float32))
+    aims = np.full((9, VARIANTS, 8), 70.0, np.float32)
+    aims[..., 2] = -40.0
+    aim = ExampleSampler([replace(data, aims=aims)]).draw(5)["aim"].numpy()
+    np.testing.assert_allclose(aim, [[6.0, 6.0, -6.0, *[6.0] * 5]] * 5, rtol=1e-6)
+
+
 def test_an_aim_that_is_not_there_costs_nothing() -> None:
     truth = torch.tensor([[0.3] * 8, [float("nan")] * 8])
     predicted = torch.tensor([[0.3] * 8, [9.0] * 8], requires_grad=True)

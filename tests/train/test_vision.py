@@ -110,6 +110,27 @@ def test_unknown_places_and_ignored_classes_cost_nothing() -> None:
         assert tensor.grad[1].any()
 
 
+def test_an_object_that_fell_off_the_table_costs_nothing() -> None:
+    fallen, lying = torch.tensor([[0.5, 0.1, -40.0]]), torch.tensor([[0.5, 0.1, 0.02]])
+    assert vision.place_loss(torch.zeros(1, 3), fallen).item() == 0.0
+    assert vision.place_loss(torch.zeros(1, 3), lying).item() > 0.0
+
+
+def test_a_shifted_image_keeps_its_content_and_repeats_its_border() -> None:
+    torch.manual_seed(0)
+    image = torch.arange(6 * 8, dtype=torch.uint8).reshape(1, 6, 8, 1).expand(200, 6, 8, 3)
+    shifted = vision.jitter_view(image)
+    seen = set()
+    for one in shifted[..., 0].int():
+        down, right = divmod(int(one[2, 3]), 8)
+        down, right = down - 2, right - 3
+        rows = (torch.arange(6) + down).clamp(0, 5)
+        columns = (torch.arange(8) + right).clamp(0, 7)
+        assert torch.equal(one, rows[:, None] * 8 + columns)
+        seen.add((down, right))
+    assert seen == {(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)}
+
+
 def test_place_errors_are_measured_against_two_centimetres() -> None:
     reading = reading_of(1)
     places = torch.cat([reading.position.detach() + 0.01, torch.full((1, 3), torch.nan)], dim=-1)

@@ -1,9 +1,11 @@
 """`python -m dualsys.train`: from nothing to the two bundles of the table-top demo.
 
-Stages: random scenes, expert recordings, System 2, its latents, System 1; then a few rounds of: a pair of
-draft bundles, recordings driven by that pair and labelled by the experts, System 1 again on all there is;
-last, the bundles. Every stage keeps what it made in the data folder, so an interrupted run goes on where it
-stopped; the same seed gives the same data and the same batches.
+Stages: random scenes, expert recordings, System 2, its latents, System 1; then twice: a pair of draft
+bundles, recordings that this pair drives and the experts label, System 1 again; last, the bundles. The second
+time System 2 is refined first, on recordings of its own. System 1 must not learn from latents of images that
+System 2 was trained on: they are better than any it will meet at work, and it would trust them too much.
+Every stage keeps what it made in the data folder, so an interrupted run goes on where it stopped; the same
+seed gives the same data and the same batches.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ import numpy as np
 import torch
 import tyro
 
+from dualsys.bundles import MANIFEST
 from dualsys.clock import NS_PER_S, WallClock
 from dualsys.models import System1Config, System1Net, System2Config, System2Net
+from dualsys.specs import SystemSpecs
 from dualsys.train.action import ActionData, encode_latents, set_state_scale, train_system1
 from dualsys.train.export import export_system1, export_system2, system_specs
 from dualsys.train.recordings import Arrays, Bundles, load, record
@@ -29,8 +33,8 @@ from dualsys.train.vision import VisionData, reading_accuracy, train_system2
 
 SEED_SPACING = 1_000_000
 ROUND_SPACING = 100_000
-REFINE_RATE = 5e-4
-"""Peak learning rate of a round."""
+REFINE2_RATE, REFINE1_RATE = 6e-4, 5e-4
+"""Peak learning rates of what is trained further."""
 HELD_OUT_SCENES = 200
 
 
@@ -47,8 +51,9 @@ class Recipe:
         scenes: Random still scenes, four pictures each.
         expert_episodes: Episodes that experts drive.
         system2_steps, system1_steps: Gradient steps of either network.
-        rounds: How often the policy drives, is corrected, and is trained again.
-        policy_episodes, refine_steps: Episodes and gradient steps of a round.
+        draft_episodes, draft_steps: Episodes that the first draft drives, and steps of System 1 on them.
+        policy_episodes: Episodes that the second draft drives, as many for either system.
+        refine2_steps, refine1_steps: Steps of System 2 and of System 1 on them.
     """
 
     out: Path = Path("bundles/tabletop")
@@ -60,9 +65,11 @@ class Recipe:
     expert_episodes: int = 360
     system2_steps: int = 3600
     system1_steps: int = 1800
-    rounds: int = 2
+    draft_episodes: int = 240
+    draft_steps: int = 1100
     policy_episodes: int = 240
-    refine_steps: int = 1100
+    refine2_steps: int = 800
+    refine1_steps: int = 1000
 
     def size(self, count: int) -> int:
         """A count after scaling, at least 1."""
@@ -82,33 +89,30 @@ def main() -> None:
     record(experts, recipe.size(recipe.expert_episodes), (recipe.seed + 1) * SEED_SPACING, recipe.workers)
     shown = load(experts)
     system2 = _train_system2(recipe, runs, scenes, shown, len(words))
-    accuracy = _check_system2(recipe, system2)
-    parts = [_with_latents(system2, shown, experts)]
-    system1 = _train_system1(recipe, runs, parts, "system1", recipe.size(recipe.system1_steps))
+    learned = _with_latents(system2, shown, experts)
+    system1 = _train_system1(recipe, runs, [learned], "system1", recipe.size(recipe.system1_steps))
     specs = system_specs(system2, system1.config.proprioception)
-    for number in range(1, recipe.rounds + 1):
-        draft = Bundles(
-            recipe.data / f"draft-{number}" / "system1", recipe.data / f"draft-{number}" / "system2"
-        )
-        if not (draft.system1 / "bundle.json").exists():
-            export_system2(copy.deepcopy(system2), specs, words, draft.system2, {})
-            export_system1(copy.deepcopy(system1), specs, draft.system1, {})
-        parts.append(_record_round(recipe, number, draft, system2))
-        system1 = _train_system1(
-            recipe,
-            runs,
-            parts,
-            f"system1-round-{number}",
-            recipe.size(recipe.refine_steps),
-            start=system1,
-            rate=REFINE_RATE,
-        )
+
+    first = _draft(recipe, 1, system2, system1, specs, words)
+    driven = _record_round(recipe, 1, first, recipe.draft_episodes)
+    seen = [learned, _with_latents(system2, load(driven), driven)]
+    steps = recipe.size(recipe.draft_steps)
+    system1 = _train_system1(recipe, runs, seen, "system1-draft", steps, system1, REFINE1_RATE)
+
+    second = _draft(recipe, 2, system2, system1, specs, words)
+    for_system2 = load(_record_round(recipe, 2, second, recipe.policy_episodes))
+    last = _record_round(recipe, 3, second, recipe.policy_episodes)
+    system2 = _refine_system2(recipe, runs, system2, [_frames(shown), _frames(for_system2)])
+    accuracy = _check_system2(recipe, system2)
+    parts = [_with_latents(system2, load(folder), folder, "latents-refined") for folder in (driven, last)]
+    steps = recipe.size(recipe.refine1_steps)
+    system1 = _train_system1(recipe, runs, parts, "system1-refined", steps, system1, REFINE1_RATE)
     provenance: dict[str, Any] = {
         "command": "python -m dualsys.train",
         "seed": recipe.seed,
         "scale": recipe.scale,
         "minutes_this_run": round((clock.now_ns() - begun_ns) / NS_PER_S / 60, 1),
-        "steps_recorded": [len(part.wrist) for part in parts],
+        "steps_recorded": [len(part.wrist) for part in (*seen, parts[-1])],
         "parameters": {
             "system1": sum(p.numel() for p in system1.parameters()),
             "system2": sum(p.numel() for p in system2.parameters()),
@@ -120,20 +124,54 @@ def main() -> None:
     print(json.dumps(provenance, indent=2))
 
 
-def _record_round(recipe: Recipe, number: int, draft: Bundles, system2: System2Net) -> ActionData:
-    """Episodes that the draft bundles drive, with the latents of their pictures."""
+def _draft(
+    recipe: Recipe,
+    number: int,
+    system2: System2Net,
+    system1: System1Net,
+    specs: SystemSpecs,
+    words: list[str],
+) -> Bundles:
+    """Bundles of the systems as they are now, to drive recordings."""
+    folder = recipe.data / f"draft-{number}"
+    draft = Bundles(folder / "system1", folder / "system2")
+    if not (draft.system1 / MANIFEST).exists():
+        export_system2(copy.deepcopy(system2), specs, words, draft.system2, {})
+        export_system1(copy.deepcopy(system1), specs, draft.system1, {})
+    return draft
+
+
+def _record_round(recipe: Recipe, number: int, draft: Bundles, episodes: int) -> Path:
+    """The folder with episodes that draft bundles drive."""
     folder = recipe.data / f"policy-{number}"
     seed = (recipe.seed + 2) * SEED_SPACING + number * ROUND_SPACING
-    record(folder, recipe.size(recipe.policy_episodes), seed, recipe.workers, draft)
-    return _with_latents(system2, load(folder), folder)
+    record(folder, recipe.size(episodes), seed, recipe.workers, draft)
+    return folder
+
+
+def _frames(shown: Arrays) -> VisionData:
+    """The pictures of recordings, for System 2."""
+    return VisionData(shown["fixed"], shown["words"], shown["places"], shown["classes"])  # type: ignore[arg-type]
 
 
 def _train_system2(recipe: Recipe, runs: Path, scenes: Path, shown: Arrays, vocabulary: int) -> System2Net:
     torch.manual_seed(recipe.seed)
     net = System2Net(System2Config(vocabulary=vocabulary, max_words=MAX_WORDS, **class_counts()))
-    frames = VisionData(shown["fixed"], shown["words"], shown["places"], shown["classes"])  # type: ignore[arg-type]
-    parts = [VisionData.load(scenes), frames]
+    parts = [VisionData.load(scenes), _frames(shown)]
     return train_system2(net, parts, runs, steps=recipe.size(recipe.system2_steps), seed=recipe.seed)
+
+
+def _refine_system2(recipe: Recipe, runs: Path, start: System2Net, frames: list[VisionData]) -> System2Net:
+    net = copy.deepcopy(start).requires_grad_(True)
+    return train_system2(
+        net,
+        [VisionData.load(recipe.data / "scenes"), *frames],
+        runs,
+        steps=recipe.size(recipe.refine2_steps),
+        seed=recipe.seed + 1,
+        name="system2-refined",
+        peak_rate=REFINE2_RATE,
+    )
 
 
 def _check_system2(recipe: Recipe, net: System2Net) -> dict[str, float]:
@@ -145,8 +183,8 @@ def _check_system2(recipe: Recipe, net: System2Net) -> dict[str, float]:
     return accuracy
 
 
-def _with_latents(net: System2Net, shown: Arrays, folder: Path) -> ActionData:
-    latents = encode_latents(net, shown["fixed"], shown["words"], folder / "latents.npy")  # type: ignore[arg-type]
+def _with_latents(net: System2Net, shown: Arrays, folder: Path, name: str = "latents") -> ActionData:
+    latents = encode_latents(net, shown["fixed"], shown["words"], folder / f"{name}.npy")  # type: ignore[arg-type]
     names = ("wrist", "proprioception", "first_step", "first_frame", "chunks", "active", "aims")
     return ActionData(**{name: shown[name] for name in names}, latents=latents)  # type: ignore[arg-type]
 

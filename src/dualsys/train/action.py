@@ -32,6 +32,8 @@ PREFIX_MOST = 8
 """Longest clean prefix of a training example, in actions: a delay of 320 ms."""
 AIM_SHARE = 0.3
 """Weight of the auxiliary loss on what the plan is about."""
+LARGEST_AIM = 0.6
+"""Farther aims (m, m/s) are told as this."""
 AIM_UNIT = 0.1
 """Errors of the aim are measured in tenths of its unit: cm, and cm/s."""
 STEP_S = 0.04
@@ -164,11 +166,14 @@ class ExampleSampler:
 
 
 def _from_tool(aims: NDArray[np.float32], tool_m: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Aims `[B, 8]` as System 1 is to tell them: relative to the tool `[B, 3]`, in dm and dm/s."""
+    """Aims `[B, 8]` as System 1 is to tell them: relative to the tool `[B, 3]`, in dm and dm/s.
+
+    An object that was knocked away flies faster and farther than anybody needs to tell.
+    """
     relative = aims.copy()
     relative[:, :3] -= tool_m
     relative[:, 3:6] -= tool_m
-    return np.asarray(10.0 * relative, dtype=np.float32)
+    return np.asarray(10.0 * np.clip(relative, -LARGEST_AIM, LARGEST_AIM), dtype=np.float32)
 
 
 def aim_loss(predicted: Tensor, truth: Tensor) -> Tensor:

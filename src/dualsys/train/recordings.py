@@ -43,7 +43,8 @@ EXPERT_MIX: Final = (
 )  # fmt: skip
 """Tasks of the episodes that experts drive."""
 POLICY_MIX: Final = (
-    "touch", "pick", "place", "place", "place", "push", "push", "conveyor", "follow", "follow", "follow",
+    "touch", "pick", "place", "place", "place", "place", "push", "push", "conveyor", "conveyor",
+    "follow", "follow",
 )  # fmt: skip
 """Tasks of the episodes that a policy drives: more of those that take long, where its mistakes add up."""
 REGOAL_CHANCE: Final = 0.006

@@ -25,6 +25,10 @@ QUESTIONS = 4
 PEAK_RATE = 1.2e-3
 POSITION_SCALE_M = 0.02
 """Position errors are measured in units of this; beyond it the loss grows linearly."""
+FALLEN_M = -0.05
+"""Height below which an object is no longer on the table."""
+SHIFT_PX = 1
+"""Images are shifted by up to so much each way, as a camera that is turned by half a degree would see it."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,11 @@ def look_loss(looks: list[Tensor], targets: Tensor) -> Tensor:
 
 
 def place_loss(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Smooth L1 of positions `[B, 3]`, in units of `POSITION_SCALE_M`, over those that exist (not NaN)."""
-    known = torch.isfinite(truth).all(dim=-1, keepdim=True)
+    """Smooth L1 of positions `[B, 3]`, in units of `POSITION_SCALE_M`, over those that exist (not NaN).
+
+    An object that has fallen off the table is left out.
+    """
+    known = torch.isfinite(truth).all(dim=-1, keepdim=True) & (truth[:, 2:] > FALLEN_M)
     error = (predicted.float() - torch.where(known, truth, predicted.float())) / POSITION_SCALE_M
     return smooth_l1_loss(error, torch.zeros_like(error), reduction="sum") / known.sum().clamp(min=1)
 
@@ -115,6 +122,16 @@ def jitter_light(images: Tensor, strength: float = 0.15) -> Tensor:
     return (images.float() * gain).clamp(0, 255).to(torch.uint8)
 
 
+def jitter_view(images: Tensor) -> Tensor:
+    """Each image `[B, h, w, 3]` shifted by a few pixels; its border is repeated."""
+    height, width = images.shape[1:3]
+    down, right = torch.randint(-SHIFT_PX, SHIFT_PX + 1, (2, len(images), 1))
+    rows = (torch.arange(height) + down).clamp(0, height - 1).to(images.device)
+    columns = (torch.arange(width) + right).clamp(0, width - 1).to(images.device)
+    chosen = torch.arange(len(images), device=images.device)
+    return images[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
 def draw_batch(parts: list[VisionData], size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Images `[size, h, w, 3]`, and words, places and classes of `QUESTIONS` instructions of each.
 
@@ -136,16 +153,23 @@ def draw_batch(parts: list[VisionData], size: int) -> tuple[Tensor, Tensor, Tens
 
 
 def train_system2(
-    net: System2Net, parts: list[VisionData], folder: Path, *, steps: int, seed: int
+    net: System2Net,
+    parts: list[VisionData],
+    folder: Path,
+    *,
+    steps: int,
+    seed: int,
+    name: str = "system2",
+    peak_rate: float = PEAK_RATE,
 ) -> System2Net:
-    """Train in place; returns the averaged network. Resumes from `folder/system2.pt`."""
+    """Train in place; returns the averaged network. Resumes from `folder/<name>.pt`."""
     where = device()
     net.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    stage = Stage("system2", net, steps=steps, peak_rate=PEAK_RATE, folder=folder)
+    stage = Stage(name, net, steps=steps, peak_rate=peak_rate, folder=folder)
 
     def loss_of(_: int) -> dict[str, Tensor]:
         images, words, places, classes = (tensor.to(where) for tensor in draw_batch(parts, BATCH))
-        seen = net.see(jitter_light(images))
+        seen = net.see(jitter_view(jitter_light(images)))
         looks: list[Tensor] = []
         latent = net.think(seen, words, looks)
         reading, pointed = net.reading(latent), net.pointed(latent)
