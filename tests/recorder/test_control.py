@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +18,21 @@ from numpy.typing import NDArray
 from dualsys.clock import NS_PER_MS, NS_PER_S
 from dualsys.errors import RecordingError, RobotError
 from dualsys.fast.control.core import Ages, ControlCore, ControlOutput
+from dualsys.fast.control.limits import Limits
 from dualsys.fast.control.modes import Mode
+from dualsys.fast.control.readings import Tolerances
 from dualsys.messages import Plan, Tensor
 from dualsys.recorder.control import RecordedControlCore
-from dualsys.recorder.records import ControlPlan, ControlRequest, ControlTick, Envelope
+from dualsys.recorder.records import (
+    ControlBegin,
+    ControlPlan,
+    ControlRequest,
+    ControlTick,
+    Envelope,
+    vector,
+)
 from dualsys.recorder.replay import replay
+from dualsys.recorder.replay_control import core_of
 from dualsys.robots.contract import ArmReading
 from dualsys.robots.simulated import SIMULATED_PANDA
 
@@ -216,6 +228,40 @@ def test_an_error_within_a_tick_is_recorded_with_its_input_and_comes_again(
     assert difference is not None
     assert (difference.where, difference.field) == ("control tick 4", "failed")
     assert difference.recorded == "a bug"
+
+
+def test_a_beginning_that_is_not_understood_is_refused(save: Save) -> None:
+    tap, _ = driving(save)
+    begin = tap.envelopes[0].record
+    assert isinstance(begin, ControlBegin)
+    unknown = {**begin.settings, "mood": "good"}
+    for changes in ({"settings": unknown}, {"limits": {}}, {"ages": {"plan_hard_ns": -1}}):
+        forged = msgspec.structs.replace(begin, **changes)
+        path = save([msgspec.structs.replace(tap.envelopes[0], record=forged), *tap.envelopes[1:]])
+        with pytest.raises(RecordingError, match=r"^control: "):
+            replay(path)
+
+
+def test_everything_that_a_control_core_is_made_from_is_recorded() -> None:
+    tap = ListTap()
+    limits = dataclasses.replace(SIMULATED_PANDA.limits, velocity=SIMULATED_PANDA.limits.velocity * 0.5)
+    ages, tolerances = Ages(plan_hard_ns=7), Tolerances(start_rad=0.3)
+    told = {"session": 3, "slowed_fraction": 0.25, "tolerances": tolerances}
+    RecordedControlCore(tap, SIMULATED_PANDA, limits, ages, PERIOD_NS, **told)
+    (begin,) = tap.records(ControlBegin)
+    assert isinstance(begin, ControlBegin)
+    recorded = {"limits", "ages", "tolerances", "period_ns", *begin.settings}
+    assert recorded == set(inspect.signature(ControlCore).parameters)
+    vectors = {one.name for one in dataclasses.fields(limits) if one.init} - {"joints"}
+    assert set(begin.limits) == vectors
+    again = ListTap()
+    made = {name: vector(values) for name, values in begin.limits.items()}
+    RecordedControlCore(
+        again, SIMULATED_PANDA, Limits(joints=begin.joints, **made), Ages(**begin.ages), begin.period_ns,
+        tolerances=Tolerances(**begin.tolerances), **begin.settings,
+    )  # fmt: skip
+    assert again.records(ControlBegin) == [begin]
+    core_of(begin)
 
 
 def test_every_input_of_a_control_core_is_recorded() -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dualsys.clock import NS_PER_MS, NS_PER_S
 from dualsys.errors import InstructionError, PolicyError, RecordingError
 from dualsys.fast.chunking.strategy import STRATEGIES, StrategyName, make_strategy
+from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.policies.policy import CAPABILITIES, Capability
 from dualsys.messages import ControlState, Plan, Tensor
@@ -33,11 +34,20 @@ from dualsys.recorder.replay_planner import PlannerReplay
 from dualsys.recorder.verdict import Difference
 from dualsys.robots.kinematics import PANDA
 
-from ..fast.planner.conftest import FIXED, SESSION, ScriptedPolicy, answer, state
+from ..fast.planner.conftest import (
+    FIXED,
+    SESSION,
+    START_M,
+    GantryKinematics,
+    ScriptedPolicy,
+    answer,
+    state,
+)
 from .conftest import ListTap
 
 Save = Callable[[list[Envelope]], Path]
-POSE = (*PANDA.rest_rad.tolist(), 0.08)
+GANTRY = GantryKinematics()
+ARMS: dict[str, Kinematics] = {type(arm).__name__: arm for arm in (PANDA, GANTRY)}
 WAKE_NS = 5 * NS_PER_MS
 
 
@@ -60,21 +70,26 @@ class Restless(ScriptedPolicy):
         return chunk
 
 
-def drive(core: PlannerCore, policy: Restless, seconds: float = 1.2) -> list[Plan]:
+def at_start(arm: Kinematics) -> NDArray[np.float64]:
+    """The first pose, with an open gripper."""
+    return np.array([*arm.rest_rad, 0.08] if arm is PANDA else [*START_M, 0.1, 0.2, 0.3, 0.4, 0.08])
+
+
+def drive(core: PlannerCore, policy: Restless, arm: Kinematics = GANTRY) -> list[Plan]:
     """An episode with all that can happen to a planner: delays, a lost chunk, new words, a new epoch."""
     plans: list[Plan] = []
-    now_ns, start_ns, position, plan = NS_PER_S, NS_PER_S, np.array(POSE), None
+    now_ns, start_ns, position, plan = NS_PER_S, NS_PER_S, at_start(arm), None
     core.start_episode(0, "pick the red block", 0)
     with pytest.raises(InstructionError):
         core.instruct(" ")
-    while now_ns < start_ns + seconds * NS_PER_S:
+    while now_ns < start_ns + 800 * NS_PER_MS:
         turn = (now_ns - start_ns) // WAKE_NS
         if plan is not None:
             times, rows = plan.t_ns.array().astype(np.float64), plan.setpoints.array()
             position = np.array([np.interp(now_ns, times, rows[:, axis]) for axis in range(8)])
-        epoch = 1 if turn > 150 else 0
-        arm = tuple(position.tolist())
-        core.on_state(state(now_ns, position=arm, command=arm, epoch=epoch))
+        epoch = 1 if turn > 110 else 0
+        pose = tuple(position.tolist())
+        core.on_state(state(now_ns, position=pose, command=pose, epoch=epoch))
         if turn % 8 == 0:
             core.on_frame("wrist", np.full((4, 4, 3), turn % 200, np.uint8), now_ns)
         if turn % 20 == 0:
@@ -84,6 +99,9 @@ def drive(core: PlannerCore, policy: Restless, seconds: float = 1.2) -> list[Pla
                 core.on_latent(answer(observation, 0.5))
         if turn == 60:
             core.instruct("pick the blue block")
+        now_ns += WAKE_NS
+        if turn % 4:
+            continue
         job = core.begin(now_ns)
         if job is not None and turn == 40:
             core.abandon(job, "the network failed")
@@ -97,20 +115,21 @@ def drive(core: PlannerCore, policy: Restless, seconds: float = 1.2) -> list[Pla
         else:
             made = core.repeat(now_ns)
             plans += [] if made is None else [made]
-        now_ns += WAKE_NS
     core.end_episode()
     return plans
 
 
-def recorded(name: StrategyName = "rtc", *offered: Capability) -> tuple[ListTap, list[Plan]]:
+def recorded(
+    name: StrategyName = "rtc", *offered: Capability, arm: Kinematics = GANTRY
+) -> tuple[ListTap, list[Plan]]:
     tap, policy = ListTap("planner"), Restless()
     policy.capabilities = frozenset(set(CAPABILITIES) - {"residual"} | set(offered))
-    core = open_core(tap, {}, policy, make_strategy(name), PANDA, SESSION, 3)
-    return tap, drive(core, policy)
+    core = open_core(tap, {}, policy, make_strategy(name), arm, SESSION, 3)
+    return tap, drive(core, policy, arm)
 
 
 def outcome(path: Path) -> tuple[Difference | None, dict[str, int]]:
-    one = PlannerReplay()
+    one = PlannerReplay(ARMS)
     for _, record in RecordingReader(path):
         difference = one.take(record)
         if difference is not None:
@@ -124,7 +143,14 @@ def test_every_strategy_is_replayed_to_the_same_plans_bit_for_bit(save: Save, na
     difference, compared = outcome(save(tap.envelopes))
     assert difference is None
     assert compared["plans"] == len(plans) > 1
-    assert compared["inputs"] > 200
+    assert compared["inputs"] > 150
+
+
+def test_the_kinematics_of_the_arm_are_replayed_bit_for_bit(save: Save) -> None:
+    tap, plans = recorded(arm=PANDA)
+    difference, compared = outcome(save(tap.envelopes))
+    assert difference is None
+    assert compared["plans"] == len(plans) > 5
 
 
 def test_what_a_residual_head_adds_is_recorded_and_replayed(save: Save) -> None:
@@ -146,7 +172,7 @@ def test_a_recorded_planner_plans_as_a_plain_one() -> None:
     tap, plans = recorded()
     policy = Restless()
     policy.capabilities = frozenset(set(CAPABILITIES) - {"residual"})
-    plain = open_core(None, {}, policy, make_strategy("rtc"), PANDA, SESSION, 3)
+    plain = open_core(None, {}, policy, make_strategy("rtc"), GANTRY, SESSION, 3)
     assert type(plain) is PlannerCore
     assert [msgspec.msgpack.encode(plan) for plan in drive(plain, policy)] == [
         msgspec.msgpack.encode(plan) for plan in plans

@@ -55,11 +55,12 @@ def _fill_strategies(listing: Table) -> None:
     for name in STRATEGIES:
         about = strategy_class(name).about
         listing.add_row(name, about.summary, about.paper, about.needs or "plain samples", about.cost)
-        options = [f"{option}: {_in_yaml(value)}" for option, value in default_options(name).items()]
+        options = [f"{option}: {in_yaml(value)}" for option, value in default_options(name).items()]
         listing.add_row("", f"options: {', '.join(options) or 'none'}", style="dim")
 
 
-def _in_yaml(value: object) -> str:
+def in_yaml(value: object) -> str:
+    """A default as it is written in a configuration."""
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 

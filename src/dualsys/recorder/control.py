@@ -6,6 +6,7 @@ The order matters as much as the values: the state of a core is a function of th
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +16,7 @@ from numpy.typing import NDArray
 from dualsys.bus.channel import LatestSubscriber
 from dualsys.bus.service import ServiceServer
 from dualsys.errors import RobotError
-from dualsys.fast.control.core import Ages, ControlCore, ControlOutput
-from dualsys.fast.control.limits import Limits
+from dualsys.fast.control.core import ControlCore, ControlOutput
 from dualsys.fast.control.readings import Tolerances
 from dualsys.messages import Plan
 from dualsys.recorder.records import (
@@ -44,52 +44,21 @@ class RecordedControlCore(ControlCore):
     Args:
         tap: Where to.
         spec: The robot that is controlled.
-        limits, ages, period_ns, session, slowed_fraction, tolerances: As for `ControlCore`.
+        arguments, settings: As for `ControlCore`.
 
     Attributes:
         watch: Add channels to it whose faults shall be noted.
     """
 
-    def __init__(
-        self,
-        tap: Tap,
-        spec: RobotSpec,
-        limits: Limits,
-        ages: Ages,
-        period_ns: int,
-        *,
-        session: int,
-        slowed_fraction: float = 0.3,
-        tolerances: Tolerances | None = None,
-    ) -> None:
-        super().__init__(
-            limits, ages, period_ns, session=session, slowed_fraction=slowed_fraction, tolerances=tolerances
-        )
+    def __init__(self, tap: Tap, spec: RobotSpec, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
         self._tap = tap
         self.watch = Watch(tap, TICKS_PER_LOOK)
         self._ticks = 0
         self._told: ArmReading | None = None
         self._told_position: Numbers = ()
         self._told_velocity: Numbers = ()
-        tap.put(
-            ControlBegin(
-                t_ns=tap.now_ns(),
-                schema=SCHEMA_VERSION,
-                robot=spec.name,
-                axes=list(spec.axes),
-                lower=numbers(limits.lower),
-                upper=numbers(limits.upper),
-                velocity=numbers(limits.velocity),
-                acceleration=numbers(limits.acceleration),
-                joints=limits.joints,
-                period_ns=period_ns,
-                session=session,
-                slowed_fraction=slowed_fraction,
-                ages=dataclasses.asdict(ages),
-                tolerances=dataclasses.asdict(tolerances or Tolerances()),
-                versions=versions(),
-            )
-        )
+        tap.put(_begin(tap.now_ns(), spec, *arguments, **settings))
 
     def on_plan(self, plan: Plan, now_ns: int | None = None) -> bool:
         """Take in a plan."""
@@ -196,6 +165,28 @@ class RecordedControlCore(ControlCore):
             clamped_velocity=step is not None and step.clamped_velocity,
             clamped_acceleration=step is not None and step.clamped_acceleration,
         )
+
+
+def _begin(now_ns: int, spec: RobotSpec, *arguments: Any, **settings: Any) -> ControlBegin:
+    """What a core was made from, by name: what cores may learn to take is recorded without further ado."""
+    bound = inspect.signature(ControlCore).bind(*arguments, **settings)
+    bound.apply_defaults()
+    told = dict(bound.arguments)
+    limits, ages, tolerances = told.pop("limits"), told.pop("ages"), told.pop("tolerances") or Tolerances()
+    vectors = [one.name for one in dataclasses.fields(limits) if one.init and one.name != "joints"]
+    return ControlBegin(
+        t_ns=now_ns,
+        schema=SCHEMA_VERSION,
+        robot=spec.name,
+        axes=list(spec.axes),
+        period_ns=told.pop("period_ns"),
+        limits={name: numbers(getattr(limits, name)) for name in vectors},
+        joints=limits.joints,
+        ages=dataclasses.asdict(ages),
+        tolerances=dataclasses.asdict(tolerances),
+        settings=told,
+        versions=versions(),
+    )
 
 
 def numbers(array: NDArray[np.float64]) -> Numbers:

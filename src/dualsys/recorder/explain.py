@@ -140,7 +140,8 @@ def explain(path: Path, at: str) -> list[str]:
             at_ns = moment(at, start_ns)
         last_ns = max(last_ns, record.t_ns)
         # Processes are interleaved only roughly: what one of them sent late may still belong to the moment.
-        if record.t_ns > at_ns + NS_PER_S:
+        # Where there is nothing to tell, the whole of it is read, to say what it covers.
+        if record.t_ns > at_ns + NS_PER_S and story.tick is not None:
             break
         if record.t_ns <= at_ns:
             story.take(record)
@@ -276,7 +277,8 @@ def _limits(story: _Story, tick: ControlTick) -> Iterator[str]:
     if begin is None:
         return
     dt_s = begin.period_ns / NS_PER_S
-    setpoint, lower, upper = vector(tick.setpoint), vector(begin.lower), vector(begin.upper)
+    setpoint = vector(tick.setpoint)
+    lower, upper = vector(begin.limits["lower"]), vector(begin.limits["upper"])
     for axis, name in enumerate(names):
         if tick.clamped_position and not lower[axis] <= setpoint[axis] <= upper[axis]:
             allowed = f"{lower[axis]:g} to {upper[axis]:g}"
@@ -284,7 +286,7 @@ def _limits(story: _Story, tick: ControlTick) -> Iterator[str]:
         if before is None or not before.command:
             continue
         wanted = (setpoint[axis] - float(before.command[axis])) / dt_s
-        fastest = float(begin.velocity[axis])
+        fastest = float(begin.limits["velocity"][axis])
         if tick.clamped_velocity and abs(wanted) > fastest:
             yield f"  {name}: the plan is {abs(wanted):.3g} per s away, at most {fastest:g} per s is allowed"
 

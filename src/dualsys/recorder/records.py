@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dualsys.messages import ControlState, Message, Plan, Tensor
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised whenever a record changes shape."""
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
@@ -48,24 +48,23 @@ class ControlBegin(Record, frozen=True, tag="control_begin"):
 
     Attributes:
         robot, axes: Model of the arm, and the names of its axes.
-        lower, upper, velocity, acceleration, joints: `control.limits.Limits`; rad and s, then m and s.
-        ages, tolerances: `control.core.Ages` and `control.readings.Tolerances`, by field.
+        period_ns: Of a tick.
+        limits, joints: `control.limits.Limits`: its vectors by field, rad and s, then m and s; and how many
+            of the axes are joints.
+        ages, tolerances: The other structures that `control.core.ControlCore` was given, by field.
+        settings: Whatever else it was given, by name.
         versions: Of dualsys, numpy and Python, and the processor: a replay elsewhere may round differently.
     """
 
     schema: int
     robot: str
     axes: list[str]
-    lower: Numbers
-    upper: Numbers
-    velocity: Numbers
-    acceleration: Numbers
-    joints: int
     period_ns: int
-    session: int
-    slowed_fraction: float
+    limits: dict[str, Numbers]
+    joints: int
     ages: dict[str, int]
     tolerances: dict[str, int | float]
+    settings: dict[str, int | float | str]
     versions: dict[str, str]
 
 

@@ -133,22 +133,20 @@ def core_of(begin: ControlBegin) -> ControlCore:
             f"use dualsys {begin.versions.get('dualsys', 'of that time')}"
         )
     try:
+        limits = {name: vector(values) for name, values in begin.limits.items()}
         return ControlCore(
-            Limits(
-                vector(begin.lower),
-                vector(begin.upper),
-                vector(begin.velocity),
-                vector(begin.acceleration),
-                begin.joints,
-            ),
+            Limits(joints=begin.joints, **limits),
             _made(begin.ages, Ages),
             begin.period_ns,
-            session=begin.session,
-            slowed_fraction=begin.slowed_fraction,
             tolerances=_made(begin.tolerances, Tolerances),
+            **begin.settings,  # type: ignore[arg-type]
         )
-    except DualsysError as error:
-        raise RecordingError(f"control: its beginning cannot be replayed: {error}") from error
+    except (DualsysError, TypeError) as error:
+        # A TypeError: it was made from something that is unknown here, or that has become necessary.
+        raise RecordingError(
+            f"control: its beginning cannot be replayed: {error}; "
+            f"it was recorded by dualsys {begin.versions.get('dualsys', 'of another version')}"
+        ) from error
 
 
 def _made(fields: dict[str, Any], kind: type[T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,12 +154,14 @@ class RecordedService(ServiceServer):
     def __init__(self, tap: Tap, context: ZmqContext, endpoint: str, *, setting: str) -> None:
         super().__init__(context, endpoint, setting=setting)
         self._tap = tap
-        self._open: dict[PeerToken, Hello | Request] = {}
+        # A careless client may number two questions alike; they are answered in their order.
+        self._open: dict[PeerToken, deque[Hello | Request]] = {}
 
     def poll(self) -> list[tuple[PeerToken, Hello | Request]]:
         """Return the questions that are waiting."""
         questions = super().poll()
-        self._open.update(questions)
+        for peer, question in questions:
+            self._open.setdefault(peer, deque()).append(question)
         while len(self._open) > _OPEN_QUESTIONS:
             del self._open[next(iter(self._open))]
         return questions
@@ -166,7 +169,10 @@ class RecordedService(ServiceServer):
     def answer(self, peer: PeerToken, message: Message) -> None:
         """Send the answer, then note both."""
         super().answer(peer, message)
-        question = self._open.pop(peer, None)
+        waiting = self._open.get(peer)
+        question = waiting.popleft() if waiting else None
+        if not waiting:
+            self._open.pop(peer, None)
         verb, caller, arguments = "", "", {}
         if isinstance(question, Request):
             verb, arguments = question.verb, dict(question.arguments)

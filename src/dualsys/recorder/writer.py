@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,7 +59,7 @@ class RecordingWriter:
     def _begin(self) -> None:
         self._writer.start(PROFILE, f"dualsys {dualsys.__version__}")
         for kind, topic in TOPICS.items():
-            schema = msgspec.json.encode(schema_of(kind))
+            schema = _schema_json(kind)
             number = self._writer.register_schema(kind.__name__, SchemaEncoding.JSONSchema, schema)
             self._channels[kind] = self._writer.register_channel(topic, MessageEncoding.JSON, number)
 
@@ -115,7 +117,11 @@ class RecordingWriter:
         try:
             action()
         except OSError as error:
-            raise RecordingError(f"{self._path}: cannot be written: {error.strerror}") from error
+            with suppress(OSError):
+                self._file.close()
+            raise RecordingError(
+                f"{self._path}: cannot be written: {error.strerror}; what was flushed before can be read"
+            ) from error
 
 
 def to_json(record: Record) -> bytes:
@@ -140,6 +146,11 @@ def schema_of(kind: type[Record]) -> dict[str, Any]:
     full = msgspec.json.schema(kind)
     plain: dict[str, Any] = _plain(full, full["$defs"])
     return {"title": kind.__name__, **plain}
+
+
+@lru_cache
+def _schema_json(kind: type[Record]) -> bytes:
+    return msgspec.json.encode(schema_of(kind))
 
 
 def _plain(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

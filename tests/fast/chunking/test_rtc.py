@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dualsys.fast.chunking.delay import DelayEstimator
+from dualsys.fast.chunking.masks import soft_mask
 from dualsys.fast.chunking.requests import Guidance, Plain
 from dualsys.fast.chunking.rtc import RealTimeChunking
 from dualsys.fast.chunking.strategy import Overlap
@@ -73,6 +75,31 @@ def test_an_exhausted_track_always_wants_a_plan(
     strategy = RealTimeChunking(execution_horizon=7)
     track = strategy.merge(resting, chunk_of([1.0] * 4), 0, everywhere)
     assert strategy.wants_plan(4 * STEP_NS, track)
+
+
+def test_an_inference_runs_as_in_the_trace_of_algorithm_1(
+    resting: Track, chunk_of: Callable[..., Chunk], everywhere: Box
+) -> None:
+    # H 50, s_min 25, one past delay of 6 ticks: inference starts at tick 25 with s 25 and d 6, is done at 31.
+    strategy, delay = RealTimeChunking(execution_horizon=25), DelayEstimator(STEP_NS)
+    for delay_steps in (40, 6):
+        delay.observe(delay_steps * STEP_NS)
+    track = strategy.merge(resting, chunk_of([0.5] * 50), 0, everywhere)
+    assert not strategy.wants_plan(24 * STEP_NS, track)
+    assert strategy.wants_plan(25 * STEP_NS, track)
+    previous, valid = track.displacements(25 * STEP_NS, STEP_NS, 50, (0.012, 0.012, 0.012))
+    guidance = strategy.request(Overlap(previous, valid, delay.steps))
+    assert isinstance(guidance, Guidance)
+    np.testing.assert_array_equal(guidance.weights, soft_mask(6, 25, 50))
+    delay.observe(6 * STEP_NS)
+    assert delay.steps == 6
+    merged = strategy.merge(track, chunk_of([1.0] * 50, step=25), 31 * STEP_NS, everywhere)
+    # Six actions of the new chunk are over: what was executed meanwhile is the old one.
+    assert merged.at(31 * STEP_NS)[0][0] == pytest.approx(0.5 + 31 * 0.006)
+    assert merged.end_ns == 75 * STEP_NS
+    assert merged.at(75 * STEP_NS)[0][0] == pytest.approx(0.5 + 31 * 0.006 + 44 * 0.012)
+    assert not strategy.wants_plan(49 * STEP_NS, merged)
+    assert strategy.wants_plan(50 * STEP_NS, merged)
 
 
 def test_a_chunk_later_than_its_estimate_is_played_from_where_the_track_is(

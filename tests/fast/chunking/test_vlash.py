@@ -17,6 +17,11 @@ def test_it_asks_for_a_chunk_that_starts_after_the_delay() -> None:
     assert Vlash().request(Overlap(np.zeros((16, 4), np.float32), 16, 3)) == RollForward(3)
 
 
+def test_motion_that_ends_sooner_is_not_waited_beyond() -> None:
+    assert Vlash().request(Overlap(np.zeros((16, 4), np.float32), 2, 3)) == RollForward(2)
+    assert Vlash().request(Overlap(np.zeros((16, 4), np.float32), 0, 3)) == RollForward(0)
+
+
 def test_a_chunk_that_is_early_waits_for_its_time_and_a_late_one_has_lost_its_first_actions(
     resting: Track, chunk_of: Callable[..., Chunk], everywhere: Box
 ) -> None:

@@ -14,7 +14,7 @@ from dualsys.clock import NS_PER_MS
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
-from dualsys.fast.planner.records import PlanJob
+from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.fast.policies.policy import Capability
 from dualsys.messages import ControlState, LatentPacket, Observation, Plan, Tensor
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
@@ -169,11 +169,14 @@ class Bench:
         strategy: str = "naive_async",
         seed: int = 1,
         kinematics: Kinematics | None = None,
+        policy: Any = None,
+        settings: PlannerSettings | None = None,
         **options: object,
     ) -> None:
-        self.policy = ScriptedPolicy([moving(1.0)])
+        self.policy = policy or ScriptedPolicy([moving(1.0)])
         chosen = make_strategy(strategy, **options)
-        self.core = PlannerCore(self.policy, chosen, kinematics or GantryKinematics(), SESSION, seed)
+        gantry = kinematics or GantryKinematics()
+        self.core = PlannerCore(self.policy, chosen, gantry, SESSION, seed, settings)
 
     def ready(self, now_ns: int, episode: int = 0) -> None:
         """Start an episode, and supply an arm state, a wrist image and a latent of this moment."""

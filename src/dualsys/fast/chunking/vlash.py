@@ -33,8 +33,8 @@ class Vlash(Asynchronous):
         super().__init__(execution_horizon)
 
     def request(self, overlap: Overlap) -> Request:
-        """A plain sample for the state after the delay."""
-        return RollForward(overlap.delay_steps)
+        """A plain sample for the state after the delay, or where planned motion ends if that is sooner."""
+        return RollForward(min(overlap.delay_steps, overlap.valid))
 
 
 STRATEGY = Vlash

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from dualsys.cli import main
+from dualsys.cli.listing import in_yaml, show
+from dualsys.fast.chunking.strategy import STRATEGIES, default_options, strategy_class
+
+
+def listed(what: str, width: int) -> str:
+    """What is printed on a screen of that width."""
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        show(console, what)
+    return capture.get()
+
+
+def test_each_strategy_is_listed_with_its_paper_its_needs_its_cost_and_its_options() -> None:
+    heading, *lines = listed("strategies", 400).splitlines()
+    assert heading.split("  ")[0] == "name"
+    for word in ("from", "needs of System 1", "evaluations of n steps"):
+        assert word in heading
+    rows = [line for line in lines if not line.startswith(" ")]
+    assert [row.split()[0] for row in rows] == list(STRATEGIES)
+    for name, row in zip(STRATEGIES, rows, strict=True):
+        about = strategy_class(name).about
+        for text in (about.summary, about.paper, about.needs or "plain samples", about.cost):
+            assert f"  {text}" in row
+        after = lines[lines.index(row) + 1]
+        for option, value in default_options(name).items():
+            assert f"{option}: {in_yaml(value)}" in after
+        assert "options: " in after
+
+
+def test_names_are_whole_on_a_narrow_screen() -> None:
+    words = listed("strategies", 80).split()
+    assert [word for word in words if word in STRATEGIES] == list(STRATEGIES)
+
+
+def test_the_command_prints_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "strategies"]) == 0
+    words = capsys.readouterr().out.split()
+    assert set(STRATEGIES) <= set(words)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "null"), (True, "true"), (5.0, "5.0"), (16, "16"), ("exp", "exp")]
+)
+def test_defaults_are_written_as_in_a_configuration(value: object, text: str) -> None:
+    assert in_yaml(value) == text
