@@ -7,6 +7,7 @@ import pytest
 
 from dualsys.bench import staleness, tasks
 from dualsys.bench.__main__ import main
+from dualsys.twin.latency import Empirical
 from dualsys.twin.settings import TwinSettings
 
 
@@ -61,6 +62,53 @@ def test_the_staleness_page_has_a_figure(
     assert "800 ms" in page.read_text()
     assert "staleness.png" in page.read_text()
     assert drawn.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_latency_page_says_what_was_run_and_what_could_not_be(
+    tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*smoke("delay", tmp_path, repository), "--only", "around-rtc"]
+    assert main(arguments) == 0
+
+    told = capsys.readouterr()
+    files = {path.name: path for path in map(Path, told.out.split())}
+    drawn = {"delay-success.png", "delay-smoothness.png", "delay-reaction.png"}
+    assert files.keys() == {"delay.md", "delay.html", "delay.json", *drawn}
+    assert "2 cells of 1 episodes; about" in told.err
+    page = files["delay.md"].read_text()
+    assert "python -m dualsys.bench delay --smoke" in page
+    assert "| `rtc_prefix` | not offered |" in page
+    assert "around-rtc_prefix-system1-120ms` | not offered | needs prefix" in page
+    assert "| `rtc` | 100 % (21 to 100) | 100 % (21 to 100) |" in page
+    html = files["delay.html"].read_text()
+    assert html.count("data:image/png;base64,") == 3
+    cells = {row["cell"]: row for row in msgspec.json.decode(files["delay.json"].read_bytes())["cells"]}
+    assert {row["status"] for row in cells.values()} == {"measured", "not offered"}
+    measured = cells["around-rtc-system1-120ms"]
+    assert measured["episodes"]["success"] == [True]
+    # L + s dt / 2, and up to one wrist image more.
+    assert 180.0 - 5.0 < measured["episodes"]["system1_reaction_ms_mean"][0] < 180.0 + 45.0
+
+
+def test_delays_of_ones_own_stand_for_the_jitter(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = tmp_path / "recorded.json"
+    samples.write_text('{"unit": "ms", "samples": [50, 70, 200]}')
+    found: dict[str, object] = {}
+    monkeypatch.setattr("dualsys.bench.delay.run", lambda *_, **options: found.update(options) or ())
+
+    assert main([*smoke("delay", tmp_path, repository), "--system1-jitter", str(samples)]) == 0
+    assert found["jitter"] == Empirical((50_000_000, 70_000_000, 200_000_000))
+
+
+def test_other_bundles_than_those_of_the_configuration_can_be_named(
+    tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(repository / "configs" / "tabletop.yaml")
+    arguments = ["tasks", "--smoke", "--config", config, "--folder", str(tmp_path)]
+    assert main([*arguments, "--bundles", str(tmp_path / "elsewhere")]) == 2
+    assert "elsewhere/system" in capsys.readouterr().err
 
 
 def test_every_cell_of_a_benchmark_has_a_name_of_its_own() -> None:

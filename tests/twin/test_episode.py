@@ -72,6 +72,20 @@ def test_no_latent_is_used_before_its_delay_is_over(play: Play) -> None:
     assert float(result.metrics["waiting_fraction"]) * result.duration_s == pytest.approx(0.46, abs=0.02)
 
 
+def test_reactions_follow_from_the_delays_and_periods(play: Play) -> None:
+    result = play("intercept", SEED, timeout_s=2.5, system1_delay=Constant(120 * NS_PER_MS), latent="zeroed")
+
+    metrics = {name: float(value) for name, value in result.metrics.items() if not isinstance(value, str)}
+    assert metrics["plan_period_ms_mean"] == pytest.approx(120.0)
+    # U(L, L + s dt) for what a job sees when it begins; its wrist image is up to one frame of 40 ms older.
+    assert 120.0 + 60.0 - 5.0 <= metrics["system1_reaction_ms_mean"] <= 120.0 + 60.0 + 40.0
+    # An observation every 200 ms, 200 ms for its latent, then the wait for the next job, and the job.
+    assert 100.0 + 200.0 + 120.0 <= metrics["system2_reaction_ms_mean"] <= 100.0 + 200.0 + 120.0 + 120.0
+    assert metrics["system2_age_in_force_ms_p50"] >= 320.0
+    assert metrics["events"] == metrics["system2_events_answered"] == 1.0  # the push
+    assert 120.0 <= metrics["system1_event_reaction_ms_mean"] <= 120.0 + 120.0 + 40.0
+
+
 @pytest.mark.parametrize("rate_hz", [1.0, 5.0, 10.0])
 def test_system_2_is_shown_no_more_than_it_reads(play: Play, rate_hz: float) -> None:
     result = play("touch", SEED, timeout_s=2.1, system2_rate_hz=rate_hz, latent="zeroed")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError
-from dualsys.twin.latency import Constant, Empirical, Jitter, Latency, parse_latency
+from dualsys.twin.latency import Constant, Empirical, Jitter, Latency, log_normal, parse_latency
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,8 @@ def test_a_file_that_holds_no_samples_is_refused(tmp_path: Path, content: str) -
 @pytest.mark.parametrize(
     ("model", "words"),
     [(Constant(200 * NS_PER_MS), "200 ms"), (Jitter(4 * NS_PER_MS, NS_PER_MS), "4 ms +- 1 ms"),
-     (Empirical((NS_PER_MS, 2 * NS_PER_MS, 9 * NS_PER_MS)), "3 samples, median 2 ms, at most 9 ms")],
+     (Empirical(tuple(one * NS_PER_MS for one in (1, 2, 9))),
+      "3 samples, median 2 ms, at most 9 ms, fd98886e")],
 )  # fmt: skip
 def test_a_model_describes_itself(model: Constant | Jitter | Empirical, words: str) -> None:
     assert model.describe() == words
@@ -89,3 +90,33 @@ def test_a_model_describes_itself(model: Constant | Jitter | Empirical, words: s
 )
 def test_the_expected_delay_is_the_one_in_the_middle(latency: Latency, expected_ns: int) -> None:
     assert latency.expected_ns == expected_ns
+
+
+def test_measured_delays_that_differ_describe_themselves_differently() -> None:
+    one, other = Empirical((1, 4, 5, 9)), Empirical((2, 3, 5, 9))
+
+    assert one.expected_ns == other.expected_ns
+    assert one.describe() != other.describe()
+    assert one.describe() == Empirical((9, 5, 4, 1)).describe()
+
+
+def test_a_log_normal_delay_has_its_median_and_a_long_tail_up_to_its_largest() -> None:
+    samples = np.array(log_normal(100, 0.5, 300, count=1001).samples_ns)
+
+    assert np.median(samples) == 100
+    # The logarithm is symmetric about that of the median, so the tail above is the longer one.
+    assert np.quantile(samples, 0.9) == pytest.approx(100 * np.exp(0.5 * 1.2816), abs=1.0)
+    assert np.quantile(samples, 0.1) == pytest.approx(100 * np.exp(-0.5 * 1.2816), abs=1.0)
+    assert samples.max() == 300
+
+
+def test_a_log_normal_delay_without_spread_is_constant() -> None:
+    assert set(log_normal(70, 0.0, 300).samples_ns) == {70}
+
+
+@pytest.mark.parametrize(
+    "wrong", [(0, 0.5, 300, 10), (400, 0.5, 300, 10), (100, -0.1, 300, 10), (100, 0.5, 300, 0)]
+)
+def test_a_log_normal_delay_that_makes_no_sense_is_refused(wrong: tuple[int, float, int, int]) -> None:
+    with pytest.raises(ValueError, match="median_ns"):
+        log_normal(*wrong)

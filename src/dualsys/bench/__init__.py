@@ -1,3 +1,3 @@
-"""The measurements that the documentation quotes: `python -m dualsys.bench staleness|tasks`."""
+"""The measurements that the documentation quotes: `python -m dualsys.bench staleness|tasks|delay`."""
 
 from __future__ import annotations

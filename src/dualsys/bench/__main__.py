@@ -1,4 +1,4 @@
-"""`python -m dualsys.bench staleness|tasks`: measure, and write a page of the documentation."""
+"""`python -m dualsys.bench staleness|tasks|delay`: measure, and write a page of the documentation."""
 
 from __future__ import annotations
 
@@ -11,32 +11,39 @@ from typing import Literal
 
 import tyro
 
-from dualsys.bench import staleness, tasks
+from dualsys.bench import delay, staleness, tasks
 from dualsys.bench.cells import Plan
 from dualsys.config import load_config
 from dualsys.errors import ConfigError, DualsysError
 from dualsys.twin.evaluate import FIRST_SEED, settings_of, source_of
 from dualsys.twin.latency import parse_latency
+from dualsys.twin.pool import Bundles
 
-BENCHMARKS = {"staleness": staleness.run, "tasks": tasks.run}
+BENCHMARKS = {"staleness": staleness.run, "tasks": tasks.run, "delay": delay.run}
+EPISODES = {"staleness": 50, "tasks": 50, "delay": 100}
+"""Episodes of each cell, unless told otherwise."""
 
 
 @dataclass(frozen=True)
 class Options:
     """Measure on the digital twin, and write a page of the documentation. Interrupted runs can be resumed."""
 
-    benchmark: tyro.conf.Positional[Literal["staleness", "tasks"]]
+    benchmark: tyro.conf.Positional[Literal["staleness", "tasks", "delay"]]
     """What to measure."""
     config: Path = Path("configs/tabletop.yaml")
     """YAML of the system."""
-    episodes: int = 50
-    """Episodes of each cell."""
+    bundles: Path | None = None
+    """Folder with the bundles `system1` and `system2`; by default those of the configuration."""
+    episodes: int | None = None
+    """Episodes of each cell; by default 50, and 100 for delay."""
     seed: int = FIRST_SEED
     """Seed of the first episode."""
     workers: int = 2
     """Processes. The results do not depend on it."""
     system1_delay: str = "60ms"
-    """Duration of a plan."""
+    """Duration of a plan; not for delay, which sets its own."""
+    system1_jitter: str = ""
+    """A jittery duration of a plan for delay, such as a .json file of recorded ones; a model by default."""
     scripted: bool = False
     """Run the scripted pair, which knows the truth, in place of the networks."""
     smoke: bool = False
@@ -56,6 +63,16 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         Exit code: 0, or 2 after a fault that was printed.
     """
+    if arguments[:1] == ["jitter"]:
+        # Live and on this machine, not on the twin: it has options of its own.
+        from dualsys.bench import jitter
+
+        return jitter.main(arguments[1:])
+    if arguments[:1] == ["plan"]:
+        # System 1 alone, without a world: it has options of its own.
+        from dualsys.bench import plan
+
+        return plan.main(arguments[1:])
     options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench")
     command = shlex.join(["python", "-m", "dualsys.bench", *arguments])
     try:
@@ -73,21 +90,28 @@ def run(options: Options, command: str) -> tuple[Path, ...]:
     Raises:
         ConfigError: An option is not allowed.
     """
-    if options.episodes < 1 or options.seed < 0 or options.workers < 1:
+    episodes = EPISODES[options.benchmark] if options.episodes is None else options.episodes
+    if episodes < 1 or options.seed < 0 or options.workers < 1:
         raise ConfigError("bench", ["expected episodes >= 1, seed >= 0 and workers >= 1"])
     config = load_config(options.config)
     settings = settings_of(config, system1_delay=parse_latency(options.system1_delay, "--system1-delay"))
     folder = options.folder / options.benchmark
+    source = source_of(config, options.scripted)
+    if options.bundles is not None and not options.scripted:
+        source = Bundles(options.bundles / "system1", options.bundles / "system2")
     plan = Plan(
-        source=source_of(config, options.scripted),
+        source=source,
         folder=folder,
-        episodes=1 if options.smoke else options.episodes,
+        episodes=1 if options.smoke else episodes,
         seed=options.seed,
         workers=1 if options.smoke else options.workers,
         only=tuple(prefix.strip() for prefix in options.only.split(",") if prefix.strip()),
     )
     # What is not whole never replaces the page of the documentation.
     output = folder / "smoke" if options.smoke else folder / "part" if plan.only else options.output
+    if options.benchmark == "delay" and options.system1_jitter:
+        jitter = parse_latency(options.system1_jitter, "--system1-jitter")
+        return delay.run(settings, plan, output, command, smoke=options.smoke, jitter=jitter)
     return BENCHMARKS[options.benchmark](settings, plan, output, command, smoke=options.smoke)
 
 

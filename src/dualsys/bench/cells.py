@@ -7,6 +7,7 @@ was interrupted goes on where it stopped; a changed network or setting starts a 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,13 @@ import msgspec
 
 from dualsys.errors import ConfigError
 from dualsys.telemetry.run_folder import JsonLines, read_json_lines
+from dualsys.telemetry.statistics import success_line
 from dualsys.twin.pool import EpisodePool, Job, Source
 from dualsys.twin.report import Report, summarise, versions
 from dualsys.twin.result import EpisodeResult
 from dualsys.twin.settings import TwinSettings
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from dualsys_sim.episode import Event, Phrasing
 
 
@@ -137,7 +137,9 @@ class Plan:
 
 
 def measure(cells: Sequence[Cell], plan: Plan) -> list[Measured]:
-    """Run what is missing of every cell, under a progress bar, and sum up all of them.
+    """Run what is missing of every cell, under one progress bar, and sum up all of them.
+
+    Every episode is kept as soon as it is done, whichever cell it belongs to.
 
     Raises:
         ConfigError: Two cells have one name, or a kept file cannot be read.
@@ -145,30 +147,49 @@ def measure(cells: Sequence[Cell], plan: Plan) -> list[Measured]:
     """
     if len({cell.name for cell in cells}) != len(cells):
         raise ConfigError("bench", ["cells: two have the same name"])
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    systems = plan.source.describe()
+    files = [CellFile(plan.folder / f"{cell.name}-{cell.digest(systems)}.jsonl") for cell in cells]
+    jobs = [cell.jobs(plan.episodes, plan.seed) for cell in cells]
+    missing = [
+        (number, job)
+        for number, file in enumerate(files)
+        for job in jobs[number]
+        if job.seed not in file.results
+    ]
+    if missing:
+        _run(cells, files, missing, plan)
+    return [
+        Measured(cell, summarise([file.results[job.seed] for job in own], cell.settings.describe(), systems))
+        for cell, file, own in zip(cells, files, jobs, strict=True)
+    ]
+
+
+def _run(
+    cells: Sequence[Cell], files: Sequence[CellFile], missing: Sequence[tuple[int, Job]], plan: Plan
+) -> None:
+    """Run episodes, each given with the number of its cell; tells of every cell that is complete."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    plan.folder.mkdir(parents=True, exist_ok=True)
+    left = Counter(number for number, _ in missing)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        EpisodePool(plan.source, plan.workers) as pool,
+        EpisodePool(plan.source, min(plan.workers, len(missing))) as pool,
         Progress(*columns, console=Console(stderr=True)) as bar,
     ):
-        return [_measure(cell, plan, pool, bar) for cell in cells]
-
-
-def _measure(cell: Cell, plan: Plan, pool: EpisodePool, bar: Progress) -> Measured:
-    systems = plan.source.describe()
-    file = CellFile(plan.folder / f"{cell.name}-{cell.digest(systems)}.jsonl")
-    jobs = cell.jobs(plan.episodes, plan.seed)
-    missing = [job for job in jobs if job.seed not in file.results]
-    row = bar.add_task(cell.name, total=len(jobs), completed=len(jobs) - len(missing))
-    for _, result in pool.run(missing):
-        file.append([result])
-        bar.advance(row)
-    report = summarise([file.results[job.seed] for job in jobs], cell.settings.describe(), systems)
-    bar.update(row, description=report.line())
-    return Measured(cell, report)
+        total = len(cells) * plan.episodes
+        row = bar.add_task(f"{len(left)} cells to do", total=total, completed=total - len(missing))
+        for index, result in pool.run([job for _, job in missing]):
+            number = missing[index][0]
+            files[number].append([result])
+            left[number] -= 1
+            if left[number] == 0:
+                del left[number]
+                results = list(files[number].results.values())
+                line = success_line(sum(one.success for one in results), len(results))
+                bar.console.print(f"{cells[number].name}: {line}", markup=False, highlight=False)
+            bar.update(row, advance=1, description=f"{len(left)} cells to do")
 
 
 def without_results(measured: Sequence[Measured]) -> list[dict[str, Any]]:

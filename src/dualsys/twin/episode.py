@@ -187,13 +187,21 @@ class _Run:
             duration_s=self._world.time_s,
             time_to_success_s=self._world.time_s - self._event_s if timed else None,
             metrics={
-                **self._meter.summary(),
+                **self._meter.summary(self._events_ns()),
                 **verdict.metrics,
                 "event_happened": float(self._event_happened),
             },
             counters=counters,
             trace_sha256=self._trace.hexdigest(),
         )
+
+    def _events_ns(self) -> list[int]:
+        """When something changed that the arm had to learn of: a belt's speed, a push, a hand, new words."""
+        said = self._said
+        times_s = [] if said.belt is None else list(said.belt.change_s)
+        times_s += [] if said.glide is None else [said.glide.time_s]
+        times_s += [self._event_s] if (said.hand or said.change) and math.isfinite(self._event_s) else []
+        return [nanoseconds(time_s) for time_s in times_s]
 
     def _counters(self) -> dict[str, int]:
         return {
@@ -320,4 +328,4 @@ class _Run:
             return
         self._trace.message(now_ns, plan)
         if self._control.on_plan(plan, now_ns):
-            self._meter.on_plan(plan)
+            self._meter.on_plan(plan, now_ns)

@@ -6,10 +6,12 @@ As text: `200ms` is constant, `200ms~40ms` is uniform within 40 ms either side o
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -115,10 +117,32 @@ class Empirical:
         return self.samples_ns[int(rng.integers(len(self.samples_ns)))]
 
     def describe(self) -> str:
-        """Count, median and largest of the samples."""
+        """Count, median and largest of the samples, and a short hash of all of them."""
         ordered = sorted(self.samples_ns)
-        median, largest = ordered[len(ordered) // 2] / NS_PER_MS, ordered[-1] / NS_PER_MS
-        return f"{len(ordered)} samples, median {median:g} ms, at most {largest:g} ms"
+        median, largest = (round(one / NS_PER_MS, 1) for one in (ordered[len(ordered) // 2], ordered[-1]))
+        digest = hashlib.sha256(repr(ordered).encode()).hexdigest()[:8]
+        return f"{len(ordered)} samples, median {median:g} ms, at most {largest:g} ms, {digest}"
+
+
+def log_normal(median_ns: int, sigma: float, largest_ns: int, count: int = 100) -> Empirical:
+    """Evenly spaced quantiles of a log-normal delay: mostly near the median, with a long tail above.
+
+    Args:
+        median_ns: Its median, ns.
+        sigma: Standard deviation of the logarithm.
+        largest_ns: Longer delays are cut to this, ns.
+        count: How many quantiles.
+
+    Raises:
+        ValueError: Unless 0 < median_ns <= largest_ns, sigma >= 0 and count >= 1.
+    """
+    if not (0 < median_ns <= largest_ns and sigma >= 0 and count >= 1):
+        got = f"median_ns {median_ns}, largest_ns {largest_ns}, sigma {sigma} and count {count}"
+        raise ValueError(f"expected 0 < median_ns <= largest_ns, sigma >= 0 and count >= 1, got {got}")
+    normal = NormalDist()
+    steps = ((number + 0.5) / count for number in range(count))
+    delays_ns = (round(median_ns * math.exp(sigma * normal.inv_cdf(step))) for step in steps)
+    return Empirical(tuple(min(delay_ns, largest_ns) for delay_ns in delays_ns))
 
 
 class _SampleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,176 @@
+"""The latency benchmark: what strategies make of a slow System 1 and a slow System 2, in running time.
+
+Inference takes time in which the world moves on. Each cell runs one chunk strategy on one task under one pair
+of delays; every strategy sees the same scenes, the same noise seeds and the same delays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dualsys.bench import delay_figures, delay_page
+from dualsys.bench.cells import Plan, measure
+from dualsys.bench.delay_figures import SMOOTHNESS, SUCCESS, SYSTEM2, THROUGHPUT, TIME, Result
+from dualsys.bench.delay_grid import (
+    MODELLED_JITTER,
+    SMOKE_SWEEPS,
+    SWEEPS,
+    Point,
+    Unmet,
+    Varied,
+    estimate_s,
+    objection,
+    points,
+)
+from dualsys.bench.document import to_html, to_markdown
+from dualsys.twin.latency import Latency
+from dualsys.twin.report import Report
+from dualsys.twin.result import EpisodeResult
+from dualsys.twin.settings import TwinSettings
+
+DIGITS = 6
+"""Significant digits of the numbers of single episodes in the data file."""
+
+
+def run(
+    settings: TwinSettings,
+    plan: Plan,
+    output: Path,
+    command: str,
+    *,
+    smoke: bool = False,
+    jitter: Latency = MODELLED_JITTER,
+) -> tuple[Path, ...]:
+    """Measure what is missing and write page, figures and data; returns their paths.
+
+    Cells whose strategy the bundle does not support, or whose delay is too long, are reported as such.
+
+    Args:
+        settings: What is the same in all cells.
+        plan: How it is run.
+        output: Folder of the page.
+        command: What was typed.
+        smoke: Only a few cells.
+        jitter: The jittery delay of System 1.
+
+    Raises:
+        ConfigError: There is no such cell.
+        MissingExtraError: The simulator or matplotlib is not installed.
+    """
+    policy = plan.source.load().system1
+    every = points(settings, policy.action, SMOKE_SWEEPS if smoke else SWEEPS, jitter)
+    kept = {cell.name for cell in plan.choose([point.cell for point in every])}
+    chosen = [point for point in every if point.cell.name in kept]
+    unmet = [found for point in chosen if (found := objection(point, policy)) is not None]
+    excluded = {one.point.cell.name for one in unmet}
+    ready = [point for point in chosen if point.cell.name not in excluded]
+    _announce(ready, unmet, plan)
+    measured = measure([point.cell for point in ready], plan)
+    results = [Result(point, one) for point, one in zip(ready, measured, strict=True)]
+
+    output.mkdir(parents=True, exist_ok=True)
+    pictures = _draw(results, output)
+    blocks = delay_page.page(results, unmet, pictures, plan, command, policy.action, jitter)
+    return (
+        _replace(output / "delay.md", to_markdown(blocks).encode()),
+        _replace(output / "delay.html", to_html(blocks).encode()),
+        _replace(output / "delay.json", msgspec.json.encode(_data(results, unmet, plan, command)) + b"\n"),
+        *(picture for picture in pictures.values()),
+    )
+
+
+def _announce(ready: Sequence[Point], unmet: Sequence[Unmet], plan: Plan) -> None:
+    from rich.console import Console
+
+    minutes = estimate_s(ready, plan.episodes, plan.workers) / 60
+    lines = [
+        f"{len(ready)} cells of {plan.episodes} episodes; about {minutes:.0f} minutes for all of them on "
+        f"{plan.workers} idle cores, less what is done already",
+        *(f"{one.point.cell.name}: {one.status}: {one.why}" for one in unmet),
+    ]
+    Console(stderr=True).print("\n".join(lines), markup=False, highlight=False)
+
+
+def _draw(results: Sequence[Result], folder: Path) -> dict[str, Path]:
+    """Draw every figure for which something was measured; returns their paths by name."""
+    drawn: dict[str, Path] = {}
+    if tasks := _tasks(results, "system1"):
+        drawn["success"] = folder / "delay-success.png"
+        delay_figures.draw_grid(results, "system1", tasks, (SUCCESS, THROUGHPUT, TIME), drawn["success"])
+        drawn["smoothness"] = folder / "delay-smoothness.png"
+        delay_figures.draw_grid(results, "system1", tasks, SMOOTHNESS, drawn["smoothness"])
+        drawn["reaction"] = folder / "delay-reaction.png"
+        delay_figures.draw_reactions(results, tasks[0], drawn["reaction"])
+    if tasks := _tasks(results, "system2"):
+        drawn["system2"] = folder / "delay-system2.png"
+        delay_figures.draw_grid(results, "system2", tasks, SYSTEM2, drawn["system2"])
+    return drawn
+
+
+def _tasks(results: Sequence[Result], varied: Varied) -> list[str]:
+    """Names of the tasks of a sweep, in the order of the sweeps."""
+    return list(dict.fromkeys(one.point.task for one in results if one.point.varied == varied))
+
+
+def _data(results: Sequence[Result], unmet: Sequence[Unmet], plan: Plan, command: str) -> dict[str, Any]:
+    """Everything that was measured: every cell, and in columns every episode of it."""
+    reports = [one.report for one in results]
+    return {
+        "command": command,
+        "episodes": plan.episodes,
+        "first_seed": plan.seed,
+        "systems": plan.source.describe(),
+        "versions": reports[0].versions if reports else {},
+        "cells": [
+            *({**_described(one.point), "status": "measured", **_summary(one.report)} for one in results),
+            *({**_described(one.point), "status": one.status, "why": one.why} for one in unmet),
+        ],
+    }
+
+
+def _described(point: Point) -> dict[str, Any]:
+    return {"cell": point.cell.name, "task": point.task, "varied": point.varied, "delay": point.delay,
+            "settings": point.cell.settings.describe()}  # fmt: skip
+
+
+def _summary(report: Report) -> dict[str, Any]:
+    return {
+        "successes": report.successes,
+        "success_rate": report.success_rate,
+        "success_interval": report.success_interval,
+        "successes_per_minute": delay_figures.throughput(report),
+        "time_to_success_s": report.time_to_success_s,
+        "medians": report.medians,
+        "counters": report.totals,
+        "episodes": _columns(report.results),
+    }
+
+
+def _columns(results: Sequence[EpisodeResult]) -> dict[str, list[Any]]:
+    """Episodes as columns, in the order of their seeds; null where an episode lacks a value."""
+    names = sorted({name for result in results for name in result.metrics})
+    return {
+        "seed": [result.seed for result in results],
+        "success": [result.success for result in results],
+        "reason": [result.reason for result in results],
+        "duration_s": [_short(result.duration_s) for result in results],
+        "time_to_success_s": [_short(result.time_to_success_s) for result in results],
+        "trace_sha256": [result.trace_sha256 for result in results],
+        **{name: [_short(result.metrics.get(name)) for result in results] for name in names},
+    }
+
+
+def _short(value: float | str | None) -> float | str | None:
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+
+
+def _replace(path: Path, data: bytes) -> Path:
+    """Write a file as a whole: a reader sees either the old or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+    return path

@@ -1,0 +1,396 @@
+"""The page of the latency benchmark, for readers who have seen nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from dualsys.bench.cells import Plan
+from dualsys.bench.delay_figures import (
+    PREDICTED,
+    REACTION,
+    Result,
+    Spread,
+    metric,
+    success,
+    throughput,
+    time_to_success,
+)
+from dualsys.bench.delay_grid import (
+    JITTER,
+    MAIN,
+    OTHERS,
+    SYSTEM1_DELAY_MS,
+    SYSTEM2_DELAY_MS,
+    SYSTEM2_RATE_HZ,
+    VARIANTS,
+    Unmet,
+    Varied,
+)
+from dualsys.bench.document import Block, Code, Heading, Picture, Table, Text
+from dualsys.clock import NS_PER_MS
+from dualsys.fast.chunking.strategy import strategy_class
+from dualsys.specs import ActionSpec
+from dualsys.twin.latency import Latency
+from dualsys.twin.report import Report
+
+DASH = "–"
+
+Found: TypeAlias = Result | Unmet
+
+INTRODUCTION = (
+    "A robot does not wait for its policy: while System 1 (the fast one) computes the next chunk of "
+    "actions, the arm keeps executing the one before, and while System 2 (the slow one) reads an image, "
+    "the scene changes. This page says what that costs, and how much of it each chunk strategy gets back. "
+    "Everything runs in the twin: one process, a virtual clock, and a world that moves on during every "
+    "inference for exactly as long as the injected delay says.",
+    "The delay of System 1, L, is the time from the moment that a plan job reads its inputs to the moment "
+    "that its chunk is there. The delay of System 2 is the time from the capture of an image to the "
+    "arrival of its latent next to the arm. All strategies get the same delay, the same scenes and the "
+    "same weights. They do not need the same computing time, however (see the last column under *How each "
+    "strategy is run*): what needs more evaluations of the network has to be read at a longer delay.",
+)
+STATIC = (
+    "**Static tasks saturate in success.** What a chunk says of a block that does not move stays true while "
+    "the chunk is late, so `pick` is here to show smoothness and time to success: those are the results to "
+    "read for it. Success itself is at stake where the scene moves (`conveyor`, `intercept`, `follow`) and "
+    "where there are two good ways whose mean is a bad one (`around`: left or right past a wall)."
+)
+SMOOTHNESS_TEXT = (
+    "At a join, the plan in force is replaced by a newer one. A strategy that ignores what is being "
+    "executed may change its mind there. Plans are made of displacements that are added up from where the "
+    "arm is led, so positions never jump (largest gap measured: {gap}); what jumps is the velocity. *Old "
+    "and new plan apart* is the distance between where the two plans lead the tool 200 ms after the join. "
+    "Acceleration and jerk are those of the commanded tool, over steps of 40 ms. A tick *without a plan* is "
+    "one at which the plan is over and the arm brakes to rest."
+)
+REACTION_TEXT = (
+    "Reaction time is the time from an event to the first plan in force that has seen it. An event at a "
+    "random time meets a reaction that is uniform on (L, L + s dt) where inference runs back to back, one "
+    "job every s actions of dt = {dt:g} ms, and on (L, 2 L + E) where the arm plays a chunk for a time E "
+    "and then waits (FASTER, arXiv:2603.19199). The prediction is the mean of that, L + T / 2 with T the "
+    "time between the starts of two jobs, taken over time where L and T vary. The measured mean lies above "
+    "it by the wait for a wrist image: there is one every {frame:g} ms, and a plan counts as having seen an "
+    "event only if its image was taken after it. What only the fixed camera can see takes the way through "
+    "System 2, whose delay and period come on top. *To events*, in the table of all cells, are the "
+    "reactions to what really happened: a belt that changed its speed, a block that was given a push."
+)
+SYSTEM2_TEXT = (
+    "System 1 takes {delay} ms for a plan here, System 2 starts {rate:g} times a second. The age in force "
+    "is how old the image behind the latent is, at the moment when the arm acts on it. Control does not "
+    "slow down for these ages in this benchmark, so that the policy alone is measured."
+)
+COLUMNS = (
+    ("success", "episodes in which the task was done in time, with the Wilson 95 % interval"),
+    ("a minute", "successes per minute of simulated time, the time of failures included"),
+    ("time", "median time to success, of the successes alone"),
+    ("jump", "change of the commanded tool velocity at a join: mean over the joins of an episode"),
+    ("apart", "distance between the old and the new plan 200 ms after a join: mean over the joins"),
+    ("acceleration, jerk", "root mean square over the commanded tool motion"),
+    ("no plan", "ticks at which the plan was over and no other had come"),
+    ("reaction 1, reaction 2", "mean time from a random moment to the first plan in force that has seen it, "
+     "through the wrist camera and through System 2"),
+    ("predicted", "what the first of these would be if every job saw the present when it begins"),
+    ("to events", "the same two for what happened in the episode; a dash where nothing did"),
+    ("latent age", "how old the image behind the latent is while the arm acts on it"),
+    ("late", "chunks that came later than the strategy had planned for"),
+)  # fmt: skip
+MEASURES = (
+    "success", "a minute", "time", "jump, m/s", "apart, mm", "acceleration, m/s²", "jerk, m/s³", "no plan",
+    "reaction 1, ms", "predicted, ms", "reaction 2, ms", "to events, ms", "latent age, ms", "late",
+)  # fmt: skip
+
+
+def page(
+    results: Sequence[Result],
+    unmet: Sequence[Unmet],
+    pictures: Mapping[str, Path],
+    plan: Plan,
+    command: str,
+    action: ActionSpec,
+    jitter: Latency,
+) -> list[Block]:
+    """The page.
+
+    Args:
+        results: What was measured.
+        unmet: What could not be.
+        pictures: Paths of the figures by name, as far as they were drawn.
+        plan: How it was run.
+        command: What was typed.
+        action: What a chunk is.
+        jitter: The jittery delay of System 1.
+    """
+    dt_ms = action.step_ns / NS_PER_MS
+    blocks: list[Block] = [Heading("Success, smoothness and reaction under latency", 1)]
+    blocks += [Text(text) for text in INTRODUCTION]
+    blocks.append(
+        Text(
+            f"A chunk has {action.horizon} actions of {dt_ms:g} ms. Unless a table says otherwise, System 2 "
+            f"has a delay of {SYSTEM2_DELAY_MS} ms and starts {SYSTEM2_RATE_HZ:g} times a second. `{JITTER}` "
+            f"is a delay that is drawn anew for every plan: {jitter.describe()}. Error bars are Wilson 95 % "
+            "intervals for success, and quartiles over the episodes for everything else."
+        )
+    )
+    everyone: list[Found] = [*results, *unmet]
+    blocks += _system1(everyone, pictures)
+    blocks += _smoothness(results, everyone, pictures)
+    blocks += _reactions(results, everyone, pictures, dt_ms)
+    blocks += _system2(everyone, pictures)
+    blocks += _all_strategies(everyone)
+    blocks += _unmet(unmet)
+    blocks += _configured(action)
+    if results:
+        blocks += _everything(results)
+    blocks += _how(results, plan, command)
+    return blocks
+
+
+def _system1(everyone: Sequence[Found], pictures: Mapping[str, Path]) -> list[Block]:
+    blocks: list[Block] = []
+    if "success" in pictures:
+        blocks += [
+            Heading("By delay of System 1"),
+            Text(STATIC),
+            Picture(pictures["success"], "Success, throughput and time to success by delay of System 1"),
+        ]
+    for task in _tasks(everyone, "system1"):
+        blocks += [
+            Heading(f"Success on `{task}`", 3),
+            _by_delay(everyone, "system1", task, _success),
+        ]
+    return blocks
+
+
+def _smoothness(
+    results: Sequence[Result], everyone: Sequence[Found], pictures: Mapping[str, Path]
+) -> list[Block]:
+    if "smoothness" not in pictures:
+        return []
+    gaps_m = [one.report.medians.get("seam_gap_max_m", 0.0) for one in results]
+    text = SMOOTHNESS_TEXT.format(gap=f"{1e6 * max(gaps_m):.1f} µm, the median of the worst cell")
+    blocks: list[Block] = [
+        Heading("Smoothness"),
+        Text(text),
+        Picture(pictures["smoothness"], "Joins, acceleration, jerk and starved ticks by delay of System 1"),
+    ]
+    jump = metric("seam_jump_mean_m_s")
+    for task in _tasks(everyone, "system1"):
+        blocks += [
+            Heading(f"Velocity jump at joins on `{task}`, m/s", 3),
+            _by_delay(everyone, "system1", task, lambda report: _middle(jump(report), 3)),
+        ]
+    return blocks
+
+
+def _reactions(
+    results: Sequence[Result], everyone: Sequence[Found], pictures: Mapping[str, Path], dt_ms: float
+) -> list[Block]:
+    if "reaction" not in pictures:
+        return []
+    frame_ms = 1e3 / results[0].point.cell.settings.wrist_rate_hz
+    blocks: list[Block] = [
+        Heading("Reaction time"),
+        Text(REACTION_TEXT.format(dt=dt_ms, frame=frame_ms)),
+        Picture(pictures["reaction"], "Mean reaction time, by delay and against the prediction"),
+    ]
+    tasks = _tasks(everyone, "system1")
+    if not tasks:
+        return blocks
+    blocks.append(
+        _by_delay(
+            everyone,
+            "system1",
+            tasks[0],
+            lambda report: f"{_middle(REACTION(report), 0)} ({_middle(PREDICTED(report), 0)})",
+        )
+    )
+    blocks.append(Text(f"Mean reaction on `{tasks[0]}`, ms; in brackets what delay and period predict."))
+    return blocks
+
+
+def _system2(everyone: Sequence[Found], pictures: Mapping[str, Path]) -> list[Block]:
+    if "system2" not in pictures:
+        return []
+    blocks: list[Block] = [
+        Heading("By delay of System 2"),
+        Text(SYSTEM2_TEXT.format(delay=SYSTEM1_DELAY_MS, rate=SYSTEM2_RATE_HZ)),
+        Picture(pictures["system2"], "Success, throughput, latent age and reaction by delay of System 2"),
+    ]
+    for task in _tasks(everyone, "system2"):
+        blocks += [
+            Heading(f"Success on `{task}`, by delay of System 2", 3),
+            _by_delay(everyone, "system2", task, _success),
+        ]
+    return blocks
+
+
+def _all_strategies(everyone: Sequence[Found]) -> list[Block]:
+    """Every strategy at the one point where all of them were to be run."""
+    wanted = {(one.point.task, one.point.delay) for one in everyone if one.point.variant.name in OTHERS}
+    blocks: list[Block] = []
+    for task, delay in sorted(wanted, key=str):
+        rows = []
+        for variant in VARIANTS:
+            for one in everyone:
+                same = (one.point.varied, one.point.task, one.point.delay) == ("system1", task, delay)
+                if same and one.point.variant.name == variant.name:
+                    rows.append((f"`{variant.name}`", *_outcome(one)))
+        head = ("", "success", "a minute", "time", "jump, m/s", "jerk, m/s³", "reaction 1, ms")
+        blocks += [
+            Heading(f"All strategies on `{task}`, System 1 at {_delay(delay)}"),
+            Table(head, tuple(rows)),
+        ]
+    return blocks
+
+
+def _success(report: Report) -> str:
+    """Success; and for `follow`, which is all or nothing, the part of the time above the block besides."""
+    above = metric("fraction")(report) if report.task == "follow" else None
+    return _interval(success(report)) + ("" if above is None else f", {above[1]:.2f} above")
+
+
+def _outcome(one: Found) -> tuple[str, ...]:
+    if isinstance(one, Unmet):
+        return (one.status, *[DASH] * 5)
+    report = one.report
+    return (
+        _interval(success(report)),
+        f"{throughput(report):.1f}",
+        _seconds(report),
+        _middle(metric("seam_jump_mean_m_s")(report), 3),
+        _middle(metric("tool_jerk_rms_m_s3")(report), 1),
+        _middle(REACTION(report), 0),
+    )
+
+
+def _unmet(unmet: Sequence[Unmet]) -> list[Block]:
+    if not unmet:
+        return []
+    rows = tuple((f"`{one.point.cell.name}`", one.status, one.why) for one in unmet)
+    return [
+        Heading("What could not be run"),
+        Text(
+            "*Not offered*: the bundle of System 1 lacks what the strategy needs. *Refused*: the chunks are "
+            "too short for the delay; a strategy that continues the planned motion needs d <= H - s, with "
+            "a delay of d actions, s actions executed between two jobs, and H actions in a chunk."
+        ),
+        Table(("cell", "", "why"), rows, words=True),
+    ]
+
+
+def _configured(action: ActionSpec) -> list[Block]:
+    rows = []
+    for variant in VARIANTS:
+        options = ", ".join(f"{name} {value}" for name, value in variant.options_for(action).items())
+        about = strategy_class(variant.name).about
+        rows.append((f"`{variant.name}`", about.paper, variant.configured, options or DASH, about.cost))
+    return [
+        Heading("How each strategy is run"),
+        Text(
+            "As its paper has it, as far as one job at a time allows. d is the delay in actions, s the "
+            "actions between the starts of two jobs, H those of a chunk, n the Euler steps of the sampler. "
+            "No job starts sooner than one action after the one before. The delay that a strategy plans for "
+            "is the largest of the last ten that were measured, rounded up to whole actions; the first job "
+            "is told the delay beforehand. The same delay is injected for all of them; the last column "
+            "says how many evaluations of the network a chunk takes, which is what the delay would depend "
+            "on in an installation."
+        ),
+        Table(("strategy", "from", "setting", "options", "cost of a chunk"), tuple(rows), words=True),
+    ]
+
+
+def _everything(results: Sequence[Result]) -> list[Block]:
+    rows = [(f"`{one.point.cell.name}`", *_line(one.report)) for one in results]
+    words = tuple((name, meaning) for name, meaning in COLUMNS)
+    return [
+        Heading("All cells"),
+        Text("Medians over the episodes of a cell, except for success and the successes a minute."),
+        Table(("cell", *MEASURES), tuple(rows)),
+        Heading("What the columns mean", 3),
+        Table(("column", "meaning"), words, words=True),
+    ]
+
+
+def _line(report: Report) -> tuple[str, ...]:
+    events = [metric(f"{name}_event_reaction_ms_mean")(report) for name in ("system1", "system2")]
+    chunks = report.totals.get("planner.plans", 0)
+    late = 100 * report.totals.get("planner.late_chunks", 0) / chunks if chunks else 0.0
+    return (
+        _interval(success(report)),
+        f"{throughput(report):.1f}",
+        _seconds(report),
+        _middle(metric("seam_jump_mean_m_s")(report), 3),
+        _middle(metric("seam_apart_mean_m", 1e3)(report), 1),
+        _middle(metric("tool_acceleration_rms_m_s2")(report), 2),
+        _middle(metric("tool_jerk_rms_m_s3")(report), 1),
+        f"{_middle(metric('held_fraction', 100.0)(report), 1)} %",
+        _middle(REACTION(report), 0),
+        _middle(PREDICTED(report), 0),
+        _middle(metric("system2_reaction_ms_mean")(report), 0),
+        DASH if not any(events) else " / ".join(_middle(one, 0) for one in events),
+        _middle(metric("system2_age_in_force_ms_p50")(report), 0),
+        f"{late:.0f} %",
+    )
+
+
+def _how(results: Sequence[Result], plan: Plan, command: str) -> list[Block]:
+    systems = ", ".join(f"{name} `{value}`" for name, value in plan.source.describe().items())
+    versions = results[0].report.versions if results else {}
+    return [
+        Heading("How it was measured"),
+        Code(command),
+        Text(
+            f"Each cell: {plan.episodes} episodes, seeds from {plan.seed} on, none of which training has "
+            "seen; the same seeds in every cell of a task. The same command gives the same numbers to the "
+            "bit on the same machine and versions. Every number of every episode is in `delay.json`."
+        ),
+        Text(systems + "."),
+        Text(", ".join(f"{name} {number}" for name, number in versions.items()) + "."),
+    ]
+
+
+def _by_delay(everyone: Sequence[Found], varied: Varied, task: str, entry: Callable[[Report], str]) -> Table:
+    """One line for each of the main strategies, one column for each delay."""
+    own = [one for one in everyone if (one.point.varied, one.point.task) == (varied, task)]
+    own = [one for one in own if one.point.variant.name in MAIN]
+    delays = list(dict.fromkeys(one.point.delay for one in own))
+    entries = {
+        (one.point.variant.name, one.point.delay): one.status if isinstance(one, Unmet) else entry(one.report)
+        for one in own
+    }
+    rows = [
+        (f"`{name}`", *(entries.get((name, delay), DASH) for delay in delays))
+        for name in MAIN
+        if any((name, delay) in entries for delay in delays)
+    ]
+    return Table(("", *(_delay(delay) for delay in delays)), tuple(rows))
+
+
+def _tasks(everyone: Sequence[Found], varied: Varied) -> list[str]:
+    """Tasks of a sweep whose tables have at least one line."""
+    return list(
+        dict.fromkeys(
+            one.point.task
+            for one in everyone
+            if one.point.varied == varied and one.point.variant.name in MAIN
+        )
+    )
+
+
+def _delay(delay: int | str) -> str:
+    return delay if isinstance(delay, str) else f"{delay} ms"
+
+
+def _interval(spread: Spread) -> str:
+    low, middle, high = spread
+    return f"{middle:.0f} % ({low:.0f} to {high:.0f})"
+
+
+def _seconds(report: Report) -> str:
+    return f"{_middle(time_to_success(report), 2)} s"
+
+
+def _middle(spread: Spread | None, digits: int) -> str:
+    return DASH if spread is None else f"{spread[1]:.{digits}f}"

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from dualsys.bench.delay_grid import (
+    JITTER,
+    MAIN,
+    MODELLED_JITTER,
+    OTHERS,
+    SMOKE_SWEEPS,
+    SWEEPS,
+    SYSTEM1_DELAYS,
+    SYSTEM2_DELAYS_MS,
+    Point,
+    Sweep,
+    estimate_s,
+    objection,
+    points,
+)
+from dualsys.clock import NS_PER_MS
+from dualsys.fast.chunking.strategy import STRATEGIES, make_strategy
+from dualsys.fast.policies.policy import Capability
+from dualsys.specs import ActionSpec
+from dualsys.twin.latency import Constant
+from dualsys.twin.scripted import SCRIPTED_ACTION, ScriptedSystem1
+from dualsys.twin.settings import TwinSettings
+
+SETTINGS = TwinSettings()
+
+
+class Offering(ScriptedSystem1):
+    """A System 1 of given capabilities and chunks."""
+
+    def __init__(self, *capabilities: Capability, horizon: int = 16) -> None:
+        self.capabilities = frozenset(capabilities)
+        self.action = replace(SCRIPTED_ACTION, horizon=horizon)
+
+
+def one(sweep: Sweep, action: ActionSpec = SCRIPTED_ACTION) -> Point:
+    (point,) = points(SETTINGS, action, (sweep,))
+    return point
+
+
+def test_every_cell_has_a_name_of_its_own() -> None:
+    for sweeps in (SWEEPS, SMOKE_SWEEPS):
+        names = [point.cell.name for point in points(SETTINGS, SCRIPTED_ACTION, sweeps)]
+        assert len(set(names)) == len(names)
+
+
+def test_the_main_strategies_meet_every_delay_on_the_multimodal_task() -> None:
+    found = {
+        (point.variant.name, point.delay)
+        for point in points(SETTINGS, SCRIPTED_ACTION)
+        if (point.varied, point.task) == ("system1", "around")
+    }
+
+    assert found >= {(name, delay) for name in MAIN for delay in SYSTEM1_DELAYS}
+    assert {0, 40, 80, 120, 160, 200, 300, JITTER} == set(SYSTEM1_DELAYS)
+
+
+def test_every_strategy_is_run_or_is_the_same_as_one_that_is() -> None:
+    assert {*MAIN, *OTHERS, "latest_overwrite"} == set(STRATEGIES)
+    assert {point.variant.name for point in points(SETTINGS, SCRIPTED_ACTION)} == {*MAIN, *OTHERS}
+
+
+def test_one_delay_is_varied_and_the_other_stays() -> None:
+    for point in points(SETTINGS, SCRIPTED_ACTION):
+        settings = point.cell.settings
+        if point.varied == "system2":
+            assert settings.system1_delay == Constant(60 * NS_PER_MS)
+            assert settings.system2_delay == Constant(int(point.delay) * NS_PER_MS)
+        else:
+            assert settings.system2_delay == Constant(200 * NS_PER_MS)
+            expected = MODELLED_JITTER if point.delay == JITTER else Constant(int(point.delay) * NS_PER_MS)
+            assert settings.system1_delay == expected
+    varied = {point.delay for point in points(SETTINGS, SCRIPTED_ACTION) if point.varied == "system2"}
+    assert varied == set(SYSTEM2_DELAYS_MS)
+
+
+def test_no_strategy_replans_more_than_once_an_action() -> None:
+    for point in points(SETTINGS, SCRIPTED_ACTION):
+        assert point.cell.settings.plan_hz * SCRIPTED_ACTION.step_ns == pytest.approx(1e9)
+
+
+def test_synchronous_plays_half_of_a_chunk_whatever_its_length() -> None:
+    for horizon, half in ((16, 8), (50, 25), (1, 1)):
+        action = replace(SCRIPTED_ACTION, horizon=horizon)
+        point = one(Sweep("system1", "pick", ("synchronous",), (0,)), action)
+        assert point.cell.settings.strategy_options == {"execution_horizon": half}
+
+
+def test_the_options_of_every_variant_are_allowed() -> None:
+    for point in points(SETTINGS, SCRIPTED_ACTION):
+        made = make_strategy(point.cell.settings.strategy, **point.cell.settings.strategy_options)
+        assert made.name == point.variant.name
+
+
+def test_what_a_bundle_lacks_is_not_offered_and_named() -> None:
+    point = one(Sweep("system1", "around", ("rtc_prefix",), (120,)))
+
+    found = objection(point, Offering("sampler", "guided"))
+    assert found is not None
+    assert found.status == "not offered"
+    assert "prefix" in found.why
+    assert "this bundle offers sampler, guided" in found.why
+    assert objection(point, Offering("sampler", "prefix")) is None
+
+
+def test_a_delay_that_is_too_long_for_the_chunks_is_refused_with_the_numbers() -> None:
+    offering = Offering("sampler", "guided", horizon=8)
+    refused = one(Sweep("system1", "around", ("rtc",), (200,)), offering.action)
+    allowed = one(Sweep("system1", "around", ("rtc",), (160,)), offering.action)
+
+    found = objection(refused, offering)
+    assert found is not None
+    assert found.status == "refused"
+    assert "horizon 8" in found.why
+    assert "delay of 5 actions" in found.why
+    # d <= H - s with s = d: 4 actions fit twice into 8, 5 do not.
+    assert objection(allowed, offering) is None
+
+
+def test_synchronous_waits_for_any_delay() -> None:
+    offering = Offering("sampler", horizon=2)
+
+    assert (
+        objection(one(Sweep("system1", "pick", ("synchronous",), (300,)), offering.action), offering) is None
+    )
+
+
+def test_the_estimate_grows_with_episodes_and_shrinks_with_workers() -> None:
+    found = points(SETTINGS, SCRIPTED_ACTION)
+
+    assert estimate_s(found, 100, 2) == pytest.approx(50 * estimate_s(found, 2, 2))
+    assert estimate_s(found, 100, 1) == pytest.approx(2 * estimate_s(found, 100, 2))
+    # The full size is made for about two hours on two cores, the smoke test for less than two minutes.
+    assert 1.5 * 3600 < estimate_s(found, 100, 2) < 2.75 * 3600
+    assert estimate_s(points(SETTINGS, SCRIPTED_ACTION, SMOKE_SWEEPS), 1, 1) < 60
