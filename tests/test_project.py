@@ -64,7 +64,8 @@ def safe_loaders(tree: ast.Module) -> set[str]:
 @pytest.mark.parametrize("path", SHIPPED, ids=name_of)
 def test_only_the_clock_module_reads_time(path: Path) -> None:
     # A second source of time cannot be moved by the twin, and would break replay.
-    if name_of(path) == "src/dualsys/clock.py":
+    # The loop that is measured to compare with does on purpose what this rule forbids.
+    if name_of(path) in ("src/dualsys/clock.py", "src/dualsys/bench/jitter_naive.py"):
         return
     assert not imported_names(tree_of(path)) & {"time", "datetime"}
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from dualsys.cli.arguments import (
+    DoctorCommand,
     FastCommand,
     ListCommand,
     RecordCommand,
@@ -62,6 +63,10 @@ def execute(argv: Sequence[str]) -> int:
                 from dualsys.cli.recorder_commands import record
 
                 return record(command)
+            case DoctorCommand():
+                from dualsys.cli.doctor_command import doctor
+
+                return doctor(command, overrides)
             case ListCommand():
                 from dualsys.cli.listing import show
 

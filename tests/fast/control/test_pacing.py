@@ -143,8 +143,8 @@ def test_nothing_begins_before_a_wait(pacing: Pacing) -> None:
 @given(st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 9)), min_size=1, max_size=50))
 def test_punctuality_counts_what_was_missed_after_the_first_tick(found: list[tuple[int, int]]) -> None:
     punctuality = Punctuality(samples=64)
-    for late_ns, missed in found:
-        punctuality.note(Tick(0, 0, late_ns, missed))
+    for number, (late_ns, missed) in enumerate(found, 1):
+        punctuality.note(Tick(number, 0, late_ns, missed))
     after_first = [missed for _, missed in found[1:]]
     assert (punctuality.missed, punctuality.longest_miss) == (sum(after_first), max(after_first, default=0))
     late_us = punctuality.late_us()
@@ -155,7 +155,15 @@ def test_punctuality_counts_what_was_missed_after_the_first_tick(found: list[tup
 def test_punctuality_remembers_the_newest_ticks_only() -> None:
     punctuality = Punctuality(samples=2)
     assert punctuality.late_us() == {}
-    for late_us in (9, 1, 2):
-        punctuality.note(Tick(0, 0, late_us * 1000, 0))
+    for number, late_us in enumerate((9, 1, 2), 1):
+        punctuality.note(Tick(number, 0, late_us * 1000, 0))
     assert punctuality.late_us()["max"] == 2
     assert punctuality.ticks == 3
+
+
+def test_punctuality_does_not_judge_the_periods_of_the_warm_up() -> None:
+    punctuality = Punctuality(warm_up=10)
+    for index, missed in ((1, 0), (9, 7), (12, 2), (15, 2)):
+        punctuality.note(Tick(index, 0, index * 1000, missed))
+    assert (punctuality.ticks, punctuality.missed, punctuality.longest_miss) == (2, 2, 2)
+    assert punctuality.late_us()["max"] == 15

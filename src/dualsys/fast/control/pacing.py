@@ -231,16 +231,20 @@ class Punctuality:
 
     Args:
         samples: Ticks that are remembered for the percentiles.
+        warm_up: Periods at the start that are not judged.
     """
 
-    def __init__(self, samples: int = 4096) -> None:
+    def __init__(self, samples: int = 4096, warm_up: int = 0) -> None:
         self._late_ns = np.zeros(samples, dtype=np.int64)
+        self._warm_up = warm_up
         self.ticks = 0
         self.missed = 0
         self.longest_miss = 0
 
     def note(self, tick: Tick) -> None:
         """Take in a tick. What was missed before the very first one is no tick of this loop."""
+        if tick.index <= self._warm_up:
+            return
         if self.ticks:
             self.missed += tick.missed
             self.longest_miss = max(self.longest_miss, tick.missed)

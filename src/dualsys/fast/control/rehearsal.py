@@ -1,0 +1,199 @@
+"""The control loop on an arm that is held in memory: how punctual is it on this machine?
+
+`python -m dualsys.fast.control.rehearsal RATE_HZ SECONDS REALTIME PRIORITY` runs the loop of the control
+process with its limits, a plan every 20 ms, its state sent over a socket at every tick, and prints the result
+as JSON. Only the arm at the other end is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+import msgspec
+import numpy as np
+
+from dualsys.bus.channel import LatestPublisher
+from dualsys.bus.service import ServiceServer
+from dualsys.bus.sockets import close_context, open_context
+from dualsys.clock import NS_PER_MS, Clock, WallClock, nanoseconds, period_ns
+from dualsys.errors import DualsysError, RobotError
+from dualsys.fast.control.core import Ages, ControlCore
+from dualsys.fast.control.limits import FloatArray
+from dualsys.fast.control.loop import ControlLoop
+from dualsys.fast.control.pacing import Periodic, Punctuality
+from dualsys.fast.control.realtime import RealtimeMode, freeze_memory, request_realtime
+from dualsys.messages import Plan, Tensor
+from dualsys.robots.contract import ArmReading
+from dualsys.robots.simulated import SIMULATED_PANDA
+
+SESSION = 1
+PLAN_NS = 20 * NS_PER_MS
+PLAN_KNOTS = 16
+WARM_UP_NS = 200 * NS_PER_MS
+SWAY_RAD = 0.1
+_MIDDLE = (0.0, -0.3, 0.0, -2.3, 0.0, 2.0, 0.785, 0.08)
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """How a loop went.
+
+    Attributes:
+        ticks: Ticks that were judged.
+        missed: Ticks that were skipped.
+        longest_miss: Most skipped in a row.
+        late_us: `p50`, `p99`, `p999` and `max` of the lateness of a tick, us.
+        realtime: What was granted, in words.
+    """
+
+    ticks: int
+    missed: int
+    longest_miss: int
+    late_us: dict[str, float]
+    realtime: str = ""
+
+
+class HeldArm:
+    """An arm that is wherever it was commanded to be, until it is time to end.
+
+    Args:
+        clock: Where time comes from.
+        duration_ns: How long to go on after the first reading.
+    """
+
+    spec = SIMULATED_PANDA
+
+    def __init__(self, clock: Clock, duration_ns: int) -> None:
+        self._clock = clock
+        self._duration_ns = duration_ns
+        self._end_ns = -1
+        self._position = np.array(_MIDDLE)
+        self._rest = np.zeros(len(_MIDDLE))
+        self.loop: ControlLoop | None = None
+
+    def connect(self) -> None:
+        """Do nothing."""
+
+    def read(self) -> ArmReading:
+        """Where it is, now."""
+        now_ns = self._clock.now_ns()
+        if self._end_ns < 0:
+            self._end_ns = now_ns + self._duration_ns
+        if now_ns >= self._end_ns and self.loop is not None:
+            self.loop.ask_to_end()
+        return ArmReading(now_ns, self._position, self._rest)
+
+    def write(self, command: FloatArray) -> None:
+        """Be there."""
+        self._position = command
+
+    def stop(self, reason: str) -> None:
+        """Do nothing: it is at rest between commands."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class SwayingPlans:
+    """Plans that lead the first joint to and fro, one every 20 ms.
+
+    Args:
+        clock: Where time comes from.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._start_ns = self._due_ns = clock.now_ns()
+        self._seq = 0
+
+    def receive(self) -> Plan | None:
+        """A plan for the next third of a second, if it is time for one."""
+        now_ns = self._clock.now_ns()
+        if now_ns < self._due_ns:
+            return None
+        self._due_ns = now_ns + PLAN_NS
+        self._seq += 1
+        times_ns = now_ns + np.arange(-1, PLAN_KNOTS - 1, dtype=np.int64) * PLAN_NS
+        setpoints = np.tile(np.array(_MIDDLE), (PLAN_KNOTS, 1))
+        setpoints[:, 0] = SWAY_RAD * np.sin((times_ns - self._start_ns) * 1e-9)
+        return Plan(
+            session=SESSION, episode=0, epoch=0, seq=self._seq, t_ns=Tensor.of(times_ns),
+            setpoints=Tensor.of(setpoints), latent_seq=self._seq, t_latent_ns=now_ns, t_observation_ns=now_ns,
+            splice_ns=now_ns, delay_ns=0, delay_steps=0,
+        )  # fmt: skip
+
+
+def rehearse(rate_hz: float, duration_s: float, mode: RealtimeMode, priority: int) -> Rehearsed:
+    """Run the control loop in this process, which is real-time afterwards if that was granted.
+
+    Raises:
+        RobotError: The rate cannot be held, real-time was demanded and refused, or a tick failed.
+    """
+    realtime = request_realtime(mode, priority)
+    clock = WallClock()
+    tick_ns = period_ns(rate_hz)
+    pacing = Periodic(tick_ns)
+    warm_up = WARM_UP_NS // tick_ns
+    punctuality = Punctuality(round(duration_s * rate_hz) + 1, warm_up=warm_up)
+    context = open_context()
+    with TemporaryDirectory(prefix="dualsys-") as folder:
+        try:
+            states = LatestPublisher(context, f"ipc://{folder}/state", bind=True, setting="rehearsal")
+            service = ServiceServer(context, f"ipc://{folder}/service", setting="rehearsal")
+            arm = HeldArm(clock, WARM_UP_NS + nanoseconds(duration_s))
+            core = ControlCore(SIMULATED_PANDA.limits, Ages(), tick_ns, session=SESSION)
+            loop = ControlLoop(
+                core, arm, SwayingPlans(clock), states, service, clock, pacing,
+                realtime=freeze_memory(mode, realtime), punctuality=punctuality,
+            )  # fmt: skip
+            arm.loop = loop
+            loop.handle_signals()
+            loop.run()
+        finally:
+            close_context(context)
+    if core.statistics()["plans"] == 0:
+        raise RobotError("rehearsal: no plan was followed, so nothing was measured")
+    return Rehearsed(
+        punctuality.ticks, punctuality.missed, punctuality.longest_miss, punctuality.late_us(), str(realtime)
+    )
+
+
+def rehearsal_command(rate_hz: float, duration_s: float, mode: RealtimeMode, priority: int = 50) -> list[str]:
+    """The command line that runs a rehearsal in a process of its own."""
+    options = [f"{rate_hz:g}", f"{duration_s:g}", mode, str(priority)]
+    return [sys.executable, "-m", "dualsys.fast.control.rehearsal", *options]
+
+
+def read_rehearsed(text: str) -> Rehearsed:
+    """What such a process has printed.
+
+    Raises:
+        RobotError: It is something else.
+    """
+    try:
+        return msgspec.json.decode(text, type=Rehearsed)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise RobotError(f"rehearsal: expected JSON with ticks and late_us, got {text[:200]!r}") from error
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one rehearsal; returns the exit code."""
+    try:
+        rate_hz, duration_s, mode, priority = arguments
+        checked: Any = mode
+        if mode not in get_args(RealtimeMode):
+            raise ValueError(f"REALTIME must be one of {', '.join(get_args(RealtimeMode))}, got {mode!r}")
+        rehearsed = rehearse(float(rate_hz), float(duration_s), checked, int(priority))
+    except (DualsysError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(msgspec.json.encode(rehearsed).decode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

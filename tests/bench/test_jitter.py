@@ -1,0 +1,135 @@
+"""The jitter benchmark: what it runs, how it judges, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dualsys.bench import jitter, jitter_page
+from dualsys.bench.jitter import Cell, LoopName, Options, build_c_loop, cells_of, gate, measure, read_lines
+from dualsys.errors import ConfigError, RobotError
+from dualsys.fast.control.rehearsal import Rehearsed
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cell(loop: LoopName, p99_us: float, missed: int = 0, *, rate_hz: float = 500.0) -> Cell:
+    """A cell under all loads, of 30,000 ticks."""
+    late_us = {"p50": p99_us / 2, "p99": p99_us, "p999": 2 * p99_us, "max": 3 * p99_us}
+    return Cell(rate_hz, "all", loop, 60.0, Rehearsed(30_000 - missed, missed, min(missed, 1), late_us))
+
+
+def test_all_combinations_are_run_and_a_load_is_begun_only_once() -> None:
+    cells = cells_of(Options())
+    assert len({one.name for one in cells}) == len(cells) == 4 * 4 * 5
+    loads = [one.load for one in cells]
+    assert [load for load, before in zip(loads, [None, *loads], strict=False) if load != before] == list(
+        jitter.LOADS
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(rates="100,5000"),
+        Options(rates="fast"),
+        Options(loads="idle,party"),
+        Options(loops="rust"),
+        Options(seconds=0.0),
+    ],
+)
+def test_an_option_that_is_not_allowed_is_named(options: Options) -> None:
+    with pytest.raises(ConfigError, match=r"--(rates|loads|loops|seconds): got"):
+        cells_of(options)
+
+
+@pytest.mark.parametrize(
+    ("cells", "passed"),
+    [
+        ([cell("control_fifo", 60.0), cell("c_fifo", 40.0)], True),
+        ([cell("control_fifo", 60.1), cell("c_fifo", 40.0)], False),
+        ([cell("control_fifo", 40.0, missed=3), cell("c_fifo", 40.0)], True),
+        ([cell("control_fifo", 40.0, missed=4), cell("c_fifo", 40.0)], False),
+        ([cell("control_fifo", 60.0)], None),
+        ([cell("control", 40.0), cell("c_fifo", 40.0)], None),
+        ([cell("control_fifo", 60.0), cell("c_fifo", 40.0, rate_hz=100.0)], None),
+    ],
+)
+def test_the_gate_is_one_miss_in_ten_thousand_and_one_and_a_half_times_the_lateness_of_c(
+    cells: list[Cell], passed: bool | None
+) -> None:
+    assert gate(cells).passed is passed
+
+
+def test_lines_of_a_reference_loop_are_summed_up_by_the_rules_of_the_control_loop() -> None:
+    found = read_lines("1000 7\n2000 0\n9000 2\n")
+    assert (found.ticks, found.missed, found.longest_miss) == (3, 2, 2)
+    assert found.late_us["max"] == 9.0
+    with pytest.raises(RobotError, match="two whole numbers"):
+        read_lines("Segmentation fault (core dumped)\n")
+
+
+def test_without_a_compiler_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    program, reason = build_c_loop(tmp_path)
+    assert program is None
+    assert "no C compiler was found" in reason
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_the_c_loop_keeps_its_grid_and_refuses_nonsense(tmp_path: Path) -> None:
+    program, fault = build_c_loop(tmp_path)
+    assert program is not None, fault
+    done = subprocess.run([program, "5000000", "200000000", "0"], capture_output=True, text=True, check=True)
+    ticks = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert all(late_ns >= 0 and missed >= 0 for late_ns, missed in ticks)
+    periods = len(ticks) + sum(missed for _, missed in ticks)
+    assert 39 <= periods <= 39 + ticks[-1][1] + 2, "every period is a tick or a missed one"
+    assert subprocess.run([program, "0", "1", "0"], capture_output=True, check=False).returncode == 2
+
+
+def test_each_loop_is_measured_under_a_load_of_real_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = [Cell(100.0, "hogs", loop, 0.3) for loop in ("control", "c", "naive")]
+    for measured in measure(cells, ROOT / "configs/tabletop.yaml"):
+        if measured.result is None:
+            assert measured.loop == "c"
+            assert "compiler" in measured.note
+            continue
+        assert measured.result.ticks >= 1
+        assert ("drifts by" in measured.note) == (measured.loop == "naive")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("kind", ["system1", "system2"])
+def test_the_models_of_the_load_compute_until_they_are_ended(kind: str) -> None:
+    bundle = ROOT / "bundles/tabletop" / kind
+    code = (
+        "import sys; from pathlib import Path; from dualsys.bench.jitter_load import LOADS\n"
+        "calls = iter([False, False, True]); said = []\n"
+        f"LOADS[{kind!r}](Path(sys.argv[1]), lambda: next(calls), lambda: said.append('begun'))\n"
+        "assert said == ['begun'] and list(calls) == []"
+    )
+    subprocess.run([sys.executable, "-c", code, str(bundle)], check=True, timeout=110)
+
+
+def test_page_numbers_and_figure_tell_every_cell_and_what_could_not_be_measured(tmp_path: Path) -> None:
+    refused = Cell(500.0, "all", "control_fifo", 60.0, note="SCHED_FIFO 50 was refused")
+    cells = [refused, cell("control", 80.0, missed=2), cell("c_fifo", 40.0), cell("naive", 900.0)]
+    text, numbers, figure = jitter_page.write_page(
+        tmp_path, cells, gate(cells), "python -m dualsys.bench jitter"
+    )
+    page = text.read_text("utf-8")
+    assert "| control loop | 40 | 80 | 160 | 240 | 2 of 30000 | 1 |" in page
+    assert "control loop, SCHED_FIFO: SCHED_FIFO 50 was refused" in page
+    assert "## 4 CPU hogs, planner and System 2 at work" in page
+    assert "gate: not measured" in page
+    tree = json.loads(numbers.read_text("utf-8"))
+    assert [one["measured"] for one in tree["cells"]] == [False, True, True, True]
+    assert tree["cells"][1]["late_us"]["p999"] == 160.0
+    assert "kernel" in tree["machine"]
+    assert figure.stat().st_size > 1000
