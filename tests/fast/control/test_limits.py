@@ -55,6 +55,7 @@ def follow(
     return np.array(rows)
 
 
+@pytest.mark.fault_row(22)
 @given(
     fractions, st.lists(st.tuples(vectors, vectors), min_size=1, max_size=12), st.sampled_from((1, 2, 7, 60))
 )
@@ -65,6 +66,7 @@ def test_whatever_finite_numbers_come_in_the_commands_obey_position_velocity_and
     obeys(PANDA_LIMITS, follow(PANDA_LIMITS, PANDA_LIMITS.clip(first), stream, repeat))
 
 
+@pytest.mark.fault_row(22)
 @given(
     st.floats(0.01, 50.0), st.floats(0.01, 200.0), st.sampled_from((0.001, 0.002, 0.004, 0.05)),
     st.lists(st.tuples(st.floats(-3.0, 3.0), st.floats(-60.0, 60.0), st.integers(1, 40)), min_size=1),
@@ -77,6 +79,7 @@ def test_the_rule_holds_for_any_limits_and_any_tick(
     obeys(limits, follow(limits, np.zeros(1), rows, 1, dt_s), dt_s)
 
 
+@pytest.mark.fault_row(3, 22)
 @given(st.lists(st.tuples(vectors, vectors), min_size=1, max_size=8), st.integers(1, 80))
 def test_braking_from_anywhere_stays_within_the_limits_and_comes_to_rest(
     stream: list[tuple[NDArray[np.float64], ...]], repeat: int
@@ -121,6 +124,7 @@ def test_a_far_target_is_reached_without_swinging_past_it() -> None:
     assert ((rows - target) * towards <= 1e-9).all()
 
 
+@pytest.mark.fault_row(22)
 def test_each_kind_of_clamp_is_reported() -> None:
     near, far = MIDDLE + 1e-6, MIDDLE + 0.5 * (PANDA_LIMITS.upper - MIDDLE)
     calm = limit_step(PANDA_LIMITS, near, REST, MIDDLE, REST, DT_S)

@@ -25,6 +25,7 @@ def test_a_change_of_mode_is_legal_exactly_if_the_table_has_it(current: Mode, fo
             require_legal(current, following)
 
 
+@pytest.mark.fault_row(3, 49)
 def test_every_mode_can_be_stopped_and_a_stop_leads_only_to_waiting() -> None:
     assert all(Mode.STOPPED in LEGAL[mode] for mode in Mode if mode is not Mode.STOPPED)
     assert LEGAL[Mode.STOPPED] == {Mode.WAITING}

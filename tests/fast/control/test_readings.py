@@ -28,6 +28,7 @@ def changed(rig: Rig, **changes: NDArray[np.float64]) -> Callable[[], ArmReading
     return reading
 
 
+@pytest.mark.fault_row(24)
 @pytest.mark.parametrize("name", ["position", "velocity"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_reading_that_is_not_finite_stops_at_once(rig: Rig, name: str, value: float) -> None:
@@ -40,6 +41,7 @@ def test_a_reading_that_is_not_finite_stops_at_once(rig: Rig, name: str, value: 
     assert rig.tick(10).mode is Mode.STOPPED
 
 
+@pytest.mark.fault_row(24)
 def test_a_bad_first_reading_leads_to_no_command_at_all() -> None:
     rig = Rig()
     output = rig.tick(reading=changed(rig, position=np.full(8, np.nan)))
@@ -52,6 +54,7 @@ def test_a_reading_of_another_size_stops(rig: Rig) -> None:
     assert "[7]" in output.reason
 
 
+@pytest.mark.fault_row(24)
 def test_a_reading_beyond_the_limits_stops_and_names_the_axis(rig: Rig) -> None:
     beyond = HOME.copy()
     beyond[3] = rig.limits.upper[3] + 0.05
@@ -60,6 +63,7 @@ def test_a_reading_beyond_the_limits_stops_and_names_the_axis(rig: Rig) -> None:
     assert "position of axis 3" in output.reason
 
 
+@pytest.mark.fault_row(24)
 def test_a_single_spike_of_the_measured_speed_does_not_stop_but_a_lasting_excess_does(rig: Rig) -> None:
     spike = changed(rig, velocity=4.0 * JOINT_1)
     rig.tick(2, spike)
@@ -87,15 +91,19 @@ def test_silence_of_an_arm_that_waits_is_counted_and_refuses_nothing_later(rig: 
     assert rig.tick().mode is Mode.RUNNING
 
 
+@pytest.mark.fault_row(24)
 def test_readings_that_stay_away_stop(rig: Rig) -> None:
     rig.give(rig.plan(duration_ms=2000))
     old = rig.reading()
-    assert rig.tick(25, lambda: old).mode is Mode.RUNNING
+    assert rig.tick(12, lambda: old).mode is Mode.RUNNING
+    output = rig.tick(13, lambda: old)
+    assert (output.mode, output.reason) == (Mode.SLOWED, "the reading of the arm is more than 50 ms old")
     output = rig.tick(1, lambda: old)
     assert output.mode is Mode.STOPPED
     assert "no reading of the arm for 104 ms" in output.reason
 
 
+@pytest.mark.fault_row(24)
 def test_readings_that_do_not_change_while_motion_is_commanded_stop(rig: Rig) -> None:
     rig.give(rig.plan(rate=0.5 * JOINT_1, duration_ms=2000))
     frozen = HOME.copy()
@@ -104,6 +112,7 @@ def test_readings_that_do_not_change_while_motion_is_commanded_stop(rig: Rig) ->
     assert "frozen" in output.reason
 
 
+@pytest.mark.fault_row(24)
 def test_an_arm_at_rest_or_a_blocked_gripper_is_not_taken_for_frozen(rig: Rig) -> None:
     closing = np.zeros(8)
     closing[7] = -0.1
@@ -113,6 +122,7 @@ def test_an_arm_at_rest_or_a_blocked_gripper_is_not_taken_for_frozen(rig: Rig) -
     assert rig.core.mode is Mode.RUNNING
 
 
+@pytest.mark.fault_row(26, 49)
 @pytest.mark.parametrize("status", ["protective_stop", "emergency_stop"])
 def test_a_robot_that_stopped_itself_stops_control(rig: Rig, status: str) -> None:
     output = rig.tick(1, lambda: ArmReading(rig.now_ns, HOME, 0 * HOME, status))  # type: ignore[arg-type]

@@ -43,6 +43,7 @@ def test_a_later_plan_that_has_begun_replaces_the_earlier_one() -> None:
     assert line(0, [0, 1, 2]).followed_by(later, 30 * MS) is later
 
 
+@pytest.mark.fault_row(18, 48)
 @given(
     st.lists(st.floats(-1, 1), min_size=2, max_size=9),
     st.lists(st.floats(-1, 1), min_size=1, max_size=9),

@@ -2,7 +2,7 @@
 
 Each tick is `judge the reading -> choose the mode -> sample the plan -> limit -> check -> command`. While
 SLOWED, time within the plan runs at a part of its pace, so the arm keeps to the path; it is made up for
-afterwards. A hold is a braking at the greatest deceleration, then rest at the last commanded pose.
+afterwards. A hold is a braking as fast as the limits allow, then rest at the pose that was commanded last.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dualsys.clock import NS_PER_MS, NS_PER_S
+from dualsys.clock import NS_PER_MS
 from dualsys.errors import RobotError, SpecError
-from dualsys.fast.control.follower import REFUSALS, PlanFollower
-from dualsys.fast.control.limits import FloatArray, Limits, Step, brake_step, limit_step
+from dualsys.fast.control.ages import Ages as Ages
+from dualsys.fast.control.ages import Stamps, judge
+from dualsys.fast.control.follower import MALFORMED, REFUSALS, PlanFollower
+from dualsys.fast.control.limiter import Smoothing, make_limiter
+from dualsys.fast.control.limits import FloatArray, Limits, Step
 from dualsys.fast.control.modes import Mode, require_legal
 from dualsys.fast.control.readings import ReadingGuard, Tolerances
 from dualsys.fast.control.reference import PlanRefusedError
@@ -30,35 +33,6 @@ COUNTERS = (
 MAX_REASON = 500
 
 
-@dataclass(frozen=True)
-class Ages:
-    """How old things may get, ns.
-
-    Attributes:
-        latent_soft_ns: Age of the latent past which the arm slows down.
-        latent_hard_ns: Age of the latent past which it holds.
-        plan_hard_ns: Time without a new plan past which it holds.
-        reading_hard_ns: Age of the reading past which it stops.
-        gap_hard_ns: Time between two ticks, or without commands reaching the robot, past which it holds.
-    """
-
-    latent_soft_ns: int = 1000 * NS_PER_MS
-    latent_hard_ns: int = 2000 * NS_PER_MS
-    plan_hard_ns: int = 500 * NS_PER_MS
-    reading_hard_ns: int = 100 * NS_PER_MS
-    gap_hard_ns: int = 200 * NS_PER_MS
-
-    def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            if not getattr(self, name) > 0:
-                raise SpecError(f"ages.{name}: expected a positive number, got {getattr(self, name)}")
-        if self.latent_hard_ns < self.latent_soft_ns:
-            raise SpecError(
-                f"ages.latent_hard_ns: expected at least latent_soft_ns ({self.latent_soft_ns}), "
-                f"got {self.latent_hard_ns}"
-            )
-
-
 @dataclass(frozen=True, slots=True)
 class ControlOutput:
     """What one tick decided.
@@ -68,7 +42,8 @@ class ControlOutput:
         mode: What control does.
         reason: Why; empty while RUNNING.
         state: The same for others to see.
-        setpoint: float64 [A], what the plan says for now; None unless a plan is followed.
+        setpoint: float64 [A], what the plan says for now, or for a little later where commands are averaged;
+            None unless a plan is followed.
         step: What the limits made of it; None unless a plan is followed.
     """
 
@@ -90,6 +65,11 @@ class ControlCore:
         session: Plans of another session are refused.
         slowed_fraction: Pace of the plan while SLOWED, in (0, 1].
         tolerances: How far apart things may be that should be equal.
+        smoothing: How commands are led along the plan; see `limiter`.
+
+    Raises:
+        SpecError: A number makes no sense.
+        MissingExtraError: The package of that smoothing is not installed.
     """
 
     def __init__(
@@ -101,6 +81,7 @@ class ControlCore:
         session: int,
         slowed_fraction: float = 0.3,
         tolerances: Tolerances | None = None,
+        smoothing: Smoothing = "limiter",
     ) -> None:
         if period_ns <= 0 or not 0 < slowed_fraction <= 1:
             raise SpecError(
@@ -108,16 +89,14 @@ class ControlCore:
             )
         self._limits = limits
         self._ages = ages
-        self._dt_s = period_ns / NS_PER_S
+        self._limiter = make_limiter(smoothing, limits, period_ns)
         self._session = session
         self._slowed_fraction = slowed_fraction
         self._tolerances = tolerances or Tolerances()
-        self._follower = PlanFollower(limits, session, self._tolerances.start_rad)
+        self._follower = PlanFollower(limits, session, self._tolerances)
         self._guard = ReadingGuard(limits, self._tolerances, ages.reading_hard_ns)
         self._moved = self._tolerances.per_axis(limits, self._tolerances.moved_rad, self._tolerances.moved_m)
         self._counters = dict.fromkeys(COUNTERS, 0) | {f"rejected_{kind}": 0 for kind in REFUSALS}
-        self._rest = np.zeros(limits.axes)
-
         self._mode = Mode.WAITING
         self._reason = "waiting for the first plan"
         self._latched = False
@@ -131,13 +110,14 @@ class ControlCore:
         self._reading_fault = "no reading yet"
         self._watchdog_since_ns = -1
         self._command: FloatArray | None = None
-        self._velocity = self._rest
         self._setpoint: FloatArray | None = None
         self._step: Step | None = None
 
         self._plan_seq = -1
         self._plan_ns = -1
         self._latent_ns = -1
+        self._observation_ns = -1
+        self._malformed = 0
         self.last_refusal = ""
 
     @property
@@ -158,7 +138,7 @@ class ControlCore:
     @property
     def at_rest(self) -> bool:
         """Whether the commands have stopped changing."""
-        return not self._velocity.any()
+        return self._limiter.at_rest
 
     def statistics(self) -> dict[str, int]:
         """Named totals since the start."""
@@ -168,9 +148,10 @@ class ControlCore:
         """Take in a plan.
 
         It is refused if it is of another session or epoch, not newer than the one before, malformed, over,
-        stamped in the future, or if it takes over elsewhere than where the arm is led now. While control
-        holds after a hard age, or is stopped, a plan is refused too, but is evidence that plans are made
-        again.
+        stamped in the future, or if it takes over elsewhere than where the arm is led now. A plan that is far
+        beyond what the arm can do, or the last of several malformed ones in a row, stops control as well.
+        While control holds after a hard age, or is stopped, a plan is refused too, but is evidence that plans
+        are made again.
 
         Args:
             plan: The plan.
@@ -182,6 +163,7 @@ class ControlCore:
         now_ns = self._now_ns if now_ns is None else now_ns
         try:
             reference, moved = self._follower.admit(plan, self._epoch, now_ns)
+            self._malformed = 0
             if self._command is None or self._latched or self._mode is Mode.STOPPED:
                 raise PlanRefusedError("start", f"no plan is followed while {self._mode}: {self._reason}")
             following = self._mode in (Mode.RUNNING, Mode.SLOWED)
@@ -190,16 +172,26 @@ class ControlCore:
             self._counters["rejected_plans"] += 1
             self._counters[f"rejected_{error.kind}"] += 1
             self.last_refusal = str(error)
+            self._count_malformed(error)
             return False
         self._counters["plans"] += 1
         self._counters["clamped_setpoints"] += moved
-        self._plan_seq, self._plan_ns = plan.seq, now_ns
+        self._plan_seq, self._plan_ns, self._observation_ns = plan.seq, now_ns, plan.t_observation_ns
         if plan.latent_seq >= 0:
             self._latent_ns = max(self._latent_ns, plan.t_latent_ns)
         self._follow_arm = False
         if self._mode in (Mode.WAITING, Mode.HOLDING):
             self._enter(Mode.RUNNING, "")
         return True
+
+    def _count_malformed(self, error: PlanRefusedError) -> None:
+        if error.kind not in MALFORMED:
+            return
+        self._malformed += 1
+        if error.kind == "gross":
+            self._stop(f"plan beyond what the arm can do: {error}", braking=True)
+        elif self._malformed >= self._tolerances.malformed:
+            self._stop(f"{self._malformed} malformed plans in a row: {error}", braking=True)
 
     def step(self, now_ns: int, reading: ArmReading, missed: int = 0) -> ControlOutput:
         """One tick.
@@ -262,7 +254,7 @@ class ControlCore:
         if self._mode in (Mode.RUNNING, Mode.SLOWED):
             raise RobotError(f"control follows session {self._session}: stop it before another takes over")
         self._session = session
-        self._follower = PlanFollower(self._limits, session, self._tolerances.start_rad)
+        self._follower = PlanFollower(self._limits, session, self._tolerances)
         if self._mode is Mode.WAITING or (self._mode is Mode.HOLDING and not self._latched):
             self._restart_epoch("waiting for the first plan of the session")
 
@@ -289,6 +281,11 @@ class ControlCore:
         faults = [self._reading_fault] if self._reading_fault else []
         if not self.at_rest:
             faults.append("the arm is still braking")
+        if self._reading is not None:
+            fastest = np.abs(self._reading.velocity)[: self._limits.joints].max(initial=0.0)
+            if fastest > self._tolerances.rest_rad_s:
+                at_most = f"at most {self._tolerances.rest_rad_s:g} rad/s"
+                faults.append(f"the arm is still moving at {fastest:.3f} rad/s, {at_most}")
         if self._reading is not None and self._command is not None and not self._adrift:
             moved = np.abs(self._reading.position - self._command)[: self._limits.joints].max(initial=0.0)
             if moved > self._tolerances.moved_rad:
@@ -311,7 +308,8 @@ class ControlCore:
     def _restart_epoch(self, reason: str) -> None:
         self._epoch += 1
         self._follower.clear()
-        self._plan_seq = self._plan_ns = self._latent_ns = -1
+        self._plan_seq = self._plan_ns = self._latent_ns = self._observation_ns = -1
+        self._malformed = 0
         self._latched = self._braking = self._adrift = False
         if self._mode is Mode.WAITING:
             self._reason = reason
@@ -320,20 +318,29 @@ class ControlCore:
 
     def _start_where_the_arm_is(self, reading: ArmReading) -> None:
         if self._command is None:
-            self._command, self._velocity = self._limits.clip(reading.position), self._rest
+            self._start_at(reading)
             return
         if not (self._follow_arm and self._mode is Mode.WAITING and self.at_rest):
             return
         if (np.abs(reading.position - self._command) > self._moved).any():
             self._counters["restarted"] += 1
-            self._command = self._limits.clip(reading.position)
+            self._start_at(reading)
+
+    def _start_at(self, reading: ArmReading) -> None:
+        # Joints start where they are measured, even a little outside: a step there would be a lunge.
+        start, joints = self._limits.clip(reading.position), self._limits.joints
+        start[:joints] = reading.position[:joints]
+        self._command = start
+        self._limiter.start(start)
 
     def _watch_for_gaps(self, now_ns: int, elapsed_ns: int, reading: ArmReading) -> None:
+        if self._command is None:
+            return
         leading = self._mode in (Mode.RUNNING, Mode.SLOWED)
         if elapsed_ns > self._ages.gap_hard_ns:
             # The robot has come to rest by itself meanwhile; the plan went on without the arm.
             self._counters["suspended"] += 1
-            self._velocity = self._rest
+            self._limiter.start(self._command)
             if leading:
                 self._hold(f"control was suspended for {elapsed_ns // NS_PER_MS} ms", latched=True)
         if reading.status != "watchdog":
@@ -349,43 +356,40 @@ class ControlCore:
     def _watch_ages(self, now_ns: int) -> None:
         if not self._follower.has_plan or self._latched or self._mode is Mode.STOPPED:
             return
-        latent_age_ns = now_ns - self._latent_ns if self._latent_ns >= 0 else 0
-        plan_age_ns = now_ns - self._plan_ns
-        ages = self._ages
-        if latent_age_ns > ages.latent_hard_ns:
-            oldest_ms = ages.latent_hard_ns // NS_PER_MS
-            self._hold(f"latent is {latent_age_ns // NS_PER_MS} ms old, at most {oldest_ms} ms", latched=True)
-        elif plan_age_ns > ages.plan_hard_ns:
-            oldest_ms = ages.plan_hard_ns // NS_PER_MS
-            self._hold(f"no plan for {plan_age_ns // NS_PER_MS} ms, at most {oldest_ms} ms", latched=True)
+        reading_ns = -1 if self._reading is None else self._reading.t_ns
+        stamps = Stamps(self._latent_ns, self._observation_ns, self._plan_ns, reading_ns)
+        hold, slow = judge(self._ages, stamps, now_ns)
+        if hold:
+            self._hold(hold, latched=True)
         elif self._mode is Mode.HOLDING:
             pass
         elif self._follower.is_over(now_ns):
             self._counters["starved"] += 1
             self._hold("the plan is over and no other has come", latched=False)
-        elif latent_age_ns > ages.latent_soft_ns:
-            if self._mode is Mode.RUNNING:
-                self._counters["slowed"] += 1
-                oldest_ms = ages.latent_soft_ns // NS_PER_MS
-                self._enter(Mode.SLOWED, f"latent is more than {oldest_ms} ms old")
+        elif slow and self._mode is Mode.RUNNING:
+            self._counters["slowed"] += 1
+            self._enter(Mode.SLOWED, slow)
         elif self._mode is Mode.SLOWED:
-            self._enter(Mode.RUNNING, "")
+            if slow:
+                self._reason = slow
+            else:
+                self._enter(Mode.RUNNING, "")
 
     def _move(self, now_ns: int, elapsed_ns: int) -> FloatArray | None:
         if self._command is None or (self._mode is Mode.STOPPED and not self._braking):
             return None
         if self._mode in (Mode.RUNNING, Mode.SLOWED):
             pace = self._slowed_fraction if self._mode is Mode.SLOWED else 1.0
-            target, rate = self._follower.lead(now_ns, elapsed_ns, pace)
-            step = limit_step(self._limits, target, rate, self._command, self._velocity, self._dt_s)
+            target, rate = self._follower.lead(now_ns, elapsed_ns, pace, self._limiter.ahead_ns)
+            step = self._limiter.follow(target, rate)
             self._count_clamps(step)
             self._setpoint, self._step = target, step
         else:
-            step = brake_step(self._limits, self._command, self._velocity, self._dt_s)
+            step = self._limiter.brake()
         if not np.isfinite(step.position).all():
             self._stop("a command is not finite", braking=False)
             return None
-        self._command, self._velocity = step.position, step.velocity
+        self._command = step.position
         if self._braking and self.at_rest:
             self._braking = False
         return step.position
@@ -409,7 +413,9 @@ class ControlCore:
     def _stop(self, reason: str, *, braking: bool) -> None:
         if not braking:
             # From here on the robot brakes by its own means, and comes to rest who knows where.
-            self._braking, self._adrift, self._velocity = False, True, self._rest
+            self._braking, self._adrift = False, True
+            if self._command is not None:
+                self._limiter.start(self._command)
         if self._mode is Mode.STOPPED:
             return
         self._counters["stopped"] += 1

@@ -6,10 +6,14 @@ import numpy as np
 
 from dualsys.clock import NS_PER_MS
 from dualsys.fast.control.limits import FloatArray, Limits
+from dualsys.fast.control.readings import Tolerances
 from dualsys.fast.control.reference import PlanRefusedError, Reference, read_plan
 from dualsys.messages import Plan
 
-REFUSALS = ("session", "epoch", "seq", "shape", "finite", "times", "past", "stamp", "start")
+MALFORMED = ("shape", "finite", "times", "gross")
+"""Kinds of refused plans that no planner in its right mind makes."""
+
+REFUSALS = ("session", "epoch", "seq", *MALFORMED, "past", "stamp", "start")
 """Kinds of refused plans, each with a counter of its own."""
 
 CATCH_UP_PACE = 1.25
@@ -28,7 +32,7 @@ class PlanFollower:
     Args:
         limits: What the arm may do.
         session: Plans of another session are refused.
-        start_rad: Greatest distance of a joint, where a plan takes over, from where the arm is led.
+        tolerances: How far a plan may be from where the arm is led, and from what it can do.
 
     Attributes:
         seen_plan_ns: When the last plan came that was well formed and meant for now, followed or not; -1 for
@@ -36,10 +40,11 @@ class PlanFollower:
         seen_latent_ns: Newest capture stamp behind such plans; -1 for none.
     """
 
-    def __init__(self, limits: Limits, session: int, start_rad: float) -> None:
+    def __init__(self, limits: Limits, session: int, tolerances: Tolerances) -> None:
         self._limits = limits
         self._session = session
-        self._start_rad = start_rad
+        self._start_rad = tolerances.start_rad
+        self._gross_rad = tolerances.gross_rad
         self.clear()
 
     def clear(self) -> None:
@@ -74,7 +79,7 @@ class PlanFollower:
             raise PlanRefusedError("epoch", f"plan.epoch: expected {epoch}, got {plan.epoch}")
         if plan.seq <= self._last_seq:
             raise PlanRefusedError("seq", f"plan.seq: expected more than {self._last_seq}, got {plan.seq}")
-        reference, moved = read_plan(plan, self._limits)
+        reference, moved = read_plan(plan, self._limits, self._gross_rad)
         if reference.end_ns <= now_ns:
             over_ms = (now_ns - reference.end_ns) // NS_PER_MS
             raise PlanRefusedError(
@@ -83,6 +88,11 @@ class PlanFollower:
         if plan.latent_seq >= 0 and not 0 <= plan.t_latent_ns <= now_ns + FUTURE_NS:
             got = f"{plan.t_latent_ns}, {(plan.t_latent_ns - now_ns) // NS_PER_MS} ms from now"
             raise PlanRefusedError("stamp", f"plan.t_latent_ns: expected a time in the past, got {got}")
+        if plan.t_observation_ns > now_ns + FUTURE_NS:
+            ahead_ms = (plan.t_observation_ns - now_ns) // NS_PER_MS
+            raise PlanRefusedError(
+                "stamp", f"plan.t_observation_ns: expected a time in the past, got {ahead_ms} ms from now"
+            )
         self._last_seq = plan.seq
         self.seen_plan_ns = now_ns
         if plan.latent_seq >= 0:
@@ -117,13 +127,16 @@ class PlanFollower:
             )
         self._reference, self._lag_ns = later, 0
 
-    def lead(self, now_ns: int, elapsed_ns: int, pace: float) -> tuple[FloatArray, FloatArray]:
+    def lead(
+        self, now_ns: int, elapsed_ns: int, pace: float, ahead_ns: int = 0
+    ) -> tuple[FloatArray, FloatArray]:
         """Set-point [A] for now, and its rate of change [A] per second.
 
         Args:
             now_ns: Edge time.
             elapsed_ns: Edge time since the call before.
             pace: Wanted pace of time within the plan, in (0, 1]; at 1 a lag is made up for.
+            ahead_ns: How much later than now the set-point is for, at that pace.
 
         Raises:
             ValueError: There is no plan.
@@ -135,7 +148,7 @@ class PlanFollower:
         elif self._lag_ns > 0:
             pace = CATCH_UP_PACE
             self._lag_ns = max(0, self._lag_ns - round((CATCH_UP_PACE - 1.0) * elapsed_ns))
-        target, slope = self._reference.at(now_ns - self._lag_ns)
+        target, slope = self._reference.at(now_ns - self._lag_ns + round(ahead_ns * pace))
         return target, slope * pace
 
     def _apart(self, one: FloatArray, other: FloatArray) -> float:

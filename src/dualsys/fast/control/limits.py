@@ -3,12 +3,13 @@
 Pure functions of (limits, target, previous command, previous velocity, dt). The velocity of a command is the
 difference of two commands divided by the tick, exactly as a robot that is fed one set-point per tick sees
 it. All bounds are exact in discrete time: an axis that obeys them can always come to rest before its
-position limit.
+position limit. Jerk is limited on top of that, by `limiter` or `online`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,11 @@ CATCH_UP_S = 0.1
 """Time constant of making up for what the limits made the command miss; shorter, corners become lunges."""
 
 
+def unlimited() -> FloatArray:
+    """No limit on any axis."""
+    return np.array(np.inf)
+
+
 @dataclass(frozen=True, eq=False)
 class Limits:
     """Limits of A axes: joints first, in rad, then gripper openings, in m.
@@ -35,6 +41,10 @@ class Limits:
         velocity: [A], largest speed in either direction, rad/s or m/s.
         acceleration: [A], largest acceleration and deceleration, rad/s^2 or m/s^2.
         joints: How many of the axes are joints; the rest are gripper openings.
+        jerk: [A], largest jerk, rad/s^3 or m/s^3; infinity where there is no limit.
+        braking: [A], largest deceleration that a position limit may be approached with, rad/s^2 or m/s^2;
+            never more than `acceleration`. An axis at a distance d from a limit is no faster towards it than
+            sqrt(2 * braking * d): a velocity limit that depends on the position.
 
     Raises:
         SpecError: A limit is not finite, not positive, of another length, or leaves no room.
@@ -45,26 +55,37 @@ class Limits:
     velocity: FloatArray
     acceleration: FloatArray
     joints: int
+    jerk: FloatArray = field(default_factory=unlimited)
+    braking: FloatArray = field(default_factory=unlimited)
+    decelerations: FloatArray = field(init=False, repr=False)
+    """[3, A]: towards the upper limit, towards the lower limit, and anywhere in between."""
 
     def __post_init__(self) -> None:
         axes = np.shape(self.lower)
-        for name in ("lower", "upper", "velocity", "acceleration"):
+        for name in ("lower", "upper", "velocity", "acceleration", "jerk", "braking"):
             array = np.array(getattr(self, name), dtype=np.float64)
+            optional = name in ("jerk", "braking")
+            if optional and array.ndim == 0:
+                array = np.full(axes, array)
             if array.ndim != 1 or array.shape != axes or not array.size:
                 raise SpecError(f"limits.{name}: expected one number for each axis, got shape {array.shape}")
-            if not np.isfinite(array).all():
+            if not (np.isfinite(array) | (optional & (array == np.inf))).all():
                 raise SpecError(f"limits.{name}: expected finite numbers, got {array.tolist()}")
+            if name == "braking":
+                array = np.minimum(array, self.acceleration)
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         if not (self.lower < self.upper).all():
             raise SpecError(f"limits.lower must be below limits.upper: {self.lower} and {self.upper}")
-        for name in ("velocity", "acceleration"):
+        for name in ("velocity", "acceleration", "jerk", "braking"):
             if not (getattr(self, name) > 0).all():
                 raise SpecError(
                     f"limits.{name}: expected positive numbers, got {getattr(self, name).tolist()}"
                 )
         if not 0 <= self.joints <= self.axes:
             raise SpecError(f"limits.joints: expected 0 to {self.axes}, got {self.joints}")
+        decelerations = np.stack((self.braking, self.braking, self.acceleration))
+        object.__setattr__(self, "decelerations", decelerations)
 
     @property
     def axes(self) -> int:
@@ -72,7 +93,7 @@ class Limits:
         return len(self.lower)
 
     def scaled(self, speed_fraction: float, acceleration_fraction: float) -> Limits:
-        """The same ranges with a part of the speeds and accelerations; each fraction in (0, 1].
+        """The same ranges and jerks with a part of the speeds and accelerations; each fraction in (0, 1].
 
         Raises:
             SpecError: A fraction is outside (0, 1].
@@ -84,7 +105,23 @@ class Limits:
             if not 0 < value <= 1:
                 raise SpecError(f"{name}: expected more than 0 and at most 1, got {value}")
         speeds, accelerations = self.velocity * speed_fraction, self.acceleration * acceleration_fraction
-        return Limits(self.lower, self.upper, speeds, accelerations, self.joints)
+        return replace(self, velocity=speeds, acceleration=accelerations)
+
+    def around(self, position: FloatArray) -> Limits:
+        """The same limits, with ranges that reach as far as a position [A], rad then m, that is outside."""
+        if (self.clip(position) == position).all():
+            return self
+        lower, upper = np.minimum(self.lower, position), np.maximum(self.upper, position)
+        return replace(self, lower=lower, upper=upper)
+
+    def smoothing_ticks(self, dt_s: float) -> int:
+        """Ticks over which commands have to be averaged to keep the jerk limits; 1 where none is needed.
+
+        The accelerations of two successive averages over n ticks differ by at most 2 * acceleration / n, so
+        that n = 2 * acceleration / (jerk * dt) is enough.
+        """
+        ticks = 2.0 * self.acceleration / (self.jerk * dt_s)
+        return max(1, math.ceil(ticks.max() * (1.0 - ROUNDING)))
 
     def clip(self, position: ArrayLike) -> FloatArray:
         """The nearest positions [..., A] within the limits."""
@@ -118,7 +155,7 @@ def stopping_speed(gap: FloatArray, deceleration: FloatArray, dt_s: float) -> Fl
 
     Args:
         gap: [..., A], room ahead, rad or m; negative room counts as none.
-        deceleration: [A], rad/s^2 or m/s^2.
+        deceleration: [..., A], rad/s^2 or m/s^2.
         dt_s: Tick, s.
     """
     room = np.maximum(gap, 0.0) / dt_s
@@ -140,7 +177,7 @@ def limit_step(
 
     A target that moves within the limits is followed exactly. One that does not is caught up with within a
     few `CATCH_UP_S`, and without swinging past it. All arrays are [A] in rad or m (per s); all must be
-    finite.
+    finite. Jerk is not limited here.
 
     Args:
         limits: What the arm can do.
@@ -155,7 +192,7 @@ def limit_step(
     change = limits.acceleration * dt_s
     error = inside - pace * dt_s - command
     gaps = np.stack((limits.upper - command, command - limits.lower, np.abs(error)))
-    rise, fall, chase = stopping_speed(gaps, limits.acceleration, dt_s)
+    rise, fall, chase = stopping_speed(gaps, limits.decelerations, dt_s)
     # What half the acceleration corrects in one tick is corrected at once; the rest decays.
     chase = np.minimum(chase, np.maximum(gaps[2] / max(dt_s, CATCH_UP_S), 0.5 * change))
     wanted = pace + np.copysign(chase, error)

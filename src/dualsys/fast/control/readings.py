@@ -18,8 +18,11 @@ class Tolerances:
 
     Attributes:
         start_rad: Joints of a plan where it takes over, from the command or from the plan before it.
+        gross_rad: Joints of a plan beyond their limits, or beyond what they can move between two set-points.
+        malformed: Plans in a row that are refused for what they are, to stop.
         moved_rad: Measured joints from the commanded ones after a rest; beyond, somebody moved the arm.
         moved_m: The same for gripper openings.
+        rest_rad_s: Measured joint speed of an arm at rest.
         outside_rad: Measured joints beyond their limits.
         outside_m: Measured gripper openings beyond their limits.
         speed_factor: Measured speeds relative to their limits.
@@ -29,8 +32,11 @@ class Tolerances:
     """
 
     start_rad: float = 0.15
+    gross_rad: float = 0.5
+    malformed: int = 3
     moved_rad: float = 0.05
     moved_m: float = 0.01
+    rest_rad_s: float = 0.1
     outside_rad: float = 0.02
     outside_m: float = 0.01
     speed_factor: float = 1.5

@@ -83,15 +83,21 @@ class Reference:
         return Reference.through(np.array(times, dtype=np.int64), np.concatenate(rows))
 
 
-def read_plan(plan: Plan, limits: Limits) -> tuple[Reference, bool]:
+def read_plan(plan: Plan, limits: Limits, gross_rad: float) -> tuple[Reference, bool]:
     """Check the arrays of a plan.
+
+    Args:
+        plan: The plan.
+        limits: What the arm can do.
+        gross_rad: How far a set-point of a joint may be from what the arm can do; less is moved to that.
 
     Returns:
         The reference, and whether set-points had to be moved to the position limits.
 
     Raises:
         PlanRefusedError: `shape` for a wrong size or element type, `finite` for NaN or infinity, `times`
-            unless the times increase strictly.
+            unless the times increase strictly, `gross` for set-points that are far outside the position
+            limits, or so far apart that no speed limit lets the arm get there in time.
     """
     times: NDArray[Any] = plan.t_ns.array()
     setpoints: NDArray[Any] = plan.setpoints.array()
@@ -107,4 +113,26 @@ def read_plan(plan: Plan, limits: Limits) -> tuple[Reference, bool]:
     if times[0] < 0 or not (times[1:] > times[:-1]).all():
         raise PlanRefusedError("times", "plan.t_ns: expected strictly increasing times from zero on")
     inside = limits.clip(setpoints)
+    _refuse_gross(times, setpoints, inside, limits, gross_rad)
     return Reference.through(times, inside), bool((inside != setpoints).any())
+
+
+def _refuse_gross(
+    times: NDArray[np.int64], setpoints: FloatArray, inside: FloatArray, limits: Limits, gross_rad: float
+) -> None:
+    """Refuse a plan for joints that are far from what the arm can do; grippers are often told to crush."""
+    joints = limits.joints
+    outside = np.abs(setpoints - inside)[:, :joints].max(initial=0.0)
+    if outside > gross_rad:
+        raise PlanRefusedError(
+            "gross",
+            f"plan.setpoints: a joint is {outside:.3g} rad outside its limits, at most {gross_rad:g} rad",
+        )
+    possible = limits.velocity[:joints] * (np.diff(times) * NS_TO_S)[:, None]
+    beyond = (np.abs(np.diff(inside[:, :joints], axis=0)) - possible).max(initial=0.0)
+    if beyond > gross_rad:
+        raise PlanRefusedError(
+            "gross",
+            f"plan.setpoints: two set-points in a row are {beyond:.3g} rad farther apart than a joint can "
+            f"move, at most {gross_rad:g} rad",
+        )
