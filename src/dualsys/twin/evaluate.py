@@ -124,7 +124,6 @@ def settings_of(
     if strategy_options is None:
         same = name == config.fast.strategy.name
         strategy_options = config.fast.strategy.options if same else {}
-    ages = control.ages
     return TwinSettings(
         strategy=name,
         strategy_options=default_options(name) | dict(strategy_options),
@@ -134,12 +133,7 @@ def settings_of(
         wrist_rate_hz=config.sim.camera_wrist_hz,
         plan_hz=config.fast.plan_hz if plan_hz is None else plan_hz,
         system1_delay=system1_delay,
-        ages=Ages(
-            latent_soft_ns=round(ages.latent_soft_ms * NS_PER_MS),
-            latent_hard_ns=round(ages.latent_hard_ms * NS_PER_MS),
-            plan_hard_ns=round(ages.plan_hard_ms * NS_PER_MS),
-            reading_hard_ns=round(ages.reading_hard_ms * NS_PER_MS),
-        ),
+        ages=Ages.from_ms(control.ages.model_dump()),
         slowed_fraction=control.limits.slowed_fraction,
         speed_fraction=control.limits.speed_fraction,
         acceleration_fraction=control.limits.acceleration_fraction,
