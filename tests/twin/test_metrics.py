@@ -148,6 +148,16 @@ def test_a_plan_that_ends_too_soon_is_not_compared_with_the_one_after_it() -> No
     assert "seam_apart_mean_m" not in found.summary()
 
 
+def test_a_plan_after_the_end_of_another_is_compared_with_where_the_arm_was_led_meanwhile() -> None:
+    found = meter()
+    found.on_plan(line(0.10, 300, 300), 300 * NS_PER_MS)
+    # That plan ends at 40 mm, at 700 ms; the arm brakes beyond, and the next plan starts 1 mm further.
+    found.on_tick(np.array([0.049, 0.0, 0.0, 0.0]), "HOLDING")
+    found.on_plan(line(0.10, 900, 900, offset_m=0.050), 900 * NS_PER_MS)
+
+    assert found.summary()["seam_gap_max_m"] == pytest.approx(0.001)
+
+
 def test_a_velocity_jump_is_that_of_the_vectors() -> None:
     tool_m = np.zeros((1, 4, 3))
     tool_m[0, 1] = (0.04 * 0.3, 0.0, 0.0)

@@ -96,7 +96,9 @@ class Meter:
             return
         before, before_s = _segment(previous, plan.splice_ns, "left")
         after, after_s = _segment(plan, plan.splice_ns, "right")
-        at_join = [_at(previous, plan.splice_ns), _at(plan, plan.splice_ns)]
+        over = plan.splice_ns > _end_ns(previous) and bool(self._commands)
+        led = self._commands[-1] if over else _at(previous, plan.splice_ns)
+        at_join = [led, _at(plan, plan.splice_ns)]
         self._joins.append(np.concatenate([before, after, at_join])[:, : self._joints])
         self._join_spans_s.append((before_s, after_s))
         later_ns = plan.splice_ns + APART_NS

@@ -143,6 +143,27 @@ def test_synchronous_waits_for_the_end_and_plays_the_whole_chunk(make_bench: Cal
     assert bench.core.begin(T0 + 21 * STEP_NS) is not None
 
 
+@pytest.mark.parametrize("strategy", ["synchronous", "naive_async"])
+def test_a_chunk_that_comes_after_the_motion_goes_on_from_where_the_arm_has_braked_to(
+    make_bench: Callable[..., Any], strategy: str
+) -> None:
+    bench = make_bench(strategy)
+    bench.ready(T0)
+    plan = bench.plan(T0)
+    end_ns, end_m = int(knots(plan)[0][-1]), float(knots(plan)[1][-1, 0])
+    begun_ns = end_ns if strategy == "synchronous" else end_ns - STEP_NS
+    bench.see(begun_ns, np.array([0.42 + (begun_ns - T0) / STEP_NS * 0.012, 0.0, 0.22]))
+    job = bench.begin(begun_ns)
+    # Control cannot stop where the plan ends: the arm comes to rest 9 mm beyond.
+    bench.see(end_ns + 2 * STEP_NS, np.array([end_m + 0.009, 0.0, 0.22]))
+    late = bench.core.finish(job, bench.core.compute(job), end_ns + 2 * STEP_NS)
+    assert late is not None
+    t_ns, setpoints = knots(late)
+    assert t_ns[0] == end_ns + 2 * STEP_NS
+    np.testing.assert_allclose(setpoints[0, :3], [end_m + 0.009, 0.0, 0.22], atol=1e-9)
+    np.testing.assert_allclose(np.diff(setpoints[:6, 0]), 0.012, atol=1e-6)  # up to the edge of the box
+
+
 def test_a_plan_that_is_played_for_long_is_repeated_unchanged_under_new_numbers(
     make_bench: Callable[..., Any],
 ) -> None:

@@ -297,12 +297,13 @@ class PlannerCore:
         actions = np.clip(chunk, -1.0, 1.0)
         self._counts["clipped_actions"] += int((actions != chunk).sum())
         timed = Chunk(job.grid_ns, self._action.step_ns, actions, self._scale_m)
-        merged = self._strategy.merge(self._track, timed, now_ns, self._settings.workspace)
-        if merged is self._track:
+        track = _come_to_rest(self._track, arm)
+        merged = self._strategy.merge(track, timed, now_ns, self._settings.workspace)
+        if merged is track:
             self._counts["expired_chunks"] += 1
             return None
         if self._corrector is not None:
-            self._corrector.follow(played_from_ns(job.grid_ns, self._track.end_ns, now_ns))
+            self._corrector.follow(played_from_ns(job.grid_ns, track.end_ns, now_ns))
         return self._plans.write(job, *self._adopt(merged, now_ns, arm), now_ns)
 
     def repeat(self, now_ns: int) -> Plan | None:
@@ -437,3 +438,13 @@ class PlannerCore:
     def _reject(self, counter: str, error: Exception) -> None:
         self._counts[counter] += 1
         self._last_fault = str(error)
+
+
+def _come_to_rest(track: Track, arm: ArmState) -> Track:
+    """The planned motion; if it ended before the state was measured, a rest where the arm was led meanwhile.
+
+    Control cannot stop at once where a plan ends: it brakes, and what comes next goes on from there.
+    """
+    if arm.t_ns <= track.end_ns:
+        return track
+    return Track.holding(track.end_ns, arm.commanded_tool_m, float(track.grip[-1]))
