@@ -92,7 +92,9 @@ def smoke_cells(settings: TwinSettings) -> list[Cell]:
 def run(
     settings: TwinSettings, plan: Plan, output: Path, command: str, *, smoke: bool = False
 ) -> tuple[Path, ...]:
-    """Measure what is missing, also with the scripted pair, and write page and data; returns their paths.
+    """Measure what is missing, plain tasks also with the scripted pair, and write page and data.
+
+    Returns the paths.
 
     Raises:
         ConfigError: There is no such cell.
@@ -101,8 +103,11 @@ def run(
     chosen = plan.choose(smoke_cells(settings) if smoke else cells(settings))
     measured = measure(chosen, plan)
     scripted: Source = Scripted()
-    plain = [cell for cell in chosen if cell.settings.latent == "true"]
-    bounds = measure(plain, replace(plan, source=scripted, folder=plan.folder / "scripted"))
+    bounded = {row.name for row in SECTIONS[0].rows}
+    bounds = measure(
+        [cell for cell in chosen if cell.name in bounded],
+        replace(plan, source=scripted, folder=plan.folder / "scripted"),
+    )
     data = {"networks": without_results(measured), "experts": without_results(bounds)}
     return write(output, "tasks", page(measured, bounds, plan, command), data)
 
