@@ -27,6 +27,9 @@ def cell(loop: LoopName, p99_us: float, missed: int = 0, *, rate_hz: float = 500
 def test_all_combinations_are_run_and_a_load_is_begun_only_once() -> None:
     cells = cells_of(Options())
     assert len({one.name for one in cells}) == len(cells) == 4 * 4 * 5
+    longer = {one.name for one in cells if one.seconds == 60.0}
+    assert longer == {"500hz-all-control_fifo", "500hz-all-c_fifo"}, "those that are compared with the bar"
+    assert {one.seconds for one in cells} == {10.0, 60.0}
     loads = [one.load for one in cells]
     assert [load for load, before in zip(loads, [None, *loads], strict=False) if load != before] == list(
         jitter.LOADS
@@ -41,10 +44,11 @@ def test_all_combinations_are_run_and_a_load_is_begun_only_once() -> None:
         Options(loads="idle,party"),
         Options(loops="rust"),
         Options(seconds=0.0),
+        Options(gate_seconds=1e6),
     ],
 )
 def test_an_option_that_is_not_allowed_is_named(options: Options) -> None:
-    with pytest.raises(ConfigError, match=r"--(rates|loads|loops|seconds): got"):
+    with pytest.raises(ConfigError, match=r"--(rates|loads|loops|seconds|gate-seconds): got"):
         cells_of(options)
 
 

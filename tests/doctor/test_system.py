@@ -166,6 +166,14 @@ def test_a_card_that_the_runtime_cannot_use_is_told() -> None:
     assert (used.level, "CUDA" in used.says) == ("ok", True)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "display", "level"),
+    [(False, None, "ok"), (True, ":0", "ok"), (True, None, "problem"), (True, "", "problem")],
+)
+def test_a_window_needs_a_display(wanted: bool, display: str | None, level: str) -> None:
+    assert system.window(wanted, display).level == level
+
+
 def test_an_old_libzmq_will_not_work_and_one_without_curve_stays_at_home() -> None:
     assert system.messaging((4, 3, 2), (4, 3, 3), True).level == "problem"
     assert system.messaging((4, 3, 5), (4, 3, 3), False).level == "warning"

@@ -192,6 +192,56 @@ def test_a_dead_system2_ends_the_run_once_the_arm_had_time_to_hold(
     assert summary.finished == 0, "an episode that was broken off is no trial"
 
 
+def run_and_send(system: SystemConfig, name: str, number: signal.Signals) -> tuple[Run, RunSummary]:
+    """Run a system, and send a signal to one of its processes as soon as an episode goes on."""
+    clock = WallClock()
+
+    def send_once_it_runs() -> None:
+        pids: dict[str, int] = {}
+        while True:
+            for log in system.run.folder.glob("*/events.jsonl"):
+                found = read_json_lines(log)
+                pids |= {
+                    str(event["name"]): int(event["pid"]) for event in found if event["kind"] == "process"
+                }
+                if any(event["kind"] == "episode" for event in found):
+                    os.kill(pids[name], number)
+                    return
+            clock.sleep_until_ns(clock.now_ns() + 20 * NS_PER_MS)
+
+    sender = threading.Thread(target=send_once_it_runs, daemon=True)
+    sender.start()
+    one, summary, _ = run(system)
+    sender.join()
+    for event in events(one, "process"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(str(event["pid"])), 0)
+    return one, summary
+
+
+@pytest.mark.fault_row(8, 25)
+@pytest.mark.parametrize("name", ["sim", "control", "planner"])
+def test_a_process_that_is_killed_ends_the_run_and_the_summary_tells_which(
+    config: Callable[..., SystemConfig], name: str
+) -> None:
+    system = config(run__task="never_ends", run__report=False)
+    one, summary = run_and_send(system, name, signal.SIGKILL)
+    assert summary.state == "failed"
+    assert f"process '{name}' was ended by SIGKILL" in summary.problem
+    (verdict,) = events(one, "verdict")
+    assert str(verdict["result"]).startswith("broken off")
+
+
+@pytest.mark.fault_row(9)
+def test_a_control_that_hangs_ends_the_run_and_is_killed(config: Callable[..., SystemConfig]) -> None:
+    system = config(run__task="never_ends", run__report=False)
+    _, summary = run_and_send(system, "control", signal.SIGSTOP)
+    assert summary.state == "failed"
+    assert "no answer from control" in summary.problem
+    assert "within 2 s" in summary.problem
+    assert summary.endings["control"] == "was ended by SIGKILL"
+
+
 def test_ctrl_c_stops_the_processes_in_order_and_completes_the_folder(
     config: Callable[..., SystemConfig],
 ) -> None:

@@ -45,6 +45,7 @@ def examine(config: SystemConfig, jitter_s: float) -> list[Finding]:
         system.governor(_governors()),
         system.messaging(_libzmq(), OLDEST_SAFE_LIBZMQ, bool(zmq.has("curve"))),
         system.graphics(_read(_NVIDIA / "version"), _cards(), _providers()),
+        system.window(config.sim.gui, os.environ.get("DISPLAY")),
         *_bundles(config),
         *_addresses(config),
     ]  # fmt: skip

@@ -209,6 +209,20 @@ def graphics(driver: str | None, models: Mapping[str, str], providers: tuple[str
     )
 
 
+def window(wanted: bool, display: str | None) -> Finding:
+    """Judge whether the window on the simulated world can open: `sim.gui`, and the variable DISPLAY."""
+    if not wanted:
+        return Finding("window", "ok", "no window on the simulated world is asked for")
+    if display:
+        return Finding("window", "ok", f"the window on the simulated world opens on display {display}")
+    return Finding(
+        "window",
+        "problem",
+        "sim.gui asks for a window, and there is no display",
+        "set DISPLAY (ssh -X, or xvfb-run before the command), or leave --gui out",
+    )
+
+
 def messaging(version: tuple[int, int, int], oldest: tuple[int, int, int], curve: bool) -> Finding:
     """Judge libzmq: its version, the oldest one without known holes, and whether it can encrypt (CURVE)."""
     shown = ".".join(map(str, version))

@@ -37,6 +37,9 @@ _STATUS_EVERY = 5
 _SUMMARY_EVERY = 50
 _STOP_GRACE_S = 3.0
 _LAST_ANSWER_S = 0.5
+_SILENT_TURNS = 100
+_SILENCE_S = _SILENT_TURNS * _PERIOD_NS / NS_PER_S
+"""Control publishes whatever the arm does: when nothing comes for so long, it hangs."""
 
 
 ProcessCommand = Callable[[str, Path], Sequence[str]]
@@ -105,6 +108,8 @@ class Run:
         self._episode: _Episode | None = None
         self._lost_slow: tuple[Ending, int] | None = None
         self._count = 0
+        self._heard_ns = -1
+        self._silent_turns = 0
 
     def execute(self) -> RunSummary:
         """Run all episodes, then build the report. Ctrl-C ends it early, with all that was recorded.
@@ -237,6 +242,7 @@ class Run:
         now_ns = self._now()
         monitor.poll(now_ns)
         self._check_hold(monitor, now_ns)
+        self._check_silence(monitor)
         self._count += 1
         if self._count % _SUMMARY_EVERY == 0:
             self._write_summary(monitor)
@@ -301,6 +307,14 @@ class Run:
         held = monitor.state is not None and monitor.state.mode in ("HOLDING", "STOPPED")
         if held or now_ns - lost_ns > patience_ms * NS_PER_MS:
             raise ProcessEndedError(ending)
+
+    def _check_silence(self, monitor: Monitor) -> None:
+        """End the run when control hangs. Counted in turns: a pause of this process is no silence."""
+        heard_ns = monitor.flows["state"].last_ns
+        self._silent_turns = 0 if heard_ns != self._heard_ns else self._silent_turns + 1
+        self._heard_ns = heard_ns
+        if heard_ns >= 0 and self._silent_turns > _SILENT_TURNS:
+            raise PeerTimeoutError("control", self._config.endpoints.control.state, _SILENCE_S)
 
     def _stop(self, peers: dict[str, Peer]) -> None:
         """Bring the arm to rest first, then end the processes, those that lead before those that follow."""
