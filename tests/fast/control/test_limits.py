@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -56,6 +56,7 @@ def follow(
 
 
 @pytest.mark.fault_row(22)
+@settings(max_examples=25)
 @given(
     fractions, st.lists(st.tuples(vectors, vectors), min_size=1, max_size=12), st.sampled_from((1, 2, 7, 60))
 )
@@ -67,6 +68,7 @@ def test_whatever_finite_numbers_come_in_the_commands_obey_position_velocity_and
 
 
 @pytest.mark.fault_row(22)
+@settings(max_examples=25)
 @given(
     st.floats(0.01, 50.0), st.floats(0.01, 200.0), st.sampled_from((0.001, 0.002, 0.004, 0.05)),
     st.lists(st.tuples(st.floats(-3.0, 3.0), st.floats(-60.0, 60.0), st.integers(1, 40)), min_size=1),
@@ -80,6 +82,7 @@ def test_the_rule_holds_for_any_limits_and_any_tick(
 
 
 @pytest.mark.fault_row(3, 22)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(vectors, vectors), min_size=1, max_size=8), st.integers(1, 80))
 def test_braking_from_anywhere_stays_within_the_limits_and_comes_to_rest(
     stream: list[tuple[NDArray[np.float64], ...]], repeat: int

@@ -57,6 +57,8 @@ class Limits:
     joints: int
     jerk: FloatArray = field(default_factory=unlimited)
     braking: FloatArray = field(default_factory=unlimited)
+    backwards: FloatArray = field(init=False, repr=False)
+    """[A]: the largest speed in negative direction, below zero."""
     decelerations: FloatArray = field(init=False, repr=False)
     """[3, A]: towards the upper limit, towards the lower limit, and anywhere in between."""
 
@@ -86,6 +88,7 @@ class Limits:
             raise SpecError(f"limits.joints: expected 0 to {self.axes}, got {self.joints}")
         decelerations = np.stack((self.braking, self.braking, self.acceleration))
         object.__setattr__(self, "decelerations", decelerations)
+        object.__setattr__(self, "backwards", -self.velocity)
 
     @property
     def axes(self) -> int:
@@ -121,7 +124,7 @@ class Limits:
         that n = 2 * acceleration / (jerk * dt) is enough.
         """
         ticks = 2.0 * self.acceleration / (self.jerk * dt_s)
-        return max(1, math.ceil(ticks.max() * (1.0 - ROUNDING)))
+        return max(1, math.ceil(float(ticks.max()) * (1.0 - ROUNDING)))
 
     def clip(self, position: ArrayLike) -> FloatArray:
         """The nearest positions [..., A] within the limits."""
@@ -188,27 +191,30 @@ def limit_step(
         dt_s: Tick, s.
     """
     inside = limits.clip(target)
-    pace = np.minimum(np.maximum(target_velocity, -limits.velocity), limits.velocity)
+    pace = np.minimum(np.maximum(target_velocity, limits.backwards), limits.velocity)
     change = limits.acceleration * dt_s
     error = inside - pace * dt_s - command
-    gaps = np.stack((limits.upper - command, command - limits.lower, np.abs(error)))
+    # The three gaps share one calculation: on arrays this short, a call costs more than its numbers.
+    gaps = np.empty((3, len(command)))
+    np.subtract(limits.upper, command, out=gaps[0])
+    np.subtract(command, limits.lower, out=gaps[1])
+    np.abs(error, out=gaps[2])
     rise, fall, chase = stopping_speed(gaps, limits.decelerations, dt_s)
     # What half the acceleration corrects in one tick is corrected at once; the rest decays.
     chase = np.minimum(chase, np.maximum(gaps[2] / max(dt_s, CATCH_UP_S), 0.5 * change))
     wanted = pace + np.copysign(chase, error)
-    low = np.maximum(velocity - change, -limits.velocity)
+    low = np.maximum(velocity - change, limits.backwards)
     high = np.minimum(velocity + change, limits.velocity)
     speed = np.minimum(np.maximum(wanted, low), high)
     speed = np.minimum(np.maximum(speed, -fall), rise)
     position = limits.clip(command + speed * dt_s)
-    slack = 1.0 + ROUNDING
-    return Step(
-        position,
-        (position - command) / dt_s,
-        bool((inside != target).any()),
-        bool((np.abs(wanted) > slack * limits.velocity).any()),
-        bool((np.abs(wanted - velocity) > slack * change).any()),
-    )
+    too_fast = too_sudden = False
+    if (speed != wanted).any():
+        slack = 1.0 + ROUNDING
+        too_fast = bool((np.abs(wanted) > slack * limits.velocity).any())
+        too_sudden = bool((np.abs(wanted - velocity) > slack * change).any())
+    outside = bool((inside != target).any())
+    return Step(position, (position - command) / dt_s, outside, too_fast, too_sudden)
 
 
 def brake_step(limits: Limits, command: FloatArray, velocity: FloatArray, dt_s: float) -> Step:

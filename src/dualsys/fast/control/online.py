@@ -95,12 +95,12 @@ class OnlineLimiter:
         if self._bounds is not limits and self.at_rest:
             self._bounds = limits.around(self._state[0])
         inside = self._bounds.clip(target)
-        pace = np.minimum(np.maximum(rate, -limits.velocity), limits.velocity)
+        pace = np.minimum(np.maximum(rate, limits.backwards), limits.velocity)
         error = inside - pace * self._dt_s - self._state[0]
         chase = stopping_speed(np.abs(error), CHASE_FRACTION * limits.acceleration, self._dt_s)
         chase = np.minimum(chase, np.abs(error) / max(CATCH_UP_S, self._dt_s))
         wanted = pace + np.copysign(chase, error)
-        velocity = np.minimum(np.maximum(wanted, -limits.velocity), limits.velocity)
+        velocity = np.minimum(np.maximum(wanted, limits.backwards), limits.velocity)
         self._following.target_velocity = velocity.tolist()
         before = self._state
         self._state = self._after_a_tick(self._following, self._way)
