@@ -44,7 +44,7 @@ def story() -> tuple[ListTap, Rig]:
             weights="abc", kind="latent_sequence", tensors={}, text="a red block at 0.4 m", refusal="",
         )
     )  # fmt: skip
-    rig.plan(6.0, 0.0, 300, 2000, "")
+    rig.plan(6.0, 0.0, 300, 480, "")
     rig.tick(count=40)
     rig.plan(0.0, 0.0, 300, 2000, "epoch")
     rig.tick(count=20)
@@ -65,7 +65,7 @@ def test_a_moving_arm_is_explained_by_plan_latent_observation_and_limits(save: S
     told = at(save(tap.envelopes), 20)
     assert "control tick 20, 0.0 ms before that moment" in told
     assert "mode RUNNING, for 36.0 ms: a fresh plan is being followed" in told
-    assert "plan 1: taken 40.0 ms ago, 51 knots, 1960.0 ms of it are left" in told
+    assert "plan 1: taken 40.0 ms ago, 13 knots, 440.0 ms of it are left" in told
     assert "latent 1: of images 340.0 ms old" in told
     assert "computed in 7.0 ms by weights abc for “pick the red block”" in told
     assert "which says “a red block at 0.4 m”; it arrived 130.0 ms ago" in told

@@ -9,12 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from dualsys.recorder.chain import verify
+from dualsys.recorder.explain import explain
+from dualsys.recorder.extra import FILE_NAME
+from dualsys.recorder.reading import RecordingReader
+from dualsys.recorder.records import ControlPlan, RecorderEnd
+from dualsys.recorder.replay import replay
+
 ROOT = Path(__file__).parents[2]
 ENDPOINTS = {
     "slow": ("observation", "latent", "service"),
     "planner": ("plan", "service"),
     "control": ("state", "service"),
     "robot": ("state", "command", "service", "cameras"),
+    "recorder": ("input",),
 }
 
 pytestmark = pytest.mark.timeout(300)
@@ -50,6 +58,33 @@ def test_a_live_episode_gets_its_verdict_and_leaves_a_complete_folder(
     pictures, logs = ("timeline.png", "filmstrip.png", "episode.mp4"), ("ticks", "plans", "latents")
     for name in (*pictures, *(f"{log}.jsonl" for log in logs)):
         assert (folder / name).stat().st_size > 0, name
+
+
+def test_a_recorded_run_is_intact_and_every_command_is_computed_again_bit_for_bit(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    episode = ("--task", "touch", "--episodes", "1", "--run.episode_timeout_s", "6", "--run.report", "false")
+    done = _run(tmp_path, tmp_path_factory.mktemp("s"), *episode, "--record.enabled", "true")
+    assert done.returncode in (0, 1), done.stderr
+    (folder,) = tmp_path.iterdir()
+    assert f"sealed, hash {verify(folder / FILE_NAME).head}" in " ".join(done.stdout.split())
+    assert verify(folder / FILE_NAME).intact
+    verdict = replay(folder)
+    assert verdict.reproduced, verdict.lines()
+    control, planner = (part.compared for part in verdict.parts)
+    summary = json.loads((folder / "summary.json").read_text())
+    assert control["ticks"] >= summary["control_counters"]["ticks"] > 250
+    assert control["commands"] > 0
+    assert control["plans"] > 0
+    assert planner["plans"] > 0
+    records = [one.record for one in RecordingReader(folder)]
+    (end,) = (one for one in records if isinstance(one, RecorderEnd))
+    assert (end.lost, end.rejected) == ({}, 0)
+    assert set(end.received) == {"control", "planner", "supervisor"}
+    followed = next(one for one in records if isinstance(one, ControlPlan) and one.accepted)
+    told = " ".join(explain(folder, f"{followed.t_ns + 20_000_000}ns"))
+    for words in ("episode 0, told at its start: ", ": taken ", " by strategy rtc", "reading of the arm: "):
+        assert words in told
 
 
 def test_an_unknown_word_is_answered_with_the_known_ones(

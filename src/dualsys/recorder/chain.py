@@ -45,7 +45,7 @@ def _link(index: int, start: int, previous: str, sha256: str) -> dict[str, str]:
 def _record(name: str, content: dict[str, str]) -> bytes:
     builder = RecordBuilder()
     Metadata(name=name, metadata=content).write(builder)
-    return bytes(builder.end())
+    return bytes(builder.end())  # type: ignore[no-untyped-call]
 
 
 class ChainedFile:
@@ -100,7 +100,7 @@ class ChainedFile:
         self._tail = io.BytesIO()
         writer.add_metadata(SEAL, _link(self._index, self._start, self.previous, NO_HASH))
         length = self._tail.tell()
-        writer.finish()
+        writer.finish()  # type: ignore[no-untyped-call]
         rest = self._tail.getvalue()[length:]
         self._hash.update(rest)
         sha256 = self._hash.hexdigest()

@@ -109,7 +109,7 @@ class RecordingWriter:
                 self._file.close()
 
     def _flush(self) -> None:
-        self._writer.flush()
+        self._writer.flush()  # type: ignore[no-untyped-call]
         self._chained.link(self._writer)
         os.fdatasync(self._file.fileno())
 
@@ -158,7 +158,8 @@ def _plain(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
         return _plain(definitions[node["$ref"].removeprefix("#/$defs/")], definitions)
     if "anyOf" in node:
         return _plain(next(one for one in node["anyOf"] if one.get("type") != "null"), definitions)
-    plain = {"type": node["type"]} if "type" in node else {"type": "string"} if "enum" in node else {}
+    kind = node.get("type", "string" if "enum" in node else None)
+    plain: dict[str, Any] = {} if kind is None else {"type": kind}
     if "properties" in node:
         properties = {name: _plain(value, definitions) for name, value in node["properties"].items()}
         plain["properties"] = properties
