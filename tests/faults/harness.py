@@ -1,0 +1,221 @@
+"""What the tests of faults share: a system of real processes, and a judge of whether its arm is at rest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from dualsys.bus.channel import LatestSubscriber
+from dualsys.bus.sockets import close_context, open_context
+from dualsys.cli.process import process_command
+from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
+from dualsys.config import SystemConfig, load_config
+from dualsys.errors import BusError
+from dualsys.messages import ArmState, ControlState
+from dualsys.supervisor.peers import open_peers
+
+SCRIPTED = Path(__file__).with_name("scripted.py")
+NAMES = ("sim", "slow", "control", "planner")
+CLOCK = WallClock()
+
+MOVING_RAD_S = 0.02
+"""Joint speed above which the arm counts as moving; on its circle the fastest joint is ten times as fast."""
+
+STILL_MS = 300
+"""Time without motion after which the arm is taken to be at rest."""
+
+PATIENCE_S = 120.0
+
+CHANNELS = {
+    "slow": ("observation", "latent", "service"),
+    "planner": ("plan", "service"),
+    "control": ("state", "service"),
+    "robot": ("state", "command", "service", "cameras"),
+    "recorder": ("input",),
+}
+
+
+def endpoints_in(folder: Path) -> dict[str, object]:
+    """Setting to address: sockets in a folder."""
+    return {
+        f"endpoints.{owner}.{name}": f"ipc://{folder}/{owner}.{name}"
+        for owner, names in CHANNELS.items()
+        for name in names
+    }
+
+
+def wait_for(
+    condition: Callable[[], object], what: str | Callable[[], str], timeout_s: float = PATIENCE_S
+) -> None:
+    """Poll until `condition()` holds."""
+    deadline_ns = CLOCK.now_ns() + round(timeout_s * NS_PER_S)
+    while not condition():
+        assert CLOCK.now_ns() < deadline_ns, f"in vain: {what if isinstance(what, str) else what()}"
+        CLOCK.sleep_until_ns(CLOCK.now_ns() + 5 * NS_PER_MS)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process exists and is not a zombie that nobody has waited for."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text("utf-8").rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def children_of(pid: int) -> set[int]:
+    """Process ids of the children of a process."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8")
+        return {int(child) for child in text.split()}
+    return set()
+
+
+class System:
+    """The four processes of a system, each by itself, and what the simulator says of its arm.
+
+    Args:
+        folder: For sockets, configuration and logs.
+        overrides: Settings, by dotted name.
+    """
+
+    def __init__(self, folder: Path, overrides: dict[str, object]) -> None:
+        self.folder = folder
+        path = folder / "given.yaml"
+        path.write_text("name: faults\n", encoding="utf-8")
+        self.config: SystemConfig = load_config(path, {**endpoints_in(folder), **overrides})
+        self.path = folder / "system.yaml"
+        self.path.write_text(self.config.to_yaml(), "utf-8")
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self._context = open_context()
+        self.peers = open_peers(self._context, self.config)
+        ends = self.config.endpoints
+        self._arm = LatestSubscriber(
+            self._context, ends.robot.state, bind=False, setting="test", types=(ArmState,)
+        )
+        self._control = LatestSubscriber(
+            self._context, ends.control.state, bind=False, setting="test", types=(ControlState,)
+        )
+        self._arm_state: ArmState | None = None
+        self.moving_ns = 0
+        self.state: ControlState | None = None
+        self._episode = 0
+
+    def start(self, *names: str) -> None:
+        """Start processes, and wait until each answers."""
+        for name in names:
+            command = process_command(name, self.path)
+            if name in ("slow", "planner"):
+                command = [sys.executable, str(SCRIPTED), name, str(self.path), str(os.getpid())]
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self.running[name] = subprocess.Popen(command, stdout=log, stderr=log)
+        for name in names:
+            wait_for(self.peers[name].knock, lambda name=name: f"{name} answers: {self.log(name)}")
+
+    def log(self, name: str) -> str:
+        """What a process has written."""
+        return (self.folder / f"{name}.log").read_text("utf-8", errors="replace")
+
+    def send(self, name: str, number: signal.Signals) -> int:
+        """Send a signal; returns when. One that kills is waited for."""
+        process = self.running[name]
+        sent_ns = CLOCK.now_ns()
+        process.send_signal(number)
+        if number in (signal.SIGKILL, signal.SIGTERM):
+            process.wait(PATIENCE_S)
+            del self.running[name]
+        return sent_ns
+
+    def look(self) -> None:
+        """Take in what the simulator and control have published."""
+        before, now_ns = self._arm_state, CLOCK.now_ns()
+        arm = self._arm.receive()
+        if arm is not None:
+            if before is not None and 0 < (elapsed_ns := arm.t_robot_ns - before.t_robot_ns) < NS_PER_S:
+                way_rad = np.abs(np.subtract(arm.position, before.position))[:7].max()
+                if way_rad * NS_PER_S / elapsed_ns > MOVING_RAD_S:
+                    self.moving_ns = now_ns
+            self._arm_state = arm
+        self.state = self._control.receive() or self.state
+
+    def set_moving(self) -> None:
+        """Have whatever is missing started, and the arm move, by the means of an operator."""
+        for process in self.running.values():
+            process.send_signal(signal.SIGCONT)
+        if missing := [name for name in NAMES if name not in self.running]:
+            self.start(*missing)
+        self.peers["sim"].ask("recover")
+        self.until(self.led, "control follows plans")
+        self.until(lambda: CLOCK.now_ns() - self.moving_ns < 50 * NS_PER_MS, "the arm moves")
+
+    def led(self) -> bool:
+        """Whether control follows plans; if not, do what an operator would for that."""
+        if self.state is not None and self.state.mode == "RUNNING" and self.state.plan_age_ns >= 0:
+            return True
+        with suppress(BusError):
+            # Refused while the arm brakes, or while it is too early to go on.
+            if self.state is not None and self.state.mode in ("HOLDING", "STOPPED"):
+                self.peers["control"].ask("resume")
+            status = self.peers["planner"].ask("status")
+            epoch = self.peers["control"].ask("epoch" if status.get("planner.episode") == "-1" else "status")
+            if status.get("planner.episode") == "-1":
+                begin = {"episode": str(self._episode), "instruction": "round", "epoch": epoch["epoch"]}
+                self.peers["planner"].ask("start_episode", begin)
+                self._episode += 1
+        return False
+
+    def resume(self) -> None:
+        """Have a held arm go on, as `dualsys robot resume` does."""
+
+        def resumed() -> bool:
+            with suppress(BusError):
+                self.peers["control"].ask("resume")
+                return True
+            return False
+
+        self.until(resumed, "control can be resumed")
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Look on until something is so."""
+
+        def looked() -> object:
+            self.look()
+            return condition()
+
+        wait_for(looked, lambda: f"{what}; control says {self.state}")
+
+    def watch(self, duration_ms: int) -> None:
+        """Look on for so long."""
+        end_ns = CLOCK.now_ns() + duration_ms * NS_PER_MS
+        self.until(lambda: CLOCK.now_ns() >= end_ns, "time passes")
+
+    def still_after_ms(self, since_ns: int) -> float:
+        """Wait until the arm has been at rest for a while; returns when, ms after `since_ns`."""
+        begun_ns = CLOCK.now_ns()
+
+        def at_rest() -> bool:
+            return CLOCK.now_ns() - max(self.moving_ns, begun_ns) > STILL_MS * NS_PER_MS
+
+        self.until(at_rest, "the arm comes to rest")
+        return max(0.0, (self.moving_ns - since_ns) / NS_PER_MS)
+
+    def moved_since(self, since_ns: int) -> bool:
+        """Whether the arm has moved after a time."""
+        self.look()
+        return self.moving_ns > since_ns
+
+    def close(self) -> None:
+        """End everything."""
+        for process in self.running.values():
+            process.kill()
+            process.wait()
+        for peer in self.peers.values():
+            peer.close()
+        close_context(self._context)

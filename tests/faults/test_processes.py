@@ -1,0 +1,177 @@
+"""Processes that die or freeze while the arm moves: the simulator judges when it is still, and stays so."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dualsys.clock import NS_PER_MS
+
+from .harness import CLOCK, NAMES, System, children_of
+
+pytestmark = pytest.mark.timeout(300)
+
+LATENT_HARD_MS, PLAN_HARD_MS, READING_HARD_MS, GAP_HARD_MS, WATCHDOG_MS = 800, 600, 300, 300, 100
+
+BRAKING_MS = 500
+"""From the decision to hold until the arm is at rest, transport and the simulated arm's own lag included."""
+
+ATTEMPTS = 3
+
+SETTINGS: dict[str, object] = {
+    "slow.rate_hz": None,
+    "slow.delay_ms": 0.0,
+    "slow.observation_rate_hz": 20.0,
+    "fast.plan_hz": 30.0,
+    "fast.strategy.name": "naive_async",
+    "control.ages.latent_soft_ms": 600.0,
+    "control.ages.latent_hard_ms": float(LATENT_HARD_MS),
+    "control.ages.plan_hard_ms": float(PLAN_HARD_MS),
+    "control.ages.reading_hard_ms": float(READING_HARD_MS),
+    "control.ages.gap_hard_ms": float(GAP_HARD_MS),
+    "sim.watchdog_ms": float(WATCHDOG_MS),
+}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system of scripted networks with a real simulator and a real control loop."""
+    made = System(tmp_path_factory.mktemp("f"), SETTINGS)
+    try:
+        made.start(*NAMES)
+        yield made
+    finally:
+        made.close()
+
+
+def told(what: str, still_ms: float, bound_ms: float) -> None:
+    """Print what was measured, and check it."""
+    print(f"{what}: the arm is still after {still_ms:.0f} ms, at most {bound_ms:g} ms")
+    assert still_ms <= bound_ms
+
+
+def frozen_and_thawed(system: System, name: str, bound_ms: float, reason: str) -> None:
+    """Freeze a process until the arm is still, let it go on, and check that the arm waits for a person.
+
+    Args:
+        system: Whose process.
+        name: Which.
+        bound_ms: Longest time until the arm is still.
+        reason: Words of the reason that control gives.
+    """
+    for _ in range(ATTEMPTS):
+        system.set_moving()
+        stopped_ns = system.send(name, signal.SIGSTOP)
+        told(f"{name} frozen", system.still_after_ms(stopped_ns), bound_ms)
+        system.send(name, signal.SIGCONT)
+        system.watch(50)
+        # On a busy machine the simulator can stutter just then, which stops the arm for a reason of its own.
+        if system.state is not None and "reading" not in system.state.reason:
+            break
+    thawed_ns = CLOCK.now_ns()
+    system.watch(400)
+    assert not system.moved_since(thawed_ns), f"the arm moved although nobody resumed it: {system.state}"
+    assert system.state is not None
+    assert (system.state.mode, reason in system.state.reason) == ("HOLDING", True), system.state.reason
+
+
+@pytest.mark.fault_row(3, 5, 6)
+def test_a_frozen_system2_holds_the_arm_and_its_return_moves_nothing(system: System) -> None:
+    frozen_and_thawed(system, "slow", LATENT_HARD_MS + BRAKING_MS, "latent is")
+    system.resume()
+    system.until(lambda: system.state and system.state.mode == "RUNNING", "the arm is led again")
+
+
+@pytest.mark.fault_row(5, 28)
+def test_a_killed_system2_holds_the_arm_and_a_restarted_one_is_taken_up_on_command_only(
+    system: System,
+) -> None:
+    system.set_moving()
+    killed_ns = system.send("slow", signal.SIGKILL)
+    told("slow killed", system.still_after_ms(killed_ns), LATENT_HARD_MS + BRAKING_MS)
+    system.start("slow")
+    restarted_ns = CLOCK.now_ns()
+    system.watch(500)
+    assert not system.moved_since(restarted_ns), "the arm moved although nobody resumed it"
+    assert system.state is not None
+    assert (system.state.mode, "latent is" in system.state.reason) == ("HOLDING", True)
+    system.resume()
+    system.until(lambda: system.moved_since(restarted_ns), "the arm moves again")
+
+
+@pytest.mark.fault_row(9)
+def test_a_frozen_planner_holds_the_arm_and_its_return_moves_nothing(system: System) -> None:
+    frozen_and_thawed(system, "planner", PLAN_HARD_MS + BRAKING_MS, "no plan for")
+
+
+@pytest.mark.fault_row(8)
+def test_a_killed_planner_holds_the_arm_and_a_restarted_one_waits_to_be_told(system: System) -> None:
+    system.set_moving()
+    killed_ns = system.send("planner", signal.SIGKILL)
+    told("planner killed", system.still_after_ms(killed_ns), PLAN_HARD_MS + BRAKING_MS)
+    system.start("planner")
+    restarted_ns = CLOCK.now_ns()
+    system.watch(400)
+    assert not system.moved_since(restarted_ns), "the arm moved although nobody told it anything"
+
+
+@pytest.mark.fault_row(11, 16)
+def test_a_frozen_control_leaves_the_arm_to_its_own_watchdog_and_chases_nothing_afterwards(
+    system: System,
+) -> None:
+    frozen_and_thawed(system, "control", WATCHDOG_MS + BRAKING_MS, "suspended")
+
+
+@pytest.mark.fault_row(8)
+def test_a_killed_control_leaves_the_arm_to_its_own_watchdog_and_its_address_is_free_at_once(
+    system: System,
+) -> None:
+    system.set_moving()
+    killed_ns = system.send("control", signal.SIGKILL)
+    told("control killed", system.still_after_ms(killed_ns), WATCHDOG_MS + BRAKING_MS)
+    system.start("control")
+
+
+@pytest.mark.fault_row(24, 26)
+def test_a_frozen_simulator_stops_control_and_its_return_moves_nothing(system: System) -> None:
+    system.set_moving()
+    frozen_ns = system.send("sim", signal.SIGSTOP)
+    system.until(lambda: system.state and system.state.mode == "STOPPED", "control stops")
+    stopped_ms = (CLOCK.now_ns() - frozen_ns) / NS_PER_MS
+    print(f"simulator frozen: control has stopped after {stopped_ms:.0f} ms")
+    assert stopped_ms <= READING_HARD_MS + BRAKING_MS
+    system.send("sim", signal.SIGCONT)
+    system.watch(200)  # the last command is still carried out, to its end
+    thawed_ns = CLOCK.now_ns()
+    system.watch(300)
+    assert not system.moved_since(thawed_ns)
+
+
+@pytest.mark.fault_row(25)
+def test_a_killed_simulator_stops_control_which_tells_why(system: System) -> None:
+    system.set_moving()
+    killed_ns = system.send("sim", signal.SIGKILL)
+    system.until(lambda: system.state and system.state.mode == "STOPPED", "control stops")
+    stopped_ms = (CLOCK.now_ns() - killed_ns) / NS_PER_MS
+    print(f"simulator killed: control has stopped after {stopped_ms:.0f} ms")
+    assert stopped_ms <= READING_HARD_MS + BRAKING_MS
+    assert system.state is not None
+    assert system.state.reason
+    assert system.running["control"].poll() is None, "control lives on, to be asked"
+
+
+@pytest.mark.fault_row(42)
+def test_running_control_has_no_thread_but_its_own_and_those_of_the_sockets(system: System) -> None:
+    system.set_moving()
+    pid = system.running["control"].pid
+    threads = sorted(
+        path.joinpath("comm").read_text("utf-8").strip() for path in Path(f"/proc/{pid}/task").iterdir()
+    )
+    others = [name for name in threads if not name.startswith("ZMQbg")]
+    assert len(others) == 1, threads
+    assert children_of(pid) == set()
+    mapped = Path(f"/proc/{pid}/maps").read_text("utf-8")
+    assert not [name for name in ("onnxruntime", "libtorch", "_asyncio", "uvloop") if name in mapped]
