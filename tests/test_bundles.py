@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from dualsys.bundles import (
+    FORMAT,
     Guidance,
     Manifest,
     Sampler,
@@ -35,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "system2.onnx").write_bytes(b"graph")
     files = hash_files(tmp_path, ["system2.onnx"])
     manifest = Manifest(
-        format=1,
+        format=FORMAT,
         role="system2",
         name="small",
         specs=SPECS,
@@ -92,10 +93,10 @@ def test_a_bundle_of_the_other_role_is_refused(folder: Path) -> None:
     refused(folder, "role: expected 'system1', got 'system2'; give the folder of a system1 bundle", "system1")
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_format_is_refused_before_anything_else(folder: Path, version: object) -> None:
     change(folder, format=version, unheard_of=1)
-    refused(folder, f"format: expected 1, got {version!r}")
+    refused(folder, f"format: expected 1 or 2, got {version!r}")
 
 
 def test_a_missing_folder_is_named_with_a_remedy(tmp_path: Path) -> None:

@@ -17,8 +17,14 @@ import msgspec
 from dualsys.errors import BundleError
 from dualsys.specs import ActionSpec, SystemSpecs
 
-FORMAT = 1
-"""Raised whenever `bundle.json` changes shape."""
+FORMAT = 2
+"""Raised whenever `bundle.json` or the interface of a graph changes.
+
+Of format 2: System 1 has graphs for its velocity and for a given prefix, and its guided sampler takes the
+weight of every Euler step; in format 1 that graph takes their cap, `beta`.
+"""
+READABLE = (1, 2)
+"""Formats that this version reads."""
 
 MANIFEST = "bundle.json"
 Role = Literal["system1", "system2"]
@@ -53,7 +59,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """The content of `bundle.json`.
 
     Attributes:
-        format: `FORMAT`.
+        format: One of `READABLE`.
         role: Which system it is.
         name: What people call it.
         specs: What System 2 is shown and what it publishes; equal in two bundles that were trained together.
@@ -159,10 +165,11 @@ def _parse(source: Path) -> Manifest:
         _fail(source, f"cannot be read: {error.strerror}", remedy, error)
     try:
         version = msgspec.json.decode(text, type=dict[str, Any]).get("format")
-        if version != FORMAT:
+        if version not in READABLE:
+            expected = " or ".join(map(str, READABLE))
             _fail(
                 source,
-                f"format: expected {FORMAT}, got {version!r}",
+                f"format: expected {expected}, got {version!r}",
                 "use the dualsys version that exported it",
             )
         return msgspec.json.decode(text, type=Manifest)

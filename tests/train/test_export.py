@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from dualsys.bundles import load_manifest
 from dualsys.errors import BundleError
 from dualsys.fast.policies.onnx import OnnxSystem1
-from dualsys.models import System1Net, System2Net
+from dualsys.models import System1Config, System1Net, System2Net
 from dualsys.slow.backends.onnx import OnnxSystem2
-from dualsys.train import export
+from dualsys.train import agreement, checkpoint, export
+from dualsys.train.agreement import Agreement
+from dualsys.train.graphs import system1_graphs
+from dualsys.train.precision import Trial, Tried
 from dualsys.train.recordings import Bundles
 from dualsys.train.scenes import vocabulary_list
 from dualsys.train.variants import word_indices
@@ -21,7 +25,9 @@ from dualsys.train.variants import word_indices
 WORDS = "pick up the red block"
 
 
-def test_a_manifest_says_what_the_weights_are_and_where_they_came_from(bundles: Bundles) -> None:
+def test_a_manifest_says_what_the_weights_are_and_where_they_came_from(
+    bundles: Bundles, small_system1: System1Net
+) -> None:
     one, two = load_manifest(bundles.system1, "system1"), load_manifest(bundles.system2, "system2")
     assert one.specs == two.specs
     assert one.action is not None
@@ -32,8 +38,13 @@ def test_a_manifest_says_what_the_weights_are_and_where_they_came_from(bundles: 
     assert one.sampler.steps == export.EULER_STEPS
     assert two.vocabulary == tuple(vocabulary_list())
     assert (one.training["seed"], two.training["seed"]) == (3, 4)
-    assert set(one.training["error_against_torch"]) == set(one.files)
-    assert all(float(error) <= export.TOLERANCE for error in one.training["error_against_torch"].values())
+    assert System1Config(**one.training["network"]) == small_system1.config
+    errors = one.training["error_against_torch_float64"]
+    samplers = {"sampler.onnx", "guided.onnx", "prefix.onnx", "velocity.onnx"}
+    assert set(errors) == {"wrist.onnx", "condition.onnx"} | samplers
+    assert set(one.files) == {*errors, "weights.bin"}
+    assert all(float(figures["largest"]) <= agreement.TOLERANCE for figures in errors.values())
+    assert all(0 < float(figures["largest_of_torch_float32"]) < 1e-4 for figures in errors.values())
 
 
 def test_an_exported_system2_reads_what_torch_reads(
@@ -64,12 +75,54 @@ def test_an_exported_system1_acts_as_torch_does(
     np.testing.assert_allclose(policy.sample(noise, policy.condition(*inputs)), x[0].numpy(), atol=1e-4)
 
 
-def test_a_graph_that_differs_from_torch_is_not_released(
-    small_system1: System1Net, small_system2: System2Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_graph_keeps_weights_of_its_own(bundles: Bundles, small_system1: System1Net) -> None:
+    count = sum(parameter.numel() for parameter in small_system1.parameters())
+    # Two bytes for each, less those that only training needs, more for the few that are sums of two.
+    assert 1.9 * count < (bundles.system1 / "weights.bin").stat().st_size < 2.5 * count
+    for path in bundles.system1.glob("*.onnx"):
+        kept = [tensor for tensor in onnx.load(path, load_external_data=False).graph.initializer]
+        inside = [tensor for tensor in kept if tensor.data_location != onnx.TensorProto.EXTERNAL]
+        assert all(np.prod(tensor.dims) < 64 for tensor in inside if tensor.data_type != 7)
+
+
+@pytest.mark.parametrize("wins", [True, False])
+def test_a_variant_is_in_the_bundle_only_if_it_wins(
+    small_system1: System1Net,
+    velocity_model: onnx.ModelProto,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wins: bool,
 ) -> None:
-    monkeypatch.setattr(export, "export_graph", lambda _, path: path.write_bytes(b""))
-    monkeypatch.setattr(export, "graph_error", lambda *_: 2e-4)
+    def attempt(*arguments: object) -> Trial:
+        for name in ("velocity.onnx", "weights.bin"):
+            (Path(str(arguments[-1])) / name).write_bytes(b"variant")
+        return Trial("fp16", {"velocity.onnx": Tried(1e-3, 1.0, 2.0)}, 2.0 if wins else 0.5)
+
+    graphs = {"velocity.onnx": system1_graphs(small_system1, export.EULER_STEPS)["velocity.onnx"]}
+    torch.save({"average": small_system1.state_dict()}, tmp_path / "net.pt")
+    monkeypatch.setattr(checkpoint, "System1Config", lambda: small_system1.config)
+    monkeypatch.setattr(export, "system1_graphs", lambda *_: graphs)
+    monkeypatch.setattr(export, "attempt", attempt)
+    monkeypatch.setattr(export, "trace", lambda _: velocity_model)
+    manifest, trial = export.export_checkpoint(tmp_path / "net.pt", tmp_path / "out", "fp16")
+    assert trial is not None
+    assert manifest.training["variant"]["kept"] is wins
+    assert manifest.training["variant"]["graphs"]["velocity.onnx"]["error"] == 1e-3
+    assert ((tmp_path / "out" / "velocity.onnx").read_bytes() == b"variant") is wins
+    assert load_manifest(tmp_path / "out", "system1").files == manifest.files
+    assert set(manifest.training["checkpoint"]) == {"net.pt"}
+
+
+def test_a_graph_that_differs_from_torch_is_not_released(
+    small_system1: System1Net,
+    small_system2: System2Net,
+    velocity_model: onnx.ModelProto,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export, "trace", lambda _: velocity_model)
+    monkeypatch.setattr(agreement, "measure", lambda *_: Agreement((1e-6, 2e-4), (1e-6, 1e-6)))
     specs = export.system_specs(small_system2, small_system1.config.proprioception)
-    with pytest.raises(BundleError, match=r"wrist\.onnx: differs from torch by 0\.0002"):
+    with pytest.raises(BundleError, match=r"wrist\.onnx: differs from torch by more than .*largest 2\.0e-04"):
         export.export_system1(small_system1, specs, tmp_path, {})
     assert not (tmp_path / "bundle.json").exists()

@@ -87,8 +87,8 @@ class ConvBlock(nn.Module):
 
 
 def images_to_float(image: Tensor) -> Tensor:
-    """uint8 `[B, h, w, 3]` to float32 `[B, 3, h, w]` in [-1, 1]."""
-    return image.permute(0, 3, 1, 2).float() * (2.0 / 255.0) - 1.0
+    """uint8 `[B, h, w, 3]` to `[B, 3, h, w]` in [-1, 1], in torch's default type."""
+    return image.permute(0, 3, 1, 2).to(torch.get_default_dtype()) * (2.0 / 255.0) - 1.0
 
 
 def fourier_features(x: Tensor, count: int, max_frequency: float) -> Tensor:

@@ -28,10 +28,12 @@ from dualsys.models.layers import (
 )
 
 AIM_SIZE = 8
-"""What a plan is about, in numbers: named object and its goal relative to the tool [3] each, its velocity [2]."""
+"""What a plan is about: named object and its goal relative to the tool [3] each, its velocity [2]."""
 
 TIME_FREQUENCIES = 16
 AGE_FREQUENCIES = 8
+MODULATIONS = 9
+"""Shift, scale and gate of each of the three branches of a denoiser block."""
 
 
 class System1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,12 +111,14 @@ class DenoiserBlock(nn.Module):
         self.self_attention = SelfAttention(width, config.heads)
         self.cross_attention = CrossAttention(width, config.heads)
         self.mlp = feed_forward(width, 3)
-        self.modulation = nn.Linear(width, 9 * width)
+        self.modulation = nn.Linear(width, MODULATIONS * width)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, modulation: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2, shift3, scale3, gate3 = modulation.chunk(9, dim=-1)
+        shift1, scale1, gate1, shift2, scale2, gate2, shift3, scale3, gate3 = modulation.chunk(
+            MODULATIONS, dim=-1
+        )
         x = x + gate1 * self.self_attention(self.norm(x) * (1 + scale1) + shift1)
         x = x + gate2 * self.cross_attention(self.norm(x) * (1 + scale2) + shift2, key, value)
         return x + gate3 * self.mlp(self.norm(x) * (1 + scale3) + shift3)
@@ -155,9 +159,7 @@ class System1Net(nn.Module):
         self.register_buffer("state_mean", torch.zeros(config.proprioception))
         self.register_buffer("state_scale", torch.ones(config.proprioception))
 
-    def encode(
-        self, tokens: Tensor, latent_age_s: Tensor, wrist: Tensor, proprioception: Tensor
-    ) -> Tensor:
+    def encode(self, tokens: Tensor, latent_age_s: Tensor, wrist: Tensor, proprioception: Tensor) -> Tensor:
         """Context tokens `[B, N, width]`: everything that does not depend on the chunk.
 
         Args:

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import onnxruntime
+import msgspec
+import onnx
 import torch
 
-from dualsys.bundles import FORMAT, Guidance, Manifest, Sampler, hash_files, weights_digest, write_manifest
+from dualsys.bundles import (
+    FORMAT,
+    MANIFEST,
+    Guidance,
+    Manifest,
+    Sampler,
+    hash_files,
+    weights_digest,
+    write_manifest,
+)
 from dualsys.errors import BundleError
-from dualsys.models.system1 import System1Net
+from dualsys.models.system1 import System1Config, System1Net
 from dualsys.models.system2 import System2Net
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
-from dualsys.train.graphs import CONTEXT, Graph, export_graph, round_to_half, system1_graphs, system2_graphs
+from dualsys.train import agreement
+from dualsys.train.checkpoint import load_network, new_system2
+from dualsys.train.graphs import BETA, CONTEXT, Graph, system1_graphs, system2_graphs
+from dualsys.train.precision import Trial, Variant, attempt
+from dualsys.train.scenes import vocabulary_list
+from dualsys.train.tracing import trace
 from dualsys.train.variants import MAX_WORDS
+from dualsys.train.weights import FILE, WeightFile, round_to_half
 from dualsys_sim import arena
 
 NAME = "tabletop"
 EULER_STEPS = 5
-BETA = 5.0
-CHECKS = 7
-"""Random inputs on which each graph is compared with torch."""
-TOLERANCE = 1e-4
-"""Largest error of a graph against torch, relative to the largest element."""
 
 
 def system_specs(system2: System2Net, proprioception: int) -> SystemSpecs:
@@ -50,60 +64,131 @@ def action_spec(system1: System1Net) -> ActionSpec:
     )
 
 
-def export_system1(net: System1Net, specs: SystemSpecs, folder: Path, training: Mapping[str, Any]) -> None:
-    """Write a System 1 bundle. Raises BundleError where a graph does not reproduce torch."""
+def export_checkpoint(
+    path: Path, folder: Path, variant: Variant | None = None
+) -> tuple[Manifest, Trial | None]:
+    """Make a bundle of a checkpoint of either system.
+
+    Args:
+        path: What `python -m dualsys.train` left.
+        folder: Where to: new, empty or of an older bundle.
+        variant: A lower precision to try; kept only if it wins, see `precision`.
+
+    Returns:
+        What was written as `bundle.json`, and how the variant did.
+
+    Raises:
+        BundleError: The checkpoint does not fit, the folder holds something else, or a graph does not
+            reproduce torch.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
+        raise BundleError(f"{folder}: is not empty and holds no bundle; give another folder")
+    net = load_network(path)
+    provenance = {
+        "command": "dualsys export",
+        "checkpoint": hash_files(path.parent, [path.name]),
+        "parameters": sum(parameter.numel() for parameter in net.parameters()),
+    }
+    if isinstance(net, System1Net):
+        return _export_system1(net, _usual_specs(net), folder, provenance, variant=variant)
+    specs = system_specs(net, System1Config().proprioception)
+    return _export_system2(net, specs, vocabulary_list(), folder, provenance, variant=variant)
+
+
+def export_untrained(net: System1Net, folder: Path) -> Manifest:
+    """A System 1 bundle for benchmarks: no provenance, the specs of a System 2 of the shipped size."""
+    return export_system1(net, _usual_specs(net), folder, {})
+
+
+def export_system1(
+    net: System1Net, specs: SystemSpecs, folder: Path, training: Mapping[str, Any]
+) -> Manifest:
+    """Write a System 1 bundle.
+
+    Args:
+        net: The network; it is frozen, and its weights are rounded to float16. It computes in float32.
+        specs: What it and its System 2 agree on.
+        folder: Where to.
+        training: Where the weights came from.
+
+    Returns:
+        What was written as `bundle.json`.
+
+    Raises:
+        BundleError: A graph does not reproduce torch.
+    """
+    return _export_system1(net, specs, folder, training)[0]
+
+
+def export_system2(
+    net: System2Net, specs: SystemSpecs, vocabulary: Sequence[str], folder: Path, training: Mapping[str, Any]
+) -> Manifest:
+    """As `export_system1`, for System 2 and its words."""
+    return _export_system2(net, specs, vocabulary, folder, training)[0]
+
+
+def _export_system1(
+    net: System1Net,
+    specs: SystemSpecs,
+    folder: Path,
+    training: Mapping[str, Any],
+    variant: Variant | None = None,
+) -> tuple[Manifest, Trial | None]:
     frozen = _frozen(net)
-    files, errors = _write_graphs(folder, lambda: system1_graphs(frozen, EULER_STEPS))
+    written = _write_graphs(folder, frozen, system1_graphs(frozen, EULER_STEPS), variant)
     manifest = Manifest(
         format=FORMAT,
         role="system1",
         name=NAME,
         specs=specs,
-        weights=weights_digest(files),
-        files=files,
+        weights=weights_digest(written.files),
+        files=written.files,
         action=action_spec(net),
         context=CONTEXT,
         sampler=Sampler(EULER_STEPS),
         guidance=Guidance(BETA),
-        training={**training, "error_against_torch": errors},
+        training={**training, "network": msgspec.to_builtins(net.config), **written.figures},
     )
     write_manifest(folder, manifest)
+    return manifest, written.trial
 
 
-def export_system2(
-    net: System2Net, specs: SystemSpecs, vocabulary: Sequence[str], folder: Path, training: Mapping[str, Any]
-) -> None:
-    """Write a System 2 bundle. Raises BundleError where a graph does not reproduce torch."""
+def _export_system2(
+    net: System2Net,
+    specs: SystemSpecs,
+    vocabulary: Sequence[str],
+    folder: Path,
+    training: Mapping[str, Any],
+    variant: Variant | None = None,
+) -> tuple[Manifest, Trial | None]:
     frozen = _frozen(net)
-    files, errors = _write_graphs(folder, lambda: system2_graphs(frozen))
+    written = _write_graphs(folder, frozen, system2_graphs(frozen), variant)
     manifest = Manifest(
         format=FORMAT,
         role="system2",
         name=NAME,
         specs=specs,
-        weights=weights_digest(files),
-        files=files,
+        weights=weights_digest(written.files),
+        files=written.files,
         vocabulary=tuple(vocabulary),
         max_words=MAX_WORDS,
-        training={**training, "error_against_torch": errors},
+        training={**training, **written.figures},
     )
     write_manifest(folder, manifest)
+    return manifest, written.trial
 
 
-def graph_error(graph: Graph, path: Path) -> float:
-    """Largest difference between onnxruntime and torch, relative to the largest element."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    feed = {name: value.numpy() for name, value in graph.inputs.items()}
-    with torch.no_grad():
-        expected = graph.function(*graph.inputs.values())
-    references = expected if isinstance(expected, tuple) else (expected,)
-    errors = [
-        float(np.abs(ours - theirs.numpy()).max() / max(1e-6, float(np.abs(theirs.numpy()).max())))
-        for ours, theirs in zip(session.run(list(graph.outputs), feed), references, strict=True)
-    ]
-    return max(errors)
+@dataclass(frozen=True)
+class _Written:
+    """Graphs that were written and verified: hashes of all files, what to tell of it, and the variant."""
+
+    files: dict[str, str]
+    figures: dict[str, Any]
+    trial: Trial | None
+
+
+def _usual_specs(net: System1Net) -> SystemSpecs:
+    return system_specs(new_system2(), net.config.proprioception)
 
 
 def _frozen(net: Any) -> Any:
@@ -112,26 +197,31 @@ def _frozen(net: Any) -> Any:
 
 
 def _write_graphs(
-    folder: Path, draw_graphs: Callable[[], Mapping[str, Graph]]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Export and verify all graphs; returns the hashes of the files and the error of each against torch.
-
-    The error is the median over `CHECKS` random inputs: far from the data, guidance is now and then so badly
-    conditioned that float32 and float64 differ by as much within torch itself.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, graph in draw_graphs().items():
-        export_graph(graph, folder / name)
-    errors: dict[str, list[float]] = {}
-    for seed in range(CHECKS):
-        torch.manual_seed(seed)
-        for name, graph in draw_graphs().items():
-            errors.setdefault(name, []).append(graph_error(graph, folder / name))
-    medians = {name: float(np.median(values)) for name, values in errors.items()}
-    for name, error in medians.items():
-        if error > TOLERANCE:
+    folder: Path, net: System1Net | System2Net, graphs: Mapping[str, Graph], variant: Variant | None
+) -> _Written:
+    """Export and verify all graphs, then try the variant."""
+    shared, errors, models = WeightFile(folder / FILE), {}, {}
+    for name, graph in graphs.items():
+        models[name] = trace(graph)
+        slim = copy.deepcopy(models[name])
+        shared.take(slim)
+        (folder / name).write_bytes(slim.SerializeToString())
+        onnx.checker.check_model(str(folder / name))
+        measured = agreement.measure(graph, net, folder / name)
+        errors[name] = measured.figures()
+        if not measured.holds:
+            told = ", ".join(f"{key} {value}" for key, value in errors[name].items())
             raise BundleError(
-                f"{folder / name}: differs from torch by {error:.2g}, expected at most {TOLERANCE:.2g}; "
-                "not released"
+                f"{folder / name}: differs from torch by more than {agreement.TOLERANCE:.0e} and more than "
+                f"rounding explains ({told}); not released"
             )
-    return hash_files(folder, medians), {name: f"{error:.1e}" for name, error in medians.items()}
+    figures: dict[str, Any] = {"error_against_torch_float64": errors}
+    trial = None
+    if variant is not None:
+        with TemporaryDirectory(prefix="dualsys-export-") as other:
+            trial = attempt(models, graphs, net, variant, folder, Path(other))
+            if trial.wins:
+                for name in (FILE, *graphs):
+                    shutil.copyfile(Path(other) / name, folder / name)
+        figures["variant"] = {"kept": trial.wins, **msgspec.to_builtins(trial)}
+    return _Written(hash_files(folder, [FILE, *graphs]), figures, trial)

@@ -1,194 +1,284 @@
-"""The ONNX graphs of the bundles, traced from the torch networks.
+"""The graphs of the bundles: what is traced, and what it has to compute.
 
 Whatever does not depend on the chunk is outside the sampling loop: the context (keys, values, state) is a
-graph of its own, and the modulations of all Euler steps are computed before the first.
+graph of its own, and the modulations of all Euler steps are one matrix product before the first.
+
+Each graph comes with what it has to compute, in the words of the network itself (`System1Net.velocity`,
+automatic differentiation), and with inputs from the domain that it is meant for: see `agreement`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
-from torch import Tensor, nn
-from torch._decomp import get_decompositions
-from torch._ops import OpOverload
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch import Tensor
 
-from dualsys.models.flow import Field, sample, sample_guided
+from dualsys.fast.chunking.masks import guidance_schedule, soft_mask
+from dualsys.models.denoiser import Denoiser
+from dualsys.models.flow import (
+    Field,
+    LinearField,
+    PullBack,
+    differentiated,
+    sample,
+    sample_guided,
+    sample_prefix,
+)
 from dualsys.models.system1 import System1Net
 from dualsys.models.system2 import System2Net
+from dualsys.train.action import LARGEST_AGE_S, LARGEST_GAP_S
 
-OPSET = 18
-SMALL_TENSOR = 64
-"""Tensors of fewer elements stay as they are."""
+Inputs = dict[str, Tensor]
+"""The inputs of a graph, by name."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """One graph to be: a function, example inputs by name (they fix the shapes), the names of its outputs."""
+    """One graph to be.
+
+    Attributes:
+        function: What is traced; takes the inputs in order, returns one tensor or a tuple.
+        reference: What it must compute, given a network of the kind and the inputs in order.
+        draw: Inputs from the domain of the graph, by seed; their shapes are those of the graph.
+        outputs: Names of the outputs.
+    """
 
     function: Callable[..., Any]
-    inputs: dict[str, Tensor]
+    reference: Callable[..., Any]
+    draw: Callable[[int], Inputs]
     outputs: tuple[str, ...]
 
 
 CONTEXT = ("keys", "values", "state")
 """Names of the tensors that the condition graph hands to the samplers."""
 
-
-def chunk_field(net: System1Net, keys: Tensor, values: Tensor, state: Tensor, steps: int) -> Field:
-    """The velocity field of one context; the modulations of all `steps` flow times are computed once."""
-    batch = state.shape[0]
-    taus = [
-        torch.full((batch, 1), step / steps, dtype=state.dtype, device=state.device) for step in range(steps)
-    ]
-    modulations = [net.modulations(tau, state) for tau in taus]
-    return lambda x, step: net.field(x, modulations[step], keys, values)
+BETA = 5.0
+"""Largest guidance weight, of the paper."""
 
 
-def system1_graphs(net: System1Net, steps: int) -> dict[str, Graph]:
-    """The graphs of a System 1 bundle, by file name."""
-    config = net.config
-    image = torch.zeros(1, config.wrist_px, config.wrist_px, 3, dtype=torch.uint8)
-    tokens = torch.randn(1, config.latents, config.latent_tokens, config.latent_width)
-    ages = torch.rand(1, config.latents)
-    frames = torch.randn(1, config.frames, config.wrist_tokens, config.width)
-    state_vector = torch.randn(1, config.proprioception)
-    with torch.no_grad():
-        context = dict(zip(CONTEXT, net.context(tokens, ages, frames, state_vector), strict=True))
-    noise = torch.randn(1, config.horizon, config.actions)
-    weights, beta = torch.rand(1, config.horizon), torch.full((1,), 5.0)
+class ChunkSampler:
+    """The samplers of one chunk as they are exported: `Denoiser` under the samplers of `flow`.
 
-    def plain(noise: Tensor, keys: Tensor, values: Tensor, state: Tensor) -> Tensor:
-        return sample(chunk_field(net, keys, values, state, steps), noise, steps)
+    All tensors as the bundle's graphs take them: float32 with a leading batch dimension of 1.
+    """
+
+    def __init__(self, net: System1Net, steps: int) -> None:
+        self._denoiser = Denoiser(net)
+        self._steps = steps
+        tau = torch.arange(steps + 1, dtype=net.action_in.weight.dtype) / steps
+        self._times = self._denoiser.time_features(tau)
+        """Of the Euler steps, and of flow time 1."""
+
+    def plain(self, noise: Tensor, keys: Tensor, values: Tensor, state: Tensor) -> Tensor:
+        """A chunk from noise, both `[1, H, A]`."""
+        field = self._linear(keys, values, state)
+        return sample(lambda x, step: field(x, step)[0], noise[0], self._steps).unsqueeze(0)
 
     def guided(
+        self,
         noise: Tensor,
         previous: Tensor,
         weights: Tensor,
-        beta: Tensor,
+        guidance: Tensor,
         keys: Tensor,
         values: Tensor,
         state: Tensor,
     ) -> Tensor:
-        return sample_guided(
-            chunk_field(net, keys, values, state, steps), noise, previous, weights, beta, steps
-        )
+        """See `flow.sample_guided`; the guidance `[n]` has no batch dimension."""
+        field = self._linear(keys, values, state)
+        return sample_guided(field, noise[0], previous[0], weights[0], guidance).unsqueeze(0)
 
-    def encode_wrist(image: Tensor) -> Tensor:
-        encoded: Tensor = net.wrist(image)
-        return encoded
+    def prefix(
+        self, noise: Tensor, prefix: Tensor, given: Tensor, keys: Tensor, values: Tensor, state: Tensor
+    ) -> Tensor:
+        """See `flow.sample_prefix`; `given` `[1, H]` is 1 where an action is given, else 0."""
+        fixed = given[0] > 0.5
+        modulations = self._denoiser.modulations(self._times, state[0])
+        clean = modulations[self._steps]
 
-    def condition(
-        tokens: Tensor, latent_age_s: Tensor, wrist: Tensor, proprioception: Tensor
-    ) -> tuple[Tensor, ...]:
-        return net.context(tokens, latent_age_s, wrist, proprioception)
+        def field(x: Tensor, step: int) -> Tensor:
+            own = torch.where(fixed.unsqueeze(-1), clean, modulations[step])
+            return self._denoiser.forward(x, self._denoiser.single(own), keys[0], values[0])[0]
 
-    conditions = {"tokens": tokens, "latent_age_s": ages, "wrist": frames, "proprioception": state_vector}
-    guidance = {"noise": noise, "previous": torch.randn_like(noise), "weights": weights, "beta": beta}
+        return sample_prefix(field, noise[0], prefix[0], fixed, self._steps).unsqueeze(0)
+
+    def velocity(self, x: Tensor, tau: Tensor, keys: Tensor, values: Tensor, state: Tensor) -> Tensor:
+        """Velocity `[1, H, A]` at `x` `[1, H, A]` and the flow times `[1, H]` of its actions."""
+        modulations = self._denoiser.modulations(self._denoiser.time_features(tau[0]), state[0])
+        return self._denoiser.forward(x[0], self._denoiser.single(modulations), keys[0], values[0])[0][None]
+
+    def _linear(self, keys: Tensor, values: Tensor, state: Tensor) -> LinearField:
+        modulations = self._denoiser.modulations(self._times[: self._steps], state[0])
+        shared = self._denoiser.shared(modulations)
+
+        def field(x: Tensor, step: int) -> tuple[Tensor, PullBack]:
+            velocity, passed = self._denoiser.forward(x, shared[step], keys[0], values[0])
+            return velocity, lambda gradient: self._denoiser.pull_back(passed, gradient)
+
+        return field
+
+
+def field_of(net: System1Net, context: tuple[Tensor, Tensor, Tensor], steps: int) -> Field:
+    """The velocity field of one context, straight from the network: `[B, H, A]` at flow time step / steps."""
+
+    def field(x: Tensor, step: int) -> Tensor:
+        return net.velocity(x, torch.full((len(x), 1), step / steps, dtype=x.dtype), context)
+
+    return field
+
+
+def prefix_field_of(
+    net: System1Net, context: tuple[Tensor, Tensor, Tensor], given: Tensor, steps: int
+) -> Field:
+    """As `field_of`, with the given actions (bool `[B, H]`) at flow time 1."""
+
+    def field(x: Tensor, step: int) -> Tensor:
+        tau = torch.where(given, torch.ones((), dtype=x.dtype), torch.full_like(x[..., 0], step / steps))
+        return net.velocity(x, tau, context)
+
+    return field
+
+
+def system1_graphs(net: System1Net, steps: int) -> dict[str, Graph]:
+    """The graphs of a System 1 bundle, by file name."""
+    samplers, domain = ChunkSampler(net, steps), Domain(net, steps)
+
+    def plain(net: System1Net, noise: Tensor, *context: Tensor) -> Tensor:
+        return sample(field_of(net, _triple(context), steps), noise, steps)
+
+    def guided(
+        net: System1Net,
+        noise: Tensor,
+        previous: Tensor,
+        weights: Tensor,
+        guidance: Tensor,
+        *context: Tensor,
+    ) -> Tensor:
+        field = differentiated(field_of(net, _triple(context), steps))
+        return sample_guided(field, noise, previous, weights, guidance)
+
+    def prefix(net: System1Net, noise: Tensor, prefix: Tensor, given: Tensor, *context: Tensor) -> Tensor:
+        fixed = given > 0.5
+        field = prefix_field_of(net, _triple(context), fixed, steps)
+        return sample_prefix(field, noise, prefix, fixed, steps)
+
+    def velocity(net: System1Net, x: Tensor, tau: Tensor, *context: Tensor) -> Tensor:
+        return net.velocity(x, tau, _triple(context))
+
     return {
-        "wrist.onnx": Graph(encode_wrist, {"image": image}, ("features",)),
-        "condition.onnx": Graph(condition, conditions, CONTEXT),
-        "sampler.onnx": Graph(plain, {"noise": noise} | context, ("chunk",)),
-        "guided.onnx": Graph(guided, guidance | context, ("chunk",)),
+        "wrist.onnx": Graph(net.wrist, lambda net, image: net.wrist(image), domain.wrist, ("features",)),
+        "condition.onnx": Graph(net.context, lambda net, *seen: net.context(*seen), domain.seen, CONTEXT),
+        "sampler.onnx": Graph(samplers.plain, plain, domain.plain, ("chunk",)),
+        "guided.onnx": Graph(samplers.guided, guided, domain.guided, ("chunk",)),
+        "prefix.onnx": Graph(samplers.prefix, prefix, domain.prefix, ("chunk",)),
+        "velocity.onnx": Graph(samplers.velocity, velocity, domain.velocity, ("velocity",)),
     }
 
 
+class Domain:
+    """Draws inputs that System 1 is meant for.
+
+    Images are any; wrist features come from the encoder; latents are layer-normalised, as those of System 2
+    are; ages are those of training; the state lies around the recorded mean, in its recorded spread; noise is
+    standard normal; actions of previous chunks lie in [-1, 1]; the weights are a soft mask of real-time
+    chunking.
+    """
+
+    def __init__(self, net: System1Net, steps: int) -> None:
+        self._net, self._steps = net, steps
+
+    def wrist(self, seed: int) -> Inputs:
+        """Of `wrist.onnx`."""
+        px = self._net.config.wrist_px
+        size, random = (1, px, px, 3), torch.Generator().manual_seed(seed)
+        return {"image": torch.randint(0, 256, size, generator=random, dtype=torch.uint8)}
+
+    def seen(self, seed: int) -> Inputs:
+        """Of `condition.onnx`."""
+        config, random = self._net.config, torch.Generator().manual_seed(seed)
+        tokens = torch.randn(1, config.latents, config.latent_tokens, config.latent_width, generator=random)
+        ages = torch.rand(1, config.latents, generator=random) * LARGEST_GAP_S
+        ages[:, 0] *= LARGEST_AGE_S / LARGEST_GAP_S
+        state = torch.randn(1, config.proprioception, generator=random)
+        with torch.no_grad():
+            frames = [self._net.wrist(self.wrist(seed + frame)["image"]) for frame in range(config.frames)]
+        return {
+            "tokens": torch.nn.functional.layer_norm(tokens, tokens.shape[-1:]),
+            "latent_age_s": ages.cumsum(dim=1),
+            "wrist": torch.stack(frames, dim=1),
+            "proprioception": self._net.state_mean + self._net.state_scale * state.clamp(-3.0, 3.0),
+        }
+
+    def plain(self, seed: int) -> Inputs:
+        """Of `sampler.onnx`."""
+        return {"noise": self._chunk(seed)} | self._context(seed)
+
+    def guided(self, seed: int) -> Inputs:
+        """Of `guided.onnx`: sigma_d is 1 and 0.2 in turn, see `masks.guidance_weight`."""
+        horizon, random = self._net.config.horizon, torch.Generator().manual_seed(seed)
+        frozen, overlap = (int(torch.randint(horizon + 1, (), generator=random)) for _ in range(2))
+        guidance = guidance_schedule(BETA, self._steps, 0.2 if seed % 2 else 1.0)
+        following = {
+            "noise": self._chunk(seed),
+            "previous": self._actions(seed),
+            "weights": torch.from_numpy(soft_mask(frozen, overlap, horizon))[None],
+            "guidance": torch.from_numpy(guidance),
+        }
+        return following | self._context(seed)
+
+    def prefix(self, seed: int) -> Inputs:
+        """Of `prefix.onnx`: any number of given actions."""
+        horizon, random = self._net.config.horizon, torch.Generator().manual_seed(seed)
+        count = torch.randint(horizon + 1, (), generator=random)
+        given = (torch.arange(horizon) < count).float()[None]
+        beginning = {"prefix": self._actions(seed), "given": given}
+        return {"noise": self._chunk(seed)} | beginning | self._context(seed)
+
+    def velocity(self, seed: int) -> Inputs:
+        """Of `velocity.onnx`: every action at its own flow time."""
+        tau = torch.rand(1, self._net.config.horizon, generator=torch.Generator().manual_seed(seed))
+        mix = tau.unsqueeze(-1)
+        x = mix * self._actions(seed) + (1.0 - mix) * self._chunk(seed)
+        return {"x": x, "tau": tau} | self._context(seed)
+
+    def _context(self, seed: int) -> Inputs:
+        with torch.no_grad():
+            context = self._net.context(*self.seen(seed).values())
+        return dict(zip(CONTEXT, context, strict=True))
+
+    def _chunk(self, seed: int) -> Tensor:
+        config = self._net.config
+        return torch.randn(1, config.horizon, config.actions, generator=torch.Generator().manual_seed(seed))
+
+    def _actions(self, seed: int) -> Tensor:
+        config, random = self._net.config, torch.Generator().manual_seed(seed + 1)
+        return 2.0 * torch.rand(1, config.horizon, config.actions, generator=random) - 1.0
+
+
 def system2_graphs(net: System2Net) -> dict[str, Graph]:
-    """As `system1_graphs`, for a System 2 bundle."""
+    """As `system1_graphs`, for a System 2 bundle. Any image, any words."""
     config = net.config
-    image = torch.zeros(1, config.height_px, config.width_px, 3, dtype=torch.uint8)
-    words = torch.ones(1, config.max_words, dtype=torch.int64)
+
+    def draw(seed: int) -> Inputs:
+        random = torch.Generator().manual_seed(seed)
+        size = (1, config.height_px, config.width_px, 3)
+        image = torch.randint(0, 256, size, generator=random, dtype=torch.uint8)
+        words = torch.randint(1, config.vocabulary, (1, config.max_words), generator=random)
+        return {"image": image, "words": words}
 
     def encode(image: Tensor, words: Tensor) -> tuple[Tensor, ...]:
         return net(image, words)
 
+    def reference(net: System2Net, image: Tensor, words: Tensor) -> tuple[Tensor, ...]:
+        return net(image, words)
+
     outputs = ("tokens", "position", "presence", "goal")
-    return {"system2.onnx": Graph(encode, {"image": image, "words": words}, outputs)}
+    return {"system2.onnx": Graph(encode, reference, draw, outputs)}
 
 
-def export_graph(graph: Graph, path: Path) -> None:
-    """Trace a graph (vector-Jacobian products and all) at the shapes of its inputs and write it as ONNX.
-
-    The trace holds plain tensor operations only, so the file needs neither torch nor autograd to run.
-    """
-    with torch.no_grad():
-        tracer = make_fx(graph.function, decomposition_table=_decompositions(), tracing_mode="real")
-        traced = tracer(*graph.inputs.values())
-    _drop_unused(traced)
-    program = torch.onnx.export(
-        traced,
-        tuple(graph.inputs.values()),
-        dynamo=True,
-        input_names=list(graph.inputs),
-        output_names=list(graph.outputs),
-        opset_version=OPSET,
-        optimize=True,
-        verbose=False,
-    )
-    assert program is not None
-    model = program.model_proto
-    _halve_weights(model)
-    onnx.checker.check_model(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(model.SerializeToString())
-
-
-def round_to_half(net: nn.Module) -> None:
-    """Round every weight to the nearest float16 value, in place, so that a file can hold it in two bytes."""
-    for weight in net.parameters():
-        weight.data = weight.data.half().float()
-
-
-def _halve_weights(model: onnx.ModelProto) -> None:
-    """Store the weights that float16 holds exactly as float16, cast back where they are used.
-
-    The runtime folds the casts when it opens the file, so only the size on disk changes, by half.
-    """
-    casts = []
-    for tensor in list(model.graph.initializer):
-        if tensor.data_type != onnx.TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        half = values.astype(np.float16)
-        if values.size < SMALL_TENSOR or not np.array_equal(half.astype(np.float32), values):
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
-        casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-
-
-def _decompositions() -> dict[OpOverload, Callable[..., object]]:
-    # The exporter knows the forward operators but not their gradients: take those apart into what it knows.
-    aten = torch.ops.aten
-    gradients = [
-        aten.silu_backward,
-        aten.native_layer_norm_backward,
-        aten._softmax_backward_data,
-        aten.slice_backward,
-        aten.select_backward,
-    ]
-    table = get_decompositions(gradients)
-    return {operator: function for operator, function in table.items() if isinstance(operator, OpOverload)}
-
-
-def _drop_unused(traced: nn.Module) -> None:
-    assert isinstance(traced, torch.fx.GraphModule)
-    for node in reversed(traced.graph.nodes):
-        if node.op == "call_function" and not node.users and node.target is torch.ops.aten.detach.default:
-            traced.graph.erase_node(node)
-    for node in list(traced.graph.nodes):
-        if node.op == "call_function" and node.target is torch.ops.aten.detach.default:
-            node.replace_all_uses_with(node.args[0])
-            traced.graph.erase_node(node)
-    traced.graph.eliminate_dead_code()
-    traced.recompile()
+def _triple(context: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    keys, values, state = context
+    return keys, values, state

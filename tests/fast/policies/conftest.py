@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from dualsys.bundles import Guidance, Manifest, Sampler, hash_files, weights_digest, write_manifest
+from dualsys.bundles import FORMAT, Guidance, Manifest, Sampler, hash_files, weights_digest, write_manifest
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
 
 HORIZON = 4
@@ -30,7 +30,12 @@ CONDITION: Shapes = {
     "proprioception": (1, 9),
 }
 CHUNK: Shapes = {"noise": (1, HORIZON, 4)}
-GUIDANCE: Shapes = {"previous": (1, HORIZON, 4), "weights": (1, HORIZON), "beta": (1,)}
+STEPS = 5
+FOLLOWED: Shapes = {"previous": (1, HORIZON, 4), "weights": (1, HORIZON)}
+GUIDANCE: Shapes = FOLLOWED | {"guidance": (STEPS,)}
+CAP: Shapes = FOLLOWED | {"beta": (1,)}
+PREFIX: Shapes = {"prefix": (1, HORIZON, 4), "given": (1, HORIZON)}
+FIELD: Shapes = {"x": (1, HORIZON, 4), "tau": (1, HORIZON)}
 CONTEXT: Shapes = {"state": (1, 1)}
 
 
@@ -39,6 +44,7 @@ def write_graph(path: Path, nodes: list[onnx.NodeProto], inputs: Shapes, outputs
     constants = {
         "axes12": np.array([1, 2]),
         "axes123": np.array([1, 2, 3]),
+        "axis0": np.array([0]),
         "axis1": np.array([1]),
         "axis2": np.array([2]),
         "column": np.array([1, 1, 1]),
@@ -66,7 +72,11 @@ def write_graph(path: Path, nodes: list[onnx.NodeProto], inputs: Shapes, outputs
 
 
 def write_graphs(folder: Path) -> None:
-    """Features: mean colour. Context: sum of everything. Chunk: noise + context, pulled to `previous`."""
+    """Features: mean colour. Context: sum of everything. Velocity: x + context, times the flow time.
+
+    Chunk: noise + context, pulled to `previous` by the sum of the guidance, or with the prefix added where it
+    is given.
+    """
     node = helper.make_node
     write_graph(
         folder / "wrist.onnx",
@@ -98,18 +108,53 @@ def write_graphs(folder: Path) -> None:
         CHUNK | CONTEXT,
         {"chunk": (1, HORIZON, 4)},
     )
+    write_guided(folder)
     write_graph(
-        folder / "guided.onnx",
+        folder / "prefix.onnx",
         [
             spread,
             node("Add", ["noise", "offset"], ["plain"]),
+            node("Unsqueeze", ["given", "axis2"], ["mask"]),
+            node("Mul", ["mask", "prefix"], ["beginning"]),
+            node("Add", ["plain", "beginning"], ["chunk"]),
+        ],
+        CHUNK | PREFIX | CONTEXT,
+        {"chunk": (1, HORIZON, 4)},
+    )
+    write_graph(
+        folder / "velocity.onnx",
+        [
+            spread,
+            node("Add", ["x", "offset"], ["sum"]),
+            node("Unsqueeze", ["tau", "axis2"], ["time"]),
+            node("Mul", ["sum", "time"], ["velocity"]),
+        ],
+        FIELD | CONTEXT,
+        {"velocity": (1, HORIZON, 4)},
+    )
+
+
+def write_guided(folder: Path, *, cap_only: bool = False) -> None:
+    """The guided graph, of format 1 where it takes the cap only."""
+    node = helper.make_node
+    pull = (
+        node("Identity", ["beta"], ["strength"])
+        if cap_only
+        else node("ReduceSum", ["guidance", "axis0"], ["strength"])
+    )
+    write_graph(
+        folder / "guided.onnx",
+        [
+            node("Reshape", ["state", "column"], ["offset"]),
+            node("Add", ["noise", "offset"], ["plain"]),
             node("Sub", ["previous", "plain"], ["error"]),
             node("Unsqueeze", ["weights", "axis2"], ["mask"]),
-            node("Mul", ["mask", "error"], ["pull"]),
-            node("Mul", ["pull", "beta"], ["correction"]),
+            node("Mul", ["mask", "error"], ["masked"]),
+            pull,
+            node("Mul", ["masked", "strength"], ["correction"]),
             node("Add", ["plain", "correction"], ["chunk"]),
         ],
-        CHUNK | GUIDANCE | CONTEXT,
+        CHUNK | (CAP if cap_only else GUIDANCE) | CONTEXT,
         {"chunk": (1, HORIZON, 4)},
     )
 
@@ -118,12 +163,12 @@ def write_graphs(folder: Path) -> None:
 def finish_bundle() -> Callable[..., Path]:
     """Writes the manifest over the graphs that are in a folder."""
 
-    def finish(folder: Path, context: tuple[str, ...] = ("state",)) -> Path:
+    def finish(folder: Path, context: tuple[str, ...] = ("state",), version: int = FORMAT) -> Path:
         files = hash_files(folder, [path.name for path in folder.glob("*.onnx")])
         write_manifest(
             folder,
             Manifest(
-                format=1,
+                format=version,
                 role="system1",
                 name="tiny",
                 specs=SPECS,
@@ -131,7 +176,7 @@ def finish_bundle() -> Callable[..., Path]:
                 files=files,
                 action=ACTION,
                 context=context,
-                sampler=Sampler(5),
+                sampler=Sampler(STEPS),
                 guidance=Guidance(5.0),
             ),
         )
@@ -142,7 +187,7 @@ def finish_bundle() -> Callable[..., Path]:
 
 @pytest.fixture
 def graphs(tmp_path: Path) -> Path:
-    """A folder with the four graphs and no manifest."""
+    """A folder with all graphs and no manifest."""
     write_graphs(tmp_path)
     return tmp_path
 
@@ -151,3 +196,12 @@ def graphs(tmp_path: Path) -> Path:
 def bundle(graphs: Path, finish_bundle: Callable[..., Path]) -> Path:
     """A complete bundle."""
     return finish_bundle(graphs)
+
+
+@pytest.fixture
+def first_format(graphs: Path, finish_bundle: Callable[..., Path]) -> Path:
+    """A bundle of format 1: no velocity, no prefix, and guidance by its cap."""
+    for name in ("velocity.onnx", "prefix.onnx"):
+        (graphs / name).unlink()
+    write_guided(graphs, cap_only=True)
+    return finish_bundle(graphs, version=1)

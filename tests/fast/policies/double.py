@@ -16,6 +16,7 @@ Array = NDArray[np.float32]
 
 HORIZON = 16
 STEP_NS = 40_000_000
+ACTION = ActionSpec("tool_velocity", ("x", "y", "z", "gripper"), HORIZON, STEP_NS, (0.012, 0.012, 0.012, 1.0))
 EVERYTHING: frozenset[Capability] = frozenset(CAPABILITIES)
 
 
@@ -42,9 +43,7 @@ class FieldPolicy:
     nudge: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     heard: list[dict[str, Array]] = field(default_factory=list)
     conditions: list[dict[str, Array]] = field(default_factory=list)
-    action: ActionSpec = ActionSpec(
-        "tool_velocity", ("x", "y", "z", "gripper"), HORIZON, STEP_NS, (0.012, 0.012, 0.012, 1.0)
-    )
+    action: ActionSpec = ACTION
     specs: SystemSpecs = field(
         default_factory=lambda: SystemSpecs(
             ObservationSpec({"fixed": TensorSpec((6, 8, 3), "uint8")}, TensorSpec((9,))),
@@ -63,27 +62,33 @@ class FieldPolicy:
         return np.full((16, 128), float(image[0, 0, 0]), np.float32)
 
     def condition(self, tokens: Array, latent_age_s: Array, wrist: Array, proprioception: Array) -> int:
+        del tokens, wrist
         self.conditions.append({"age": latent_age_s, "proprioception": proprioception})
         return len(self.conditions)
 
     def velocity(self, x: Array, tau: Array, condition: Any) -> Array:
+        del condition
         self.asked.append("velocity")
         return swirl(x, tau).astype(np.float32)
 
     def sample(self, noise: Array, condition: Any) -> Array:
+        del condition
         self.asked.append("sample")
         return euler.sample(lambda x, tau: swirl(x, tau).astype(np.float32), noise, self.steps)
 
     def guided(self, noise: Array, condition: Any, previous: Array, weights: Array, guidance: Array) -> Array:
+        del condition
         self.asked.append("guided")
         return exactly_guided(noise, previous, weights, guidance).astype(np.float32)
 
     def sample_prefix(self, noise: Array, prefix: Array, given: Array, condition: Any) -> Array:
+        del condition
         self.asked.append("prefix")
         chunk = euler.prefixed(lambda x, tau: swirl(x, tau).astype(np.float32), noise, prefix, given, 5)
         return chunk + np.float32(1e-7)
 
     def sample_weak(self, noise: Array, condition: Any) -> Array:
+        del condition
         self.asked.append("weak")
         return np.zeros_like(noise)
 
@@ -96,6 +101,7 @@ class FieldPolicy:
         wrist: Array,
         proprioception: Array,
     ) -> Array:
+        del tokens
         self.heard.append(
             {"action": action, "phase": phase, "age": latent_age_s, "wrist": wrist, "state": proprioception}
         )

@@ -34,7 +34,7 @@ def previous() -> Array:
 
 def test_plain_steps_integrate_a_constant_velocity_exactly(noise: Array) -> None:
     drift = np.random.default_rng(5).standard_normal(CHUNK)
-    np.testing.assert_allclose(euler.sample(lambda x, tau: drift, noise, 7), noise + drift)
+    np.testing.assert_allclose(euler.sample(lambda *_: drift, noise, 7), noise + drift)
 
 
 def test_flow_time_runs_from_noise_at_zero_to_the_step_before_data(noise: Array) -> None:
@@ -87,8 +87,8 @@ def test_the_constant_velocity_variant_differs_measurably_from_the_exact_jacobia
 
 def test_the_two_variants_agree_where_the_velocity_is_constant(noise: Array, previous: Array) -> None:
     weights, schedule = soft_mask(2, 6, 8).astype(np.float64), guidance_schedule(2.0, 5)
-    constant = euler.guided(lambda x, tau: np.ones_like(x), noise, previous, weights, schedule)
-    exact = exactly_guided(noise, previous, weights, schedule, lambda x, tau: np.ones_like(x))
+    constant = euler.guided(lambda x, _: np.ones_like(x), noise, previous, weights, schedule)
+    exact = exactly_guided(noise, previous, weights, schedule, lambda x, _: np.ones_like(x))
     np.testing.assert_allclose(constant, exact, rtol=1e-6)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from dualsys.errors import BundleError, PolicyError
@@ -46,10 +47,48 @@ def test_a_guided_chunk_is_pulled_where_the_weights_say(bundle: Path) -> None:
     policy = OnnxSystem1(bundle)
     noise, previous = np.zeros((4, 4), np.float32), np.full((4, 4), 0.25, np.float32)
     weights = np.array([1, 0.5, 0, 0], np.float32)
+    guidance = np.array([0.3, 0.1, 0.05, 0.03, 0.02], np.float32)
     context = conditioned(policy)
     plain = policy.sample(noise, context)
-    chunk = policy.guided(noise, context, previous, weights, guidance_schedule(0.5, policy.steps))
+    chunk = policy.guided(noise, context, previous, weights, guidance)
     np.testing.assert_allclose(chunk, plain + 0.5 * weights[:, None] * (previous - plain), rtol=1e-5)
+
+
+def test_the_velocity_is_taken_at_the_flow_time_of_each_action(bundle: Path) -> None:
+    policy = OnnxSystem1(bundle)
+    x, tau = np.full((4, 4), 0.5, np.float32), np.array([1, 0.5, 0.25, 0], np.float32)
+    context = conditioned(policy)
+    offset = policy.sample(np.zeros((4, 4), np.float32), context)
+    np.testing.assert_allclose(policy.velocity(x, tau, context), (x + offset) * tau[:, None], rtol=1e-5)
+
+
+def test_a_prefix_counts_where_it_is_given(bundle: Path) -> None:
+    policy = OnnxSystem1(bundle)
+    noise, prefix = np.zeros((4, 4), np.float32), np.full((4, 4), 0.25, np.float32)
+    given = np.array([1, 1, 0, 0], np.float32)
+    context = conditioned(policy)
+    chunk = policy.sample_prefix(noise, prefix, given, context)
+    expected = policy.sample(noise, context) + given[:, None] * prefix
+    np.testing.assert_allclose(chunk, expected, rtol=1e-5)
+
+
+def test_a_bundle_says_what_it_offers(bundle: Path) -> None:
+    offered = {"sampler", "guided", "guidance_schedule", "velocity", "prefix"}
+    assert OnnxSystem1(bundle).capabilities == offered
+
+
+def test_a_bundle_of_the_first_format_guides_by_the_cap_and_offers_no_more(first_format: Path) -> None:
+    policy = OnnxSystem1(first_format)
+    assert policy.capabilities == {"sampler", "guided"}
+    noise, previous = np.zeros((4, 4), np.float32), np.full((4, 4), 0.25, np.float32)
+    weights, context = np.ones(4, np.float32), conditioned(policy)
+    plain = policy.sample(noise, context)
+    chunk = policy.guided(noise, context, previous, weights, guidance_schedule(0.5, policy.steps))
+    np.testing.assert_allclose(chunk, plain + 0.5 * (previous - plain), rtol=1e-5)
+    with pytest.raises(PolicyError, match=r"format 1, has no velocity\.onnx; export it again"):
+        policy.velocity(noise, weights, context)
+    with pytest.raises(PolicyError, match=r"format 1, has no prefix\.onnx"):
+        policy.sample_prefix(noise, previous, weights, context)
 
 
 def test_the_same_input_gives_the_same_output_to_the_bit(bundle: Path, rng: np.random.Generator) -> None:
@@ -94,10 +133,26 @@ def test_a_file_that_is_no_graph_is_refused(graphs: Path, finish_bundle: Callabl
         OnnxSystem1(finish_bundle(graphs))
 
 
+@pytest.mark.parametrize("name", ["sampler.onnx", "velocity.onnx", "prefix.onnx", "guided.onnx"])
+def test_weights_that_are_not_finite_are_refused(
+    graphs: Path, finish_bundle: Callable[..., Path], name: str
+) -> None:
+    model = onnx.load(graphs / name)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(np.nan, np.float32), "damaged"))
+    last = model.graph.node[-1]
+    made, last.output[0] = last.output[0], "whole"
+    model.graph.node.append(onnx.helper.make_node("Add", ["whole", "damaged"], [made]))
+    (graphs / name).write_bytes(model.SerializeToString())
+    with pytest.raises(
+        BundleError, match=rf"{name}: output '.*': expected finite numbers, got nan in 16 of 16 .* export it"
+    ):
+        OnnxSystem1(finish_bundle(graphs))
+
+
 def test_graphs_in_each_others_place_are_refused(graphs: Path, finish_bundle: Callable[..., Path]) -> None:
     (graphs / "sampler.onnx").write_bytes((graphs / "guided.onnx").read_bytes())
     with pytest.raises(
-        BundleError, match=r"sampler\.onnx: input 'beta': expected none of that name, the graph"
+        BundleError, match=r"sampler\.onnx: input 'guidance': expected none of that name, the graph"
     ):
         OnnxSystem1(finish_bundle(graphs))
 

@@ -1,23 +1,27 @@
 """System 1 from a bundle, with ONNX Runtime: no training framework needed.
 
-The bundle has four graphs: `wrist` runs once per wrist image, `condition` once per plan, and then either
-`sampler` or `guided`, whose vector-Jacobian products are part of the graph.
+`wrist` runs once per wrist image, `condition` once per plan, and then one of the samplers: `sampler`;
+`guided`, whose vector-Jacobian products are part of the graph; `prefix`, which continues given actions; or
+`velocity`, one evaluation of the network, for those who take the steps themselves. Bundles of format 1 lack
+the last two, and their guided sampler makes the weights of its steps itself from their cap.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.bundles import Manifest, bundle_file, load_manifest
-from dualsys.errors import BundleError
+from dualsys.errors import BundleError, PolicyError
 from dualsys.fast.policies.graph import Graph
 from dualsys.fast.policies.policy import Capability, Float32Array
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
-GRAPHS = ("wrist.onnx", "condition.onnx", "sampler.onnx", "guided.onnx")
+WRIST, CONDITION, SAMPLER, GUIDED = "wrist.onnx", "condition.onnx", "sampler.onnx", "guided.onnx"
+VELOCITY, PREFIX = "velocity.onnx", "prefix.onnx"
 TOKENS = "tokens"
 LATENTS = 2
 FRAMES = 2
@@ -33,7 +37,8 @@ class OnnxSystem1:
         threads: Threads of the runtime.
 
     Raises:
-        BundleError: The bundle is damaged, or a graph is not what the manifest promises.
+        BundleError: The bundle is damaged, a graph is not what the manifest promises, or what it computes is
+            not finite.
     """
 
     def __init__(self, bundle_dir: str | Path, threads: int = 1) -> None:
@@ -52,11 +57,11 @@ class OnnxSystem1:
         self._steps = sampler.steps
         self._manifest = manifest
         self._action = manifest.action
-        paths = [bundle_file(bundle_dir, manifest, name) for name in GRAPHS]
-        self._wrist, self._condition, self._sampler, self._guided = (Graph(path, threads) for path in paths)
-        self._wrist_spec = _check_graphs(
-            manifest, manifest.action, self._wrist, self._condition, self._sampler, self._guided
-        )
+        self._cap_only = manifest.format == 1
+        required = (WRIST, CONDITION, SAMPLER, GUIDED)
+        names = required if self._cap_only else (*required, VELOCITY, PREFIX)
+        self._graphs = {name: Graph(bundle_file(bundle_dir, manifest, name), threads) for name in names}
+        self._wrist_spec = _check_graphs(manifest, manifest.action, self._graphs)
         self._warm_up()
 
     @property
@@ -86,8 +91,10 @@ class OnnxSystem1:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Plain and guided samples."""
-        return frozenset({"sampler", "guided"})
+        """What the format of the bundle offers."""
+        if self._cap_only:
+            return frozenset({"sampler", "guided"})
+        return frozenset({"sampler", "guided", "guidance_schedule", "velocity", "prefix"})
 
     @property
     def steps(self) -> int:
@@ -96,7 +103,7 @@ class OnnxSystem1:
 
     def encode_wrist(self, image: NDArray[np.uint8]) -> Float32Array:
         """Features float32 `[tokens, width]` of one wrist image. Raises PolicyError if it does not fit."""
-        return _single(self._wrist.run({"image": image[None]})["features"])
+        return _single(self._graphs[WRIST].run({"image": image[None]})["features"])
 
     def condition(
         self,
@@ -106,7 +113,7 @@ class OnnxSystem1:
         proprioception: Float32Array,
     ) -> Context:
         """See `System1.condition`. Raises PolicyError if an array does not fit."""
-        return self._condition.run(
+        return self._graphs[CONDITION].run(
             {
                 "tokens": tokens[None],
                 "latent_age_s": latent_age_s[None],
@@ -117,7 +124,7 @@ class OnnxSystem1:
 
     def sample(self, noise: Float32Array, condition: Context) -> Float32Array:
         """See `System1.sample`. Raises PolicyError if an array does not fit."""
-        return _single(self._sampler.run({"noise": noise[None], **condition})["chunk"])
+        return _single(self._graphs[SAMPLER].run({"noise": noise[None], **condition})["chunk"])
 
     def guided(
         self,
@@ -127,27 +134,51 @@ class OnnxSystem1:
         weights: Float32Array,
         guidance: Float32Array,
     ) -> Float32Array:
-        """See `GuidedSampler.guided`. Raises PolicyError if an array does not fit.
+        """See `GuidedSampler.guided`. Raises PolicyError if an array does not fit."""
+        followed = {"noise": noise[None], "previous": previous[None], "weights": weights[None]}
+        pull = {"beta": guidance[:1]} if self._cap_only else {"guidance": guidance}
+        return _single(self._graphs[GUIDED].run({**followed, **pull, **condition})["chunk"])
 
-        The graph makes the weight of each step itself, capped by beta, which is the weight of the first one.
+    def velocity(self, x: Float32Array, tau: Float32Array, condition: Context) -> Float32Array:
+        """See `VelocityField.velocity`. Raises PolicyError as `sample_prefix` does."""
+        feed = {"x": x[None], "tau": tau[None], **condition}
+        return _single(self._optional(VELOCITY).run(feed)["velocity"])
+
+    def sample_prefix(
+        self, noise: Float32Array, prefix: Float32Array, given: Float32Array, condition: Context
+    ) -> Float32Array:
+        """See `PrefixSampler.sample_prefix`; the given actions come back to the bit.
+
+        Raises PolicyError if an array does not fit, or without the capability.
         """
-        followed = {"previous": previous[None], "weights": weights[None], "beta": guidance[:1]}
-        return _single(self._guided.run({"noise": noise[None], **followed, **condition})["chunk"])
+        feed = {"noise": noise[None], "prefix": prefix[None], "given": given[None], **condition}
+        return _single(self._optional(PREFIX).run(feed)["chunk"])
+
+    def _optional(self, name: str) -> Graph:
+        if name not in self._graphs:
+            raise PolicyError(f"{self.name}: its bundle, of format 1, has no {name}; export it again")
+        return self._graphs[name]
 
     def _warm_up(self) -> None:
-        """Run every graph once: the first run allocates and is slow, and no plan should wait for it."""
-        zeros = {name: np.zeros(spec.shape, np.float32) for name, spec in self._condition.inputs.items()}
-        self.encode_wrist(np.zeros(self._wrist_spec.shape, np.uint8))
-        context = self._condition.run(zeros)
-        chunk = np.zeros(self._action.chunk.shape, np.float32)
-        self.sample(chunk, context)
-        self.guided(chunk, context, chunk, np.zeros(len(chunk), np.float32), np.ones(self._steps, np.float32))
+        """Run every graph once: the first run allocates and is slow, and no plan should wait for it.
+
+        Raises:
+            BundleError: What comes out of zeros is not finite: then nor are the weights.
+        """
+        for graph in self._graphs.values():
+            zeros = {name: np.zeros(spec.shape, spec.dtype) for name, spec in graph.inputs.items()}
+            for name, values in graph.run(zeros).items():
+                wrong = values[~np.isfinite(values)]
+                if wrong.size:
+                    raise BundleError(
+                        f"{graph.path}: output {name!r}: expected finite numbers, got {wrong[0]} in "
+                        f"{wrong.size} of {values.size} elements; its weights are damaged: export it again"
+                    )
 
 
-def _check_graphs(
-    manifest: Manifest, action: ActionSpec, wrist: Graph, condition: Graph, sampler: Graph, guided: Graph
-) -> TensorSpec:
+def _check_graphs(manifest: Manifest, action: ActionSpec, graphs: Mapping[str, Graph]) -> TensorSpec:
     """Compare all graphs with the manifest and with each other; returns what a wrist image is."""
+    wrist, condition = graphs[WRIST], graphs[CONDITION]
     image = wrist.inputs.get("image")
     if image is None or len(image.shape) != 4 or image.shape[0] != 1 or image.shape[3] != 3:
         got = "none of that name" if image is None else image.describe()
@@ -168,9 +199,16 @@ def _check_graphs(
         context,
     )
     chunk = TensorSpec((1, *action.chunk.shape))
-    sampler.require({"noise": chunk, **context}, {"chunk": chunk})
-    guidance = {"previous": chunk, "weights": TensorSpec((1, action.horizon)), "beta": TensorSpec((1,))}
-    guided.require({"noise": chunk, **guidance, **context}, {"chunk": chunk})
+    by_action = TensorSpec((1, action.horizon))
+    graphs[SAMPLER].require({"noise": chunk, **context}, {"chunk": chunk})
+    guided = {"noise": chunk, "previous": chunk, "weights": by_action, **context}
+    if manifest.format == 1:
+        graphs[GUIDED].require({"beta": TensorSpec((1,)), **guided}, {"chunk": chunk})
+        return TensorSpec(image.shape[1:], "uint8")
+    steps = 0 if manifest.sampler is None else manifest.sampler.steps
+    graphs[GUIDED].require({"guidance": TensorSpec((steps,)), **guided}, {"chunk": chunk})
+    graphs[VELOCITY].require({"x": chunk, "tau": by_action, **context}, {"velocity": chunk})
+    graphs[PREFIX].require({"noise": chunk, "prefix": chunk, "given": by_action, **context}, {"chunk": chunk})
     return TensorSpec(image.shape[1:], "uint8")
 
 

@@ -1,0 +1,126 @@
+"""Whether a graph computes what the network computes, and how well that can be computed at all.
+
+The reference is the network itself in float64, with automatic differentiation where the graph has a Jacobian;
+the inputs are drawn from the domain of the graph. Beside the error of the graph stands that of torch in
+float32, which is no fault of the graph: it tells how the function magnifies rounding. Guidance can do so. At
+its first step it descends the gradient of the mismatch |A1(x) - Y|^2 with the step w / n, and where that is
+too long for the curvature, about w / n > 2 / sigma^2 with sigma the largest singular value of dA1/dx, it
+diverges from step to step and takes every rounding error with it. A trained network estimates the clean chunk
+from noise with a small sigma; one with large random weights does not.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dualsys.train.graphs import Graph
+
+CHECKS = 24
+"""Inputs on which each graph is compared with torch."""
+TOLERANCE = 1e-4
+"""Largest error of a graph, relative to the largest element."""
+ROUNDING_ALLOWANCE = 4.0
+"""Where float32 within torch errs by more than the tolerance, a graph may err by this much more."""
+
+Arrays = list[NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Errors of one graph against torch in float64, each relative to the largest element of an output.
+
+    Attributes:
+        graph: Of the graph, for each input.
+        float32: Of the same network in torch in float32, for the same inputs.
+    """
+
+    graph: tuple[float, ...]
+    float32: tuple[float, ...]
+
+    @property
+    def holds(self) -> bool:
+        """On every input the error is within `TOLERANCE`, or float32 itself errs nearly as much.
+
+        Nearly: by more than 1 / `ROUNDING_ALLOWANCE` of it.
+        """
+        pairs = zip(self.graph, self.float32, strict=True)
+        return all(error <= max(TOLERANCE, ROUNDING_ALLOWANCE * rounding) for error, rounding in pairs)
+
+    def figures(self) -> dict[str, str]:
+        """For the manifest: the largest errors, and the number of inputs."""
+        return {
+            "largest": f"{max(self.graph):.1e}",
+            "largest_of_torch_float32": f"{max(self.float32):.1e}",
+            "inputs": str(len(self.graph)),
+        }
+
+
+def measure(graph: Graph, net: nn.Module, path: Path, checks: int = CHECKS) -> Agreement:
+    """Compare a graph's file with the network that it was made from.
+
+    Args:
+        graph: What it should compute.
+        net: The network, float32.
+        path: The ONNX file.
+        checks: How many inputs.
+    """
+    session = open_session(path)
+    exact = copy.deepcopy(net).double()
+    errors, roundings = [], []
+    for seed in range(checks):
+        inputs = graph.draw(seed)
+        truth = _reference(graph, exact, _double(inputs), torch.float64)
+        errors.append(_error(run(session, graph.outputs, inputs), truth))
+        roundings.append(_error(_reference(graph, net, inputs, torch.float32), truth))
+    return Agreement(tuple(errors), tuple(roundings))
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """A graph in the runtime, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run(
+    session: onnxruntime.InferenceSession, outputs: tuple[str, ...], inputs: Mapping[str, Tensor]
+) -> Arrays:
+    """The outputs of a graph."""
+    feed = {name: value.numpy() for name, value in inputs.items()}
+    return [np.asarray(value, dtype=np.float64) for value in session.run(list(outputs), feed)]
+
+
+def _reference(graph: Graph, net: nn.Module, inputs: Mapping[str, Tensor], dtype: torch.dtype) -> Arrays:
+    with torch.no_grad(), _default(dtype):
+        made = graph.reference(net, *inputs.values())
+    return [tensor.double().numpy() for tensor in (made if isinstance(made, tuple) else (made,))]
+
+
+def _double(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
+
+
+def _error(values: Arrays, truth: Arrays) -> float:
+    pairs = zip(values, truth, strict=True)
+    return max(float(np.abs(ours - theirs).max() / max(1e-6, np.abs(theirs).max())) for ours, theirs in pairs)
+
+
+@contextmanager
+def _default(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
