@@ -150,6 +150,19 @@ class DoctorCommand:
 
 
 @dataclass(frozen=True)
+class ExportCommand:
+    """Make a bundle of a checkpoint of training, and verify it against torch. Needs dualsys[train]."""
+
+    checkpoint: Positional[Path]
+    """What `python -m dualsys.train` left, such as data/checkpoints/system1.pt; of either system."""
+    out: Path
+    """Folder of the bundle."""
+    variant: Literal["fp16", "int8"] | None = None
+    """Try a lower precision. Its error and its speed are told; it is kept only if it is exact enough and
+    faster than float32."""
+
+
+@dataclass(frozen=True)
 class ListCommand:
     """List what there is to choose from."""
 
@@ -168,6 +181,7 @@ Command = (
     | Annotated[RecordCommand, tyro.conf.subcommand("record")]
     | Annotated[ReplayCommand, tyro.conf.subcommand("replay")]
     | Annotated[DoctorCommand, tyro.conf.subcommand("doctor")]
+    | Annotated[ExportCommand, tyro.conf.subcommand("export")]
     | Annotated[ListCommand, tyro.conf.subcommand("list")]
 )
 

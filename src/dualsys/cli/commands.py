@@ -13,6 +13,7 @@ from rich.console import Console
 
 from dualsys.cli.arguments import (
     DoctorCommand,
+    ExportCommand,
     FastCommand,
     ListCommand,
     RecordCommand,
@@ -67,6 +68,10 @@ def execute(argv: Sequence[str]) -> int:
                 from dualsys.cli.doctor_command import doctor
 
                 return doctor(command, overrides)
+            case ExportCommand():
+                from dualsys.cli.export_command import export
+
+                export(command)
             case ListCommand():
                 from dualsys.cli.listing import show
 
