@@ -14,17 +14,20 @@ from dualsys.bench.delay_grid import (
     SYSTEM2_DELAYS_MS,
     Point,
     Sweep,
+    by_reason,
     estimate_s,
     objection,
     points,
+    unknown_words,
 )
 from dualsys.clock import NS_PER_MS
+from dualsys.errors import InstructionError
 from dualsys.fast.chunking.strategy import STRATEGIES, make_strategy
 from dualsys.fast.policies.policy import Capability
 from dualsys.specs import ActionSpec
 from dualsys.twin.latency import Constant
-from dualsys.twin.scripted import SCRIPTED_ACTION, ScriptedSystem1
-from dualsys.twin.settings import TwinSettings
+from dualsys.twin.scripted import SCRIPTED_ACTION, ScriptedSystem1, ScriptedSystem2
+from dualsys.twin.settings import Parts, TwinSettings
 
 SETTINGS = TwinSettings()
 
@@ -107,6 +110,20 @@ def test_what_a_bundle_lacks_is_not_offered_and_named() -> None:
     assert objection(point, Offering("sampler", "prefix")) is None
 
 
+def test_what_fails_for_one_reason_is_told_once() -> None:
+    found = [
+        unmet
+        for point in points(
+            SETTINGS, SCRIPTED_ACTION, (Sweep("system1", "pick", ("rtc_prefix", "rtc"), (0, 40)),)
+        )
+        if (unmet := objection(point, Offering("sampler"))) is not None
+    ]
+
+    told = by_reason(found)
+    assert [len(names) for names in told.values()] == [2, 2]
+    assert {status for status, _ in told} == {"not offered"}
+
+
 def test_a_delay_that_is_too_long_for_the_chunks_is_refused_with_the_numbers() -> None:
     offering = Offering("sampler", "guided", horizon=8)
     refused = one(Sweep("system1", "around", ("rtc",), (200,)), offering.action)
@@ -127,6 +144,23 @@ def test_synchronous_waits_for_any_delay() -> None:
     assert (
         objection(one(Sweep("system1", "pick", ("synchronous",), (300,)), offering.action), offering) is None
     )
+
+
+class Reading(ScriptedSystem2):
+    """A System 2 that does not know the word belt."""
+
+    def check_instruction(self, text: str) -> None:
+        super().check_instruction(text)
+        if "belt" in text:
+            raise InstructionError(f"{text!r}: unknown words: belt")
+
+
+def test_a_task_whose_words_system_2_cannot_read_is_named_before_anything_runs() -> None:
+    system2 = Reading()
+    parts = Parts(system2, ScriptedSystem1(), explain=system2.explain)
+
+    assert "unknown words: belt" in unknown_words("conveyor", range(20), parts)
+    assert unknown_words("pick", range(3), parts) == ""
 
 
 def test_the_estimate_grows_with_episodes_and_shrinks_with_workers() -> None:

@@ -78,7 +78,7 @@ def test_the_latency_page_says_what_was_run_and_what_could_not_be(
     page = files["delay.md"].read_text()
     assert "python -m dualsys.bench delay --smoke" in page
     assert "| `rtc_prefix` | not offered |" in page
-    assert "around-rtc_prefix-system1-120ms` | not offered | needs prefix" in page
+    assert "| `around-rtc_prefix-system1-120ms` | not offered | needs prefix" in page
     assert "| `rtc` | 100 % (21 to 100) | 100 % (21 to 100) |" in page
     html = files["delay.html"].read_text()
     assert html.count("data:image/png;base64,") == 3

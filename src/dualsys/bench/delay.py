@@ -6,6 +6,7 @@ of delays; every strategy sees the same scenes, the same noise seeds and the sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,17 @@ from dualsys.bench.delay_grid import (
     Point,
     Unmet,
     Varied,
+    by_reason,
     estimate_s,
     objection,
     points,
+    unknown_words,
 )
 from dualsys.bench.document import to_html, to_markdown
 from dualsys.twin.latency import Latency
 from dualsys.twin.report import Report
 from dualsys.twin.result import EpisodeResult
-from dualsys.twin.settings import TwinSettings
+from dualsys.twin.settings import Parts, TwinSettings
 
 DIGITS = 6
 """Significant digits of the numbers of single episodes in the data file."""
@@ -61,11 +64,12 @@ def run(
         ConfigError: There is no such cell.
         MissingExtraError: The simulator or matplotlib is not installed.
     """
-    policy = plan.source.load().system1
+    parts = plan.source.load()
+    policy = parts.system1
     every = points(settings, policy.action, SMOKE_SWEEPS if smoke else SWEEPS, jitter)
     kept = {cell.name for cell in plan.choose([point.cell for point in every])}
     chosen = [point for point in every if point.cell.name in kept]
-    unmet = [found for point in chosen if (found := objection(point, policy)) is not None]
+    unmet = _objections(chosen, parts, plan)
     excluded = {one.point.cell.name for one in unmet}
     ready = [point for point in chosen if point.cell.name not in excluded]
     _announce(ready, unmet, plan)
@@ -83,16 +87,29 @@ def run(
     )
 
 
+def _objections(chosen: Sequence[Point], parts: Parts, plan: Plan) -> list[Unmet]:
+    """What cannot be run with these systems, and why."""
+    seeds = range(plan.seed, plan.seed + plan.episodes)
+    unread = {task: unknown_words(task, seeds, parts) for task in {point.task for point in chosen}}
+    unmet: list[Unmet] = []
+    for point in chosen:
+        if why := unread[point.task]:
+            unmet.append(Unmet(point, "not offered", why))
+        elif (found := objection(point, parts.system1)) is not None:
+            unmet.append(found)
+    return unmet
+
+
 def _announce(ready: Sequence[Point], unmet: Sequence[Unmet], plan: Plan) -> None:
     from rich.console import Console
 
-    minutes = estimate_s(ready, plan.episodes, plan.workers) / 60
+    minutes = math.ceil(estimate_s(ready, plan.episodes, plan.workers) / 60)
     lines = [
-        f"{len(ready)} cells of {plan.episodes} episodes; about {minutes:.0f} minutes for all of them on "
+        f"{len(ready)} cells of {plan.episodes} episodes; about {minutes} min for all of them on "
         f"{plan.workers} idle cores, less what is done already",
-        *(f"{one.point.cell.name}: {one.status}: {one.why}" for one in unmet),
+        *(f"{', '.join(names)}: {status}: {why}" for (status, why), names in by_reason(unmet).items()),
     ]
-    Console(stderr=True).print("\n".join(lines), markup=False, highlight=False)
+    Console(stderr=True).print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _draw(results: Sequence[Result], folder: Path) -> dict[str, Path]:

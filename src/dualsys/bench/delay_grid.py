@@ -9,13 +9,14 @@ from typing import Literal
 from dualsys.bench.cells import Cell
 from dualsys.bench.staleness import AGES
 from dualsys.clock import NS_PER_MS, NS_PER_S
-from dualsys.errors import ConfigError
+from dualsys.errors import ConfigError, InstructionError
 from dualsys.fast.chunking.delay import steps_begun
 from dualsys.fast.chunking.strategy import StrategyName, default_options, make_strategy, require_offered
 from dualsys.fast.policies.policy import System1
 from dualsys.specs import ActionSpec
 from dualsys.twin.latency import Constant, Latency, log_normal
-from dualsys.twin.settings import TwinSettings
+from dualsys.twin.pool import require_simulator
+from dualsys.twin.settings import Parts, TwinSettings
 
 
 @dataclass(frozen=True)
@@ -240,8 +241,8 @@ class Unmet:
 
     Attributes:
         point: Which.
-        status: `not offered` if the bundle lacks what the strategy needs, `refused` if the delay is too long
-            for its chunks.
+        status: `not offered` if the bundles lack what the strategy needs or do not know the words of the
+            task, `refused` if the delay is too long for the chunks.
         why: In the words of the error.
     """
 
@@ -250,8 +251,16 @@ class Unmet:
     why: str
 
 
+def by_reason(unmet: Sequence[Unmet]) -> dict[tuple[str, str], list[str]]:
+    """Names of cells by status and reason."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in unmet:
+        found.setdefault((one.status, one.why), []).append(one.point.cell.name)
+    return found
+
+
 def objection(point: Point, policy: System1) -> Unmet | None:
-    """What keeps a point from being run with this policy, if anything."""
+    """What keeps a strategy from being run with this policy, if anything."""
     settings = point.cell.settings
     strategy = make_strategy(settings.strategy, **settings.strategy_options)
     try:
@@ -263,6 +272,25 @@ def objection(point: Point, policy: System1) -> Unmet | None:
     except ConfigError as error:
         return Unmet(point, "refused", "; ".join(error.faults))
     return None
+
+
+def unknown_words(task: str, seeds: Sequence[int], parts: Parts) -> str:
+    """What System 2 says to the first instruction of these episodes that it cannot read; empty if it can.
+
+    Raises:
+        MissingExtraError: The simulator is not installed.
+    """
+    require_simulator()
+    from dualsys_sim.episode import make_episode
+
+    for seed in seeds:
+        episode = make_episode(task, seed)
+        parts.explain({episode.instruction: episode.goal})
+        try:
+            parts.system2.check_instruction(episode.instruction)
+        except InstructionError as error:
+            return f"System 2: {error}"
+    return ""
 
 
 def estimate_s(chosen: Sequence[Point], episodes: int, workers: int) -> float:

@@ -27,6 +27,7 @@ from dualsys.bench.delay_grid import (
     VARIANTS,
     Unmet,
     Varied,
+    by_reason,
 )
 from dualsys.bench.document import Block, Code, Heading, Picture, Table, Text
 from dualsys.clock import NS_PER_MS
@@ -60,21 +61,23 @@ STATIC = (
 SMOOTHNESS_TEXT = (
     "At a join, the plan in force is replaced by a newer one. A strategy that ignores what is being "
     "executed may change its mind there. Plans are made of displacements that are added up from where the "
-    "arm is led, so positions never jump (largest gap measured: {gap}); what jumps is the velocity. *Old "
-    "and new plan apart* is the distance between where the two plans lead the tool 200 ms after the join. "
-    "Acceleration and jerk are those of the commanded tool, over steps of 40 ms. A tick *without a plan* is "
-    "one at which the plan is over and the arm brakes to rest."
+    "arm is led, so what jumps is the velocity and not the position; a gap in position (see *All cells*) is "
+    "left only where control could not keep up with a plan and the next one starts from where the arm is. "
+    "*Old and new plan apart* is the distance between where the two plans lead the tool 200 ms after the "
+    "join. Acceleration and jerk are those of the commanded tool, over steps of 40 ms. A tick *without a "
+    "plan* is one at which the plan is over and the arm brakes to rest."
 )
 REACTION_TEXT = (
     "Reaction time is the time from an event to the first plan in force that has seen it. An event at a "
     "random time meets a reaction that is uniform on (L, L + s dt) where inference runs back to back, one "
     "job every s actions of dt = {dt:g} ms, and on (L, 2 L + E) where the arm plays a chunk for a time E "
     "and then waits (FASTER, arXiv:2603.19199). The prediction is the mean of that, L + T / 2 with T the "
-    "time between the starts of two jobs, taken over time where L and T vary. The measured mean lies above "
-    "it by the wait for a wrist image: there is one every {frame:g} ms, and a plan counts as having seen an "
-    "event only if its image was taken after it. What only the fixed camera can see takes the way through "
-    "System 2, whose delay and period come on top. *To events*, in the table of all cells, are the "
-    "reactions to what really happened: a belt that changed its speed, a block that was given a push."
+    "time between the starts of two jobs, taken over time where L and T vary. A plan counts as having seen "
+    "an event only if its wrist image was taken after it, and there is one every {frame:g} ms; so where "
+    "jobs do not begin with a new image, the measured mean lies above the prediction by the age of the "
+    "image. What only the fixed camera can see takes the way through System 2, whose delay and period come "
+    "on top. *To events*, in the table of all cells, are the reactions to what really happened: a belt that "
+    "changed its speed, a block that was given a push."
 )
 SYSTEM2_TEXT = (
     "System 1 takes {delay} ms for a plan here, System 2 starts {rate:g} times a second. The age in force "
@@ -86,6 +89,8 @@ COLUMNS = (
     ("a minute", "successes per minute of simulated time, the time of failures included"),
     ("time", "median time to success, of the successes alone"),
     ("jump", "change of the commanded tool velocity at a join: mean over the joins of an episode"),
+    ("gap", "largest distance between the set-points of two plans at their join; of a plan that was over, "
+     "from where the arm was led"),
     ("apart", "distance between the old and the new plan 200 ms after a join: mean over the joins"),
     ("acceleration, jerk", "root mean square over the commanded tool motion"),
     ("no plan", "ticks at which the plan was over and no other had come"),
@@ -94,10 +99,12 @@ COLUMNS = (
     ("predicted", "what the first of these would be if every job saw the present when it begins"),
     ("to events", "the same two for what happened in the episode; a dash where nothing did"),
     ("latent age", "how old the image behind the latent is while the arm acts on it"),
+    ("stops", "episodes in which control stopped the arm for a fault, such as one that does not follow"),
     ("late", "chunks that came later than the strategy had planned for"),
 )  # fmt: skip
 MEASURES = (
-    "success", "a minute", "time", "jump, m/s", "apart, mm", "acceleration, m/s²", "jerk, m/s³", "no plan",
+    "success", "a minute", "time", "jump, m/s", "gap, mm", "apart, mm", "acceleration, m/s²", "jerk, m/s³",
+    "no plan", "stops",
     "reaction 1, ms", "predicted, ms", "reaction 2, ms", "to events, ms", "latent age, ms", "late",
 )  # fmt: skip
 
@@ -135,7 +142,7 @@ def page(
     )
     everyone: list[Found] = [*results, *unmet]
     blocks += _system1(everyone, pictures)
-    blocks += _smoothness(results, everyone, pictures)
+    blocks += _smoothness(everyone, pictures)
     blocks += _reactions(results, everyone, pictures, dt_ms)
     blocks += _system2(everyone, pictures)
     blocks += _all_strategies(everyone)
@@ -163,16 +170,12 @@ def _system1(everyone: Sequence[Found], pictures: Mapping[str, Path]) -> list[Bl
     return blocks
 
 
-def _smoothness(
-    results: Sequence[Result], everyone: Sequence[Found], pictures: Mapping[str, Path]
-) -> list[Block]:
+def _smoothness(everyone: Sequence[Found], pictures: Mapping[str, Path]) -> list[Block]:
     if "smoothness" not in pictures:
         return []
-    gaps_m = [one.report.medians.get("seam_gap_max_m", 0.0) for one in results]
-    text = SMOOTHNESS_TEXT.format(gap=f"{1e6 * max(gaps_m):.1f} µm, the median of the worst cell")
     blocks: list[Block] = [
         Heading("Smoothness"),
-        Text(text),
+        Text(SMOOTHNESS_TEXT),
         Picture(pictures["smoothness"], "Joins, acceleration, jerk and starved ticks by delay of System 1"),
     ]
     jump = metric("seam_jump_mean_m_s")
@@ -268,15 +271,19 @@ def _outcome(one: Found) -> tuple[str, ...]:
 def _unmet(unmet: Sequence[Unmet]) -> list[Block]:
     if not unmet:
         return []
-    rows = tuple((f"`{one.point.cell.name}`", one.status, one.why) for one in unmet)
+    rows = tuple(
+        (", ".join(f"`{name}`" for name in names), status, why)
+        for (status, why), names in by_reason(unmet).items()
+    )
     return [
         Heading("What could not be run"),
         Text(
-            "*Not offered*: the bundle of System 1 lacks what the strategy needs. *Refused*: the chunks are "
-            "too short for the delay; a strategy that continues the planned motion needs d <= H - s, with "
-            "a delay of d actions, s actions executed between two jobs, and H actions in a chunk."
+            "*Not offered*: the bundle of System 1 lacks what the strategy needs, or that of System 2 does "
+            "not know the words of the task. *Refused*: the chunks are too short for the delay; a strategy "
+            "that continues the planned motion needs d <= H - s, with a delay of d actions, s actions "
+            "executed between two jobs, and H actions in a chunk."
         ),
-        Table(("cell", "", "why"), rows, words=True),
+        Table(("cells", "", "why"), rows, words=True),
     ]
 
 
@@ -322,10 +329,12 @@ def _line(report: Report) -> tuple[str, ...]:
         f"{throughput(report):.1f}",
         _seconds(report),
         _middle(metric("seam_jump_mean_m_s")(report), 3),
+        _middle(metric("seam_gap_max_m", 1e3)(report), 2),
         _middle(metric("seam_apart_mean_m", 1e3)(report), 1),
         _middle(metric("tool_acceleration_rms_m_s2")(report), 2),
         _middle(metric("tool_jerk_rms_m_s3")(report), 1),
         f"{_middle(metric('held_fraction', 100.0)(report), 1)} %",
+        str(sum(result.counters.get("control.stopped", 0) > 0 for result in report.results)),
         _middle(REACTION(report), 0),
         _middle(PREDICTED(report), 0),
         _middle(metric("system2_reaction_ms_mean")(report), 0),
@@ -355,7 +364,7 @@ def _by_delay(everyone: Sequence[Found], varied: Varied, task: str, entry: Calla
     """One line for each of the main strategies, one column for each delay."""
     own = [one for one in everyone if (one.point.varied, one.point.task) == (varied, task)]
     own = [one for one in own if one.point.variant.name in MAIN]
-    delays = list(dict.fromkeys(one.point.delay for one in own))
+    delays = sorted({one.point.delay for one in own}, key=lambda delay: (isinstance(delay, str), delay))
     entries = {
         (one.point.variant.name, one.point.delay): one.status if isinstance(one, Unmet) else entry(one.report)
         for one in own
