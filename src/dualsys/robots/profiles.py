@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dualsys.fast.control.limits import FloatArray, Limits
+from dualsys.robots.kinematics import PANDA
 
 PANDA_JOINTS: Final = tuple(f"panda_joint{number}" for number in range(1, 8))
 
@@ -67,6 +68,7 @@ class ArmProfile:
             joints=limits.joints,
             jerk=np.append(limits.jerk, np.inf),
             braking=np.append(limits.braking, np.inf),
+            frames=limits.frames,
         )
         return replace(self, axes=(*self.axes, axis), limits=more)
 
@@ -117,6 +119,7 @@ def panda_limits(hand_speed_m_s: float, hand_acceleration_m_s2: float) -> Limits
         acceleration=np.array([*_PANDA_ACCELERATION, hand_acceleration_m_s2]),
         joints=7,
         jerk=np.array([*_PANDA_JERK, np.inf]),
+        frames=np.concatenate((PANDA.joint_frames, PANDA.tool_frame[None])),
     )
 
 

@@ -21,6 +21,7 @@ from dualsys.fast.control.limits import FloatArray, Limits, Step
 from dualsys.fast.control.modes import Mode, require_legal
 from dualsys.fast.control.readings import ReadingGuard, Tolerances
 from dualsys.fast.control.reference import PlanRefusedError
+from dualsys.fast.control.workspace import Workspace
 from dualsys.messages import ControlState, Plan
 from dualsys.robots.contract import ArmReading
 
@@ -90,6 +91,7 @@ class ControlCore:
         self._limits = limits
         self._ages = ages
         self._limiter = make_limiter(smoothing, limits, period_ns)
+        self._workspace = Workspace.of(limits)
         self._session = session
         self._slowed_fraction = slowed_fraction
         self._tolerances = tolerances or Tolerances()
@@ -166,6 +168,8 @@ class ControlCore:
             self._malformed = 0
             if self._command is None or self._latched or self._mode is Mode.STOPPED:
                 raise PlanRefusedError("start", f"no plan is followed while {self._mode}: {self._reason}")
+            if self._workspace is not None:
+                self._workspace.require_inside(reference.setpoints, self._command)
             following = self._mode in (Mode.RUNNING, Mode.SLOWED)
             self._follower.join(reference, now_ns, self._command, following)
         except PlanRefusedError as error:
@@ -185,12 +189,10 @@ class ControlCore:
         return True
 
     def _count_malformed(self, error: PlanRefusedError) -> None:
-        if error.kind not in MALFORMED:
-            return
-        self._malformed += 1
+        self._malformed += error.kind in MALFORMED
         if error.kind == "gross":
             self._stop(f"plan beyond what the arm can do: {error}", braking=True)
-        elif self._malformed >= self._tolerances.malformed:
+        elif error.kind in MALFORMED and self._malformed >= self._tolerances.malformed:
             self._stop(f"{self._malformed} malformed plans in a row: {error}", braking=True)
 
     def step(self, now_ns: int, reading: ArmReading, missed: int = 0) -> ControlOutput:
@@ -284,8 +286,8 @@ class ControlCore:
         if self._reading is not None:
             fastest = np.abs(self._reading.velocity)[: self._limits.joints].max(initial=0.0)
             if fastest > self._tolerances.rest_rad_s:
-                at_most = f"at most {self._tolerances.rest_rad_s:g} rad/s"
-                faults.append(f"the arm is still moving at {fastest:.3f} rad/s, {at_most}")
+                rest = f"at most {self._tolerances.rest_rad_s:g} rad/s"
+                faults.append(f"the arm is still moving at {fastest:.3f} rad/s, {rest}")
         if self._reading is not None and self._command is not None and not self._adrift:
             moved = np.abs(self._reading.position - self._command)[: self._limits.joints].max(initial=0.0)
             if moved > self._tolerances.moved_rad:
@@ -326,6 +328,10 @@ class ControlCore:
             self._counters["restarted"] += 1
             self._start_at(reading)
 
+    def _rest_here(self) -> None:
+        if self._command is not None:
+            self._limiter.start(self._command)
+
     def _start_at(self, reading: ArmReading) -> None:
         # Joints start where they are measured, even a little outside: a step there would be a lunge.
         start, joints = self._limits.clip(reading.position), self._limits.joints
@@ -334,13 +340,11 @@ class ControlCore:
         self._limiter.start(start)
 
     def _watch_for_gaps(self, now_ns: int, elapsed_ns: int, reading: ArmReading) -> None:
-        if self._command is None:
-            return
         leading = self._mode in (Mode.RUNNING, Mode.SLOWED)
         if elapsed_ns > self._ages.gap_hard_ns:
             # The robot has come to rest by itself meanwhile; the plan went on without the arm.
             self._counters["suspended"] += 1
-            self._limiter.start(self._command)
+            self._rest_here()
             if leading:
                 self._hold(f"control was suspended for {elapsed_ns // NS_PER_MS} ms", latched=True)
         if reading.status != "watchdog":
@@ -369,11 +373,10 @@ class ControlCore:
         elif slow and self._mode is Mode.RUNNING:
             self._counters["slowed"] += 1
             self._enter(Mode.SLOWED, slow)
+        elif slow and self._mode is Mode.SLOWED:
+            self._reason = slow
         elif self._mode is Mode.SLOWED:
-            if slow:
-                self._reason = slow
-            else:
-                self._enter(Mode.RUNNING, "")
+            self._enter(Mode.RUNNING, "")
 
     def _move(self, now_ns: int, elapsed_ns: int) -> FloatArray | None:
         if self._command is None or (self._mode is Mode.STOPPED and not self._braking):
@@ -384,6 +387,8 @@ class ControlCore:
             step = self._limiter.follow(target, rate)
             self._count_clamps(step)
             self._setpoint, self._step = target, step
+            if self._workspace is not None and self._workspace.is_left(step.position, self._command):
+                self._hold("the tool point leaves the workspace", latched=True)
         else:
             step = self._limiter.brake()
         if not np.isfinite(step.position).all():
@@ -414,8 +419,7 @@ class ControlCore:
         if not braking:
             # From here on the robot brakes by its own means, and comes to rest who knows where.
             self._braking, self._adrift = False, True
-            if self._command is not None:
-                self._limiter.start(self._command)
+            self._rest_here()
         if self._mode is Mode.STOPPED:
             return
         self._counters["stopped"] += 1

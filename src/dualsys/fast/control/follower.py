@@ -13,7 +13,7 @@ from dualsys.messages import Plan
 MALFORMED = ("shape", "finite", "times", "gross")
 """Kinds of refused plans that no planner in its right mind makes."""
 
-REFUSALS = ("session", "epoch", "seq", *MALFORMED, "past", "stamp", "start")
+REFUSALS = ("session", "epoch", "seq", *MALFORMED, "past", "stamp", "start", "workspace")
 """Kinds of refused plans, each with a counter of its own."""
 
 CATCH_UP_PACE = 1.25

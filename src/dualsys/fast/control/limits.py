@@ -26,6 +26,11 @@ CATCH_UP_S = 0.1
 """Time constant of making up for what the limits made the command miss; shorter, corners become lunges."""
 
 
+def none() -> FloatArray:
+    """No vector."""
+    return np.zeros(0)
+
+
 def unlimited() -> FloatArray:
     """No limit on any axis."""
     return np.array(np.inf)
@@ -45,6 +50,10 @@ class Limits:
         braking: [A], largest deceleration that a position limit may be approached with, rad/s^2 or m/s^2;
             never more than `acceleration`. An axis at a distance d from a limit is no faster towards it than
             sqrt(2 * braking * d): a velocity limit that depends on the position.
+        frames: [K + 1, 4, 4], frames of the first K joints and of the tool, as in `robots.kinematics.Chain`;
+            empty where the kinematics are not known.
+        workspace: [2, 3], lowest and highest x, y, z of the tool point in the base frame, m, infinite where
+            there is no bound; empty for none.
 
     Raises:
         SpecError: A limit is not finite, not positive, of another length, or leaves no room.
@@ -57,6 +66,8 @@ class Limits:
     joints: int
     jerk: FloatArray = field(default_factory=unlimited)
     braking: FloatArray = field(default_factory=unlimited)
+    frames: FloatArray = field(default_factory=none)
+    workspace: FloatArray = field(default_factory=none)
     backwards: FloatArray = field(init=False, repr=False)
     """[A]: the largest speed in negative direction, below zero."""
     decelerations: FloatArray = field(init=False, repr=False)
@@ -86,9 +97,25 @@ class Limits:
                 )
         if not 0 <= self.joints <= self.axes:
             raise SpecError(f"limits.joints: expected 0 to {self.axes}, got {self.joints}")
+        self._check_workspace()
         decelerations = np.stack((self.braking, self.braking, self.acceleration))
         object.__setattr__(self, "decelerations", decelerations)
         object.__setattr__(self, "backwards", -self.velocity)
+
+    def _check_workspace(self) -> None:
+        # A record has them as plain vectors.
+        frames = np.array(self.frames, dtype=np.float64).reshape(-1, 4, 4)
+        box = np.array(self.workspace, dtype=np.float64)
+        if len(frames) - 1 > self.joints or not np.isfinite(frames).all():
+            raise SpecError(f"limits.frames: expected at most {self.joints} finite joints and a tool")
+        if box.size and not len(frames):
+            raise SpecError(
+                "limits.workspace: the kinematics of the arm have to be known, give limits.frames"
+            )
+        if box.size not in (0, 6) or not (box.reshape(2, -1)[0] < box.reshape(2, -1)[1]).all():
+            raise SpecError(f"limits.workspace: expected [2, 3], lowest below highest, got {box.tolist()}")
+        object.__setattr__(self, "frames", frames)
+        object.__setattr__(self, "workspace", box.reshape(2, 3) if box.size else box)
 
     @property
     def axes(self) -> int:
