@@ -150,10 +150,9 @@ class ControlCore:
         """Take in a plan.
 
         It is refused if it is of another session or epoch, not newer than the one before, malformed, over,
-        stamped in the future, or if it takes over elsewhere than where the arm is led now. A plan that is far
-        beyond what the arm can do, or the last of several malformed ones in a row, stops control as well.
-        While control holds after a hard age, or is stopped, a plan is refused too, but is evidence that plans
-        are made again.
+        stamped in the future, leaves the workspace, or starts elsewhere than where the arm is led now. One
+        that is far beyond what the arm can do, or the last of several malformed ones in a row, stops control.
+        While control holds after a hard age, or is stopped, any is refused, but is evidence of a planner.
 
         Args:
             plan: The plan.
@@ -190,10 +189,10 @@ class ControlCore:
 
     def _count_malformed(self, error: PlanRefusedError) -> None:
         self._malformed += error.kind in MALFORMED
-        if error.kind == "gross":
-            self._stop(f"plan beyond what the arm can do: {error}", braking=True)
-        elif error.kind in MALFORMED and self._malformed >= self._tolerances.malformed:
-            self._stop(f"{self._malformed} malformed plans in a row: {error}", braking=True)
+        in_a_row = error.kind in MALFORMED and self._malformed >= self._tolerances.malformed
+        if error.kind == "gross" or in_a_row:
+            what = f"{self._malformed} malformed plans in a row" if in_a_row else "beyond what the arm can do"
+            self._stop(f"{what}: {error}", braking=True)
 
     def step(self, now_ns: int, reading: ArmReading, missed: int = 0) -> ControlOutput:
         """One tick.
