@@ -73,7 +73,7 @@ def test_the_latency_page_says_what_was_run_and_what_could_not_be(
     told = capsys.readouterr()
     files = {path.name: path for path in map(Path, told.out.split())}
     drawn = {"delay-success.png", "delay-smoothness.png", "delay-reaction.png"}
-    assert files.keys() == {"delay.md", "delay.html", "delay.json", *drawn}
+    assert files.keys() == {"delay.md", "delay.html", "delay.json", "delay-episodes.json", *drawn}
     assert "2 cells of 1 episodes; about" in told.err
     page = files["delay.md"].read_text()
     assert "python -m dualsys.bench delay --smoke" in page
@@ -82,12 +82,25 @@ def test_the_latency_page_says_what_was_run_and_what_could_not_be(
     assert "| `rtc` | 100 % (21 to 100) | 100 % (21 to 100) |" in page
     html = files["delay.html"].read_text()
     assert html.count("data:image/png;base64,") == 3
-    cells = {row["cell"]: row for row in msgspec.json.decode(files["delay.json"].read_bytes())["cells"]}
+    data = msgspec.json.decode(files["delay-episodes.json"].read_bytes())
+    cells = {row["cell"]: row for row in data["cells"]}
     assert {row["status"] for row in cells.values()} == {"measured", "not offered"}
     measured = cells["around-rtc-system1-120ms"]
     assert measured["episodes"]["success"] == [True]
     # L + s dt / 2, and up to one wrist image more.
     assert 180.0 - 5.0 < measured["episodes"]["system1_reaction_ms_mean"][0] < 180.0 + 45.0
+
+
+def test_a_page_is_written_even_if_nothing_could_be_run(
+    tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*smoke("delay", tmp_path, repository), "--only", "around-rtc_prefix"]) == 0
+
+    told = capsys.readouterr()
+    page = Path(told.out.split()[0]).read_text()
+    assert "around-rtc_prefix-system1-120ms: not offered: needs prefix" in told.err
+    assert "| `rtc_prefix` | not offered |" in page
+    assert "## How it was measured" in page
 
 
 def test_delays_of_ones_own_stand_for_the_jitter(

@@ -36,7 +36,7 @@ from dualsys.twin.result import EpisodeResult
 from dualsys.twin.settings import Parts, TwinSettings
 
 DIGITS = 6
-"""Significant digits of the numbers of single episodes in the data file."""
+"""Significant digits of the numbers of single episodes."""
 
 
 def run(
@@ -50,7 +50,9 @@ def run(
 ) -> tuple[Path, ...]:
     """Measure what is missing and write page, figures and data; returns their paths.
 
-    Cells whose strategy the bundle does not support, or whose delay is too long, are reported as such.
+    The data of single episodes are written beside the kept ones, everything else into the output folder.
+    Cells whose strategy or words the bundles do not support, or whose delay is too long, are reported as
+    such.
 
     Args:
         settings: What is the same in all cells.
@@ -78,11 +80,14 @@ def run(
 
     output.mkdir(parents=True, exist_ok=True)
     pictures = _draw(results, output)
+    episodes = plan.folder / "delay-episodes.json"
     blocks = delay_page.page(results, unmet, pictures, plan, command, policy.action, jitter)
+    data = _data(results, unmet, plan, command)
     return (
         _replace(output / "delay.md", to_markdown(blocks).encode()),
         _replace(output / "delay.html", to_html(blocks).encode()),
-        _replace(output / "delay.json", msgspec.json.encode(_data(results, unmet, plan, command)) + b"\n"),
+        _replace(output / "delay.json", msgspec.json.format(msgspec.json.encode(data), indent=1) + b"\n"),
+        _replace(episodes, msgspec.json.encode({**data, "cells": _with_episodes(data, results)}) + b"\n"),
         *(picture for picture in pictures.values()),
     )
 
@@ -134,7 +139,7 @@ def _tasks(results: Sequence[Result], varied: Varied) -> list[str]:
 
 
 def _data(results: Sequence[Result], unmet: Sequence[Unmet], plan: Plan, command: str) -> dict[str, Any]:
-    """Everything that was measured: every cell, and in columns every episode of it."""
+    """What every cell came to."""
     reports = [one.report for one in results]
     return {
         "command": command,
@@ -163,8 +168,13 @@ def _summary(report: Report) -> dict[str, Any]:
         "time_to_success_s": report.time_to_success_s,
         "medians": report.medians,
         "counters": report.totals,
-        "episodes": _columns(report.results),
     }
+
+
+def _with_episodes(data: dict[str, Any], results: Sequence[Result]) -> list[dict[str, Any]]:
+    """The cells, and in columns every episode of those that were measured."""
+    measured = {one.point.cell.name: {"episodes": _columns(one.report.results)} for one in results}
+    return [cell | measured.get(cell["cell"], {}) for cell in data["cells"]]
 
 
 def _columns(results: Sequence[EpisodeResult]) -> dict[str, list[Any]]:
@@ -176,7 +186,7 @@ def _columns(results: Sequence[EpisodeResult]) -> dict[str, list[Any]]:
         "reason": [result.reason for result in results],
         "duration_s": [_short(result.duration_s) for result in results],
         "time_to_success_s": [_short(result.time_to_success_s) for result in results],
-        "trace_sha256": [result.trace_sha256 for result in results],
+        "trace_sha256": [result.trace_sha256[:16] for result in results],
         **{name: [_short(result.metrics.get(name)) for result in results] for name in names},
     }
 

@@ -353,7 +353,8 @@ def _how(results: Sequence[Result], plan: Plan, command: str) -> list[Block]:
         Text(
             f"Each cell: {plan.episodes} episodes, seeds from {plan.seed} on, none of which training has "
             "seen; the same seeds in every cell of a task. The same command gives the same numbers to the "
-            "bit on the same machine and versions. Every number of every episode is in `delay.json`."
+            "bit on the same machine and versions. The numbers of this page are in `delay.json`; those of "
+            "every episode are written to `delay-episodes.json` beside the kept episodes."
         ),
         Text(systems + "."),
         Text(", ".join(f"{name} {number}" for name, number in versions.items()) + "."),
