@@ -87,6 +87,7 @@ def test_an_independent_decoder_reads_the_same_fields(message: Message) -> None:
     assert set(tree) == {field.name for field in msgspec.structs.fields(message)}
 
 
+@pytest.mark.fault_row(32)
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
 def test_every_truncation_is_refused(message: Message) -> None:
     frame = encode(message)
@@ -95,12 +96,14 @@ def test_every_truncation_is_refused(message: Message) -> None:
             decode(frame[:length])
 
 
+@pytest.mark.fault_row(32)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused_and_never_crash(frame: bytes) -> None:
     with pytest.raises(MessageError):
         decode(frame)
 
 
+@pytest.mark.fault_row(32)
 @given(st.sampled_from(EXAMPLES), st.data())
 def test_a_damaged_message_decodes_to_a_message_or_is_refused(message: Message, data: st.DataObject) -> None:
     frame = bytearray(encode(message))
@@ -139,12 +142,14 @@ def test_a_negative_count_is_refused_with_its_path() -> None:
         decode(frame)
 
 
+@pytest.mark.fault_row(32)
 def test_deep_nesting_is_refused() -> None:
     frame = b"\x82\xa1a" + b"\x91" * 200_000 + b"\xc0" + b"\xa4type\xa7request"
     with pytest.raises(MessageError):
         decode(frame)
 
 
+@pytest.mark.fault_row(31, 33)
 def test_a_header_that_promises_gigabytes_is_refused() -> None:
     with pytest.raises(MessageError):
         decode(b"\x82\xa4type\xa7request\xa4verb\xdb" + struct.pack(">I", 2**32 - 1))
@@ -155,6 +160,7 @@ def test_text_that_is_not_unicode_is_refused() -> None:
         decode(b"\x82\xa4type\xa7request\xa4verb\xa2\xff\xfe")
 
 
+@pytest.mark.fault_row(21, 33)
 @pytest.mark.parametrize(
     ("dtype", "shape", "data"),
     [
@@ -181,6 +187,7 @@ def test_what_cannot_be_sent_is_named() -> None:
         encode(ArmCommand(seq=2**64, position=()))
 
 
+@pytest.mark.fault_row(31)
 def test_a_frame_above_the_limit_is_neither_sent_nor_read() -> None:
     with pytest.raises(MessageError, match="at most"):
         decode(bytes(MAX_FRAME_BYTES + 1))

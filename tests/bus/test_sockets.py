@@ -31,6 +31,7 @@ def test_the_libzmq_in_use_is_safe() -> None:
     require_safe_libzmq((4, 3, 3))
 
 
+@pytest.mark.fault_row(34)
 @pytest.mark.parametrize(
     "endpoint",
     [

@@ -140,6 +140,7 @@ def driving(save: Save) -> tuple[ListTap, Path]:
     return tap, save(tap.envelopes)
 
 
+@pytest.mark.fault_row(50)
 @settings(max_examples=30)
 @given(script=scripts)
 def test_whatever_happens_a_replay_decides_the_same_bit_for_bit(

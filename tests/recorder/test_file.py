@@ -157,6 +157,7 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes) -> None
     assert not verify(path).intact
 
 
+@pytest.mark.fault_row(43)
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")

@@ -99,6 +99,7 @@ def test_told_to_end_it_takes_what_is_on_its_way_and_seals_the_file(
     assert closing_line(config).endswith(f"sealed, hash {verdict.head}")
 
 
+@pytest.mark.fault_row(44)
 def test_killed_it_leaves_a_file_that_is_read_up_to_that_moment(
     start: Start, tap: Tap, tmp_path: Path, config: SystemConfig
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from dualsys.supervisor.interrupts import Interrupts
 
 
+@pytest.mark.fault_row(45)
 def test_once_asks_for_the_end_and_twice_kills() -> None:
     killed: list[bool] = []
     with Interrupts(lambda: killed.append(True)) as interrupts:

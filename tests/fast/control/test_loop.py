@@ -149,6 +149,7 @@ def test_a_plan_moves_the_arm_and_the_end_brakes_it_within_the_limits_before_the
     assert bench.robot.stops[-1] == "control has ended"
 
 
+@pytest.mark.fault_row(10)
 def test_a_tick_that_overruns_is_followed_by_the_next_one_in_phase_and_counted(clock: VirtualClock) -> None:
     bench = Bench(clock, 30)
     bench.events[10] = lambda: clock.advance_ns(PERIOD_NS * 5 // 2)
@@ -158,6 +159,7 @@ def test_a_tick_that_overruns_is_followed_by_the_next_one_in_phase_and_counted(c
     assert set(stamps[11:] % PERIOD_NS) == {stamps[0] % PERIOD_NS}
 
 
+@pytest.mark.fault_row(25)
 def test_a_failing_driver_stops_the_robot_and_the_error_tells_the_last_ticks(clock: VirtualClock) -> None:
     bench = Bench(clock, 1000)
 
@@ -179,6 +181,7 @@ def test_a_failure_that_is_a_bug_is_surfaced_in_the_same_way(clock: VirtualClock
     assert isinstance(caught.value.__cause__, IndexError)
 
 
+@pytest.mark.fault_row(45)
 def test_an_interrupt_stops_the_robot_and_passes_through(clock: VirtualClock) -> None:
     bench = Bench(clock, 1000)
 
@@ -222,6 +225,7 @@ def test_stop_resume_new_epoch_and_status_are_answered(clock: VirtualClock) -> N
     assert bench.robot.stops.count("lunch") == 1
 
 
+@pytest.mark.fault_row(26)
 def test_a_stopped_robot_is_told_once_and_is_sent_nothing(clock: VirtualClock) -> None:
     bench = Bench(clock, 60)
     bench.ask(10, "stop", reason="lunch")
@@ -252,6 +256,7 @@ def test_ten_simulated_seconds_have_every_tick_and_none_is_late(clock: VirtualCl
     assert (status.values["late_max_us"], status.values["missed_longest"]) == ("0", "0")
 
 
+@pytest.mark.fault_row(13)
 def test_a_robot_can_set_the_pace_and_the_status_tells_how_far_its_clock_runs_ahead(
     clock: VirtualClock,
 ) -> None:
@@ -272,6 +277,7 @@ def test_a_robot_can_set_the_pace_and_the_status_tells_how_far_its_clock_runs_ah
     assert status.values["missed"] == "0"
 
 
+@pytest.mark.fault_row(12)
 def test_a_wait_that_ends_early_begins_no_tick(clock: VirtualClock) -> None:
     def doze(deadline_ns: int) -> None:
         clock.advance_ns(max(1, (deadline_ns - clock.now_ns()) // 2))

@@ -54,6 +54,7 @@ def test_what_was_granted_is_told(grant: list[int]) -> None:
     assert grant == [42]
 
 
+@pytest.mark.fault_row(41)
 @pytest.mark.usefixtures("refuse")
 def test_best_effort_runs_without_and_says_so() -> None:
     report = realtime.request_realtime("best_effort", 50)
@@ -61,6 +62,7 @@ def test_best_effort_runs_without_and_says_so() -> None:
     assert report.values()["realtime.scheduler"].startswith("refused: SCHED_FIFO 50 was refused")
 
 
+@pytest.mark.fault_row(41)
 @pytest.mark.usefixtures("refuse")
 def test_enforce_accepts_no_refusal_and_says_what_to_do() -> None:
     with pytest.raises(RobotError, match=r"SCHED_FIFO 50 was refused.*locking memory.*CAP_SYS_NICE"):
