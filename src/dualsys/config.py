@@ -267,6 +267,7 @@ class ControlConfig(Section):
     realtime_cpu: int | None = Field(
         default=None, ge=0, le=1023, description="the only CPU control may use, with real-time; null: any"
     )
+    spin_ms: float = Field(default=0.05, ge=0, le=0.5, description="last part of a wait, spent spinning")
     ages: AgesConfig = AgesConfig()
     limits: LimitsConfig = LimitsConfig()
 

@@ -26,7 +26,7 @@ def cell(loop: LoopName, p99_us: float, missed: int = 0, *, rate_hz: float = 500
 
 def test_all_combinations_are_run_and_a_load_is_begun_only_once() -> None:
     cells = cells_of(Options())
-    assert len({one.name for one in cells}) == len(cells) == 4 * 4 * 5
+    assert len({one.name for one in cells}) == len(cells) == 4 * 4 * 6
     longer = {one.name for one in cells if one.seconds == 60.0}
     assert longer == {"500hz-all-control_fifo", "500hz-all-c_fifo"}, "those that are compared with the bar"
     assert {one.seconds for one in cells} == {10.0, 60.0}

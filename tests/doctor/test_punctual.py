@@ -36,7 +36,7 @@ def test_missed_ticks_lateness_and_long_pauses_are_judged(found: Rehearsed, leve
 
 
 def test_a_rehearsal_is_the_control_loop_in_a_process_of_its_own() -> None:
-    command = rehearsal_command(100.0, 0.3, "off")
+    command = rehearsal_command(100.0, 0.3, "off", spin_us=50.0)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert (done.returncode, done.stderr) == (0, "")
     found = read_rehearsed(done.stdout)
@@ -65,9 +65,9 @@ def test_what_is_no_result_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["500", "1", "always", "50"], "REALTIME must be one of"),
-        (["5000", "1", "off", "50"], "50 to 1000 Hz"),
-        (["500", "1", "off"], "not enough values"),
+        (["500", "1", "always", "50", "0"], "REALTIME must be one of"),
+        (["5000", "1", "off", "50", "0"], "50 to 1000 Hz"),
+        (["500", "1", "off", "50"], "not enough values"),
     ],
 )
 def test_wrong_arguments_are_named(

@@ -2,8 +2,9 @@
 
 Each cell is one loop in a process of its own, for so many seconds, under one load: nothing, four processes
 that count, the models of both systems computing without a pause, or all of them. The loops are the control
-loop of dualsys (see `fast.control.rehearsal`), with and without real-time privileges; a C program that does
-nothing but wake up, with and without them; and a naive Python loop. Cells are measured one after the other.
+loop of dualsys (see `fast.control.rehearsal`), with and without real-time privileges, and with them but
+without spinning before its deadlines; a C program that does nothing but wake up, with and without privileges;
+and a naive Python loop. Cells are measured one after the other.
 """
 
 from __future__ import annotations
@@ -28,16 +29,18 @@ from dualsys.errors import ConfigError, DualsysError, RobotError
 from dualsys.fast.control.pacing import MAX_RATE_HZ, MIN_RATE_HZ, Punctuality
 from dualsys.fast.control.rehearsal import Rehearsed, read_rehearsed, rehearsal_command
 
-LoopName = Literal["control_fifo", "control", "c_fifo", "c", "naive"]
+LoopName = Literal["control_fifo", "control_fifo_sleep", "control", "c_fifo", "c", "naive"]
 LoadName = Literal["idle", "hogs", "models", "all"]
 
 LOOPS: dict[LoopName, str] = {
     "control_fifo": "control loop, SCHED_FIFO",
+    "control_fifo_sleep": "the same without spinning",
     "control": "control loop",
     "c_fifo": "C, SCHED_FIFO",
     "c": "C",
     "naive": "naive Python",
 }
+OURS: tuple[LoopName, ...] = ("control_fifo", "control_fifo_sleep", "control")
 LOADS: dict[LoadName, tuple[str, tuple[str, ...]]] = {
     "idle": ("nothing else runs", ()),
     "hogs": ("4 CPU hogs", ("hog",) * 4),
@@ -46,6 +49,9 @@ LOADS: dict[LoadName, tuple[str, tuple[str, ...]]] = {
 }
 RATES_HZ = (100.0, 200.0, 500.0, 1000.0)
 PRIORITY = 50
+SPIN_US = 50.0
+"""The default of `control.spin_ms`."""
+
 GATE_RATE_HZ, GATE_LOAD = 500.0, "all"
 GATE_MISSED, GATE_RATIO = 1e-4, 1.5
 """At the gate's rate and load: greatest part of missed ticks, and of p99 lateness to that of the C loop."""
@@ -111,7 +117,7 @@ class Options:
     loads: str = ",".join(LOADS)
     """What else runs: idle, hogs, models, all."""
     loops: str = ",".join(LOOPS)
-    """Which loops: control_fifo, control, c_fifo, c, naive."""
+    """Which loops: control_fifo, control_fifo_sleep, control, c_fifo, c, naive."""
     output: Path = Path("docs/benchmarks")
     """Where the page, the numbers and the figure go."""
 
@@ -254,9 +260,10 @@ def read_lines(text: str) -> Rehearsed:
 
 def _measured(cell: Cell, program: Path | None, fault: str, bundle: Path) -> Cell:
     tick_ns = period_ns(cell.rate_hz)
-    if cell.loop in ("control", "control_fifo"):
-        mode: Literal["enforce", "off"] = "enforce" if cell.loop == "control_fifo" else "off"
-        command = rehearsal_command(cell.rate_hz, cell.seconds, mode, PRIORITY)
+    if cell.loop in OURS:
+        mode: Literal["enforce", "off"] = "off" if cell.loop == "control" else "enforce"
+        spin_us = 0.0 if cell.loop == "control_fifo_sleep" else SPIN_US
+        command = rehearsal_command(cell.rate_hz, cell.seconds, mode, PRIORITY, spin_us)
     elif cell.loop == "naive":
         command = [sys.executable, "-m", "dualsys.bench.jitter_naive"]
         command += [f"{cell.rate_hz:g}", f"{cell.seconds:g}", str(bundle)]
@@ -272,12 +279,12 @@ def _measured(cell: Cell, program: Path | None, fault: str, bundle: Path) -> Cel
 def _summed_up(cell: Cell, command: Sequence[str]) -> Cell:
     timeout_s = 3 * cell.seconds + _START_S
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
-    refused = cell.loop == "control_fifo" and done.returncode == 2 and "refused" in done.stderr
+    refused = cell.loop in OURS and done.returncode == 2 and "refused" in done.stderr
     if refused or (cell.loop == "c_fifo" and done.returncode == _REFUSED):
         return replace(cell, note=done.stderr.strip().removeprefix("error: "))
     if done.returncode != 0:
         raise RobotError(f"{cell.name} failed with code {done.returncode}: {done.stderr.strip()[-500:]}")
-    if cell.loop in ("control", "control_fifo"):
+    if cell.loop in OURS:
         return replace(cell, result=read_rehearsed(done.stdout))
     if cell.loop == "naive":
         *lines, drift_ns = done.stdout.splitlines()

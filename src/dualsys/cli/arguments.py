@@ -163,6 +163,18 @@ class ExportCommand:
 
 
 @dataclass(frozen=True)
+class DoctorCommand:
+    """Look at this machine: what will not work, and what to do about it."""
+
+    config: Positional[Path] = DEFAULT_CONFIG
+    """YAML of the system that is to run here."""
+    jitter_s: float = 5.0
+    """How long to rehearse the control loop, s; 0 leaves that out."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
 class ListCommand:
     """List what there is to choose from."""
 
@@ -182,6 +194,7 @@ Command = (
     | Annotated[ReplayCommand, tyro.conf.subcommand("replay")]
     | Annotated[DoctorCommand, tyro.conf.subcommand("doctor")]
     | Annotated[ExportCommand, tyro.conf.subcommand("export")]
+    | Annotated[DoctorCommand, tyro.conf.subcommand("doctor")]
     | Annotated[ListCommand, tyro.conf.subcommand("list")]
 )
 

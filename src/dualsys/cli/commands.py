@@ -14,6 +14,7 @@ from rich.console import Console
 from dualsys.cli.arguments import (
     DoctorCommand,
     ExportCommand,
+    DoctorCommand,
     FastCommand,
     ListCommand,
     RecordCommand,
@@ -72,6 +73,10 @@ def execute(argv: Sequence[str]) -> int:
                 from dualsys.cli.export_command import export
 
                 export(command)
+            case DoctorCommand():
+                from dualsys.cli.doctor_command import doctor
+
+                return doctor(command, overrides)
             case ListCommand():
                 from dualsys.cli.listing import show
 

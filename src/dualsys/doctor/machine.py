@@ -159,7 +159,9 @@ def _owners(inodes: Iterable[int]) -> dict[int, ports.Owner]:
 
 def _punctuality(config: SystemConfig, jitter_s: float) -> Finding:
     control = config.control
-    command = rehearsal_command(control.rate_hz, jitter_s, control.realtime, control.realtime_priority)
+    command = rehearsal_command(
+        control.rate_hz, jitter_s, control.realtime, control.realtime_priority, 1000 * control.spin_ms
+    )
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=60 + 10 * jitter_s

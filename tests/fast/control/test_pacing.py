@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsys.clock import NS_PER_MS, Tick
+from dualsys.clock import NS_PER_MS, Tick, VirtualClock
 from dualsys.errors import RobotError
 from dualsys.fast.control.pacing import (
     DevicePaced,
@@ -17,6 +17,7 @@ from dualsys.fast.control.pacing import (
     Punctuality,
     Simulated,
     make_pacing,
+    spinning,
 )
 
 PERIOD_NS = 2 * NS_PER_MS
@@ -44,6 +45,7 @@ def test_no_grid_period_gets_two_ticks_and_all_lie_on_the_grid(waits_ns: list[in
     assert not ticks or indices[-1] == len(ticks) + missed, "every period is a tick or a missed one"
 
 
+@pytest.mark.fault_row(12)
 @given(st.lists(st.integers(-PERIOD_NS + 1, 0), min_size=1, max_size=40))
 def test_waking_early_neither_doubles_nor_halves_a_period(jitter_ns: list[int]) -> None:
     waits_ns = [late for early in jitter_ns for late in (early, 0)]
@@ -60,6 +62,7 @@ def test_waits_that_end_early_are_counted() -> None:
     assert pacing.counts() == {"woken_early": 3}
 
 
+@pytest.mark.fault_row(10)
 def test_an_overrun_is_skipped_and_counted_and_never_caught_up() -> None:
     late, following, after = ticks_of(Periodic(PERIOD_NS), [PERIOD_NS * 7 // 2, 0, 0])
     assert (late.index, late.missed) == (4, 3)
@@ -67,6 +70,7 @@ def test_an_overrun_is_skipped_and_counted_and_never_caught_up() -> None:
     assert after.deadline_ns - following.deadline_ns == PERIOD_NS
 
 
+@pytest.mark.fault_row(13)
 @given(st.floats(-0.2, 0.2), st.integers(2, 200))
 def test_a_device_whose_clock_drifts_is_followed_without_a_missed_tick(drift: float, cycles: int) -> None:
     pacing = DevicePaced(PERIOD_NS)
@@ -167,3 +171,26 @@ def test_punctuality_does_not_judge_the_periods_of_the_warm_up() -> None:
         punctuality.note(Tick(index, 0, index * 1000, missed))
     assert (punctuality.ticks, punctuality.missed, punctuality.longest_miss) == (2, 2, 2)
     assert punctuality.late_us()["max"] == 15
+
+
+class RunningClock(VirtualClock):
+    """A clock that moves by 1 us whenever it is read, and whose sleepers wake 30 us late."""
+
+    def now_ns(self) -> int:
+        self.advance_ns(1000)
+        return super().now_ns()
+
+    def sleep_until_ns(self, deadline_ns: int) -> None:
+        super().sleep_until_ns(deadline_ns + 30_000)
+
+
+def test_the_end_of_a_wait_is_spent_awake_so_that_waking_up_costs_nothing() -> None:
+    clock = RunningClock(START_NS)
+    deadline_ns = START_NS + PERIOD_NS
+    spinning(clock, 50_000)(deadline_ns)
+    assert deadline_ns <= clock.now_ns() <= deadline_ns + 2000
+    spinning(clock, 0)(deadline_ns + PERIOD_NS)
+    assert clock.now_ns() >= deadline_ns + PERIOD_NS + 30_000
+    after_ns = clock.now_ns()
+    spinning(clock, 50_000)(deadline_ns)
+    assert clock.now_ns() <= after_ns + 40_000, "a deadline that has passed is not waited for"

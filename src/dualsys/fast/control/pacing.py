@@ -10,11 +10,12 @@ A policy is asked twice per tick: what to wait for, then, with the time after th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from dualsys.clock import Grid, Tick
+from dualsys.clock import Clock, Grid, Tick
 from dualsys.errors import RobotError
 
 PacingName = Literal["periodic", "device_paced", "simulated"]
@@ -224,6 +225,23 @@ def make_pacing(name: PacingName, period_ns: int) -> Pacing:
     makers: dict[PacingName, type[Periodic] | type[DevicePaced] | type[Simulated]]
     makers = {"periodic": Periodic, "device_paced": DevicePaced, "simulated": Simulated}
     return makers[name](period_ns)
+
+
+def spinning(clock: Clock, spin_ns: int) -> Callable[[int], None]:
+    """What waits for a deadline, ns: asleep until `spin_ns` before it, and awake for the rest.
+
+    Waking up takes 30 to 80 us, also with real-time privileges; whoever is awake already is late by none of
+    that. It costs `spin_ns` of CPU time per tick. The clock must run by itself.
+    """
+    if spin_ns <= 0:
+        return clock.sleep_until_ns
+
+    def wait(deadline_ns: int) -> None:
+        clock.sleep_until_ns(deadline_ns - spin_ns)
+        while clock.now_ns() < deadline_ns:
+            continue
+
+    return wait
 
 
 class Punctuality:

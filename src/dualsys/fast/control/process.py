@@ -16,7 +16,7 @@ from dualsys.clock import NS_PER_MS, Clock, WallClock, period_ns
 from dualsys.errors import RobotError
 from dualsys.fast.control.core import Ages, ControlCore
 from dualsys.fast.control.loop import ControlLoop
-from dualsys.fast.control.pacing import PacingDevice, PacingName, make_pacing
+from dualsys.fast.control.pacing import PacingDevice, PacingName, make_pacing, spinning
 from dualsys.fast.control.realtime import freeze_memory, request_realtime
 from dualsys.messages import Plan
 from dualsys.recorder.control import recorded_core
@@ -79,7 +79,7 @@ def run_control(config: SystemConfig) -> None:
             service,
             clock,
             make_pacing(control.pacing, tick_ns),
-            wait=waiter(control.pacing, robot, clock),
+            wait=waiter(control.pacing, robot, clock, round(control.spin_ms * 1e6)),
             state_every=max(1, round(control.rate_hz / control.state_rate_hz)),
             realtime=freeze_memory(control.realtime, realtime),
         )
@@ -91,14 +91,20 @@ def run_control(config: SystemConfig) -> None:
         close_context(context)
 
 
-def waiter(pacing: PacingName, robot: Robot, clock: Clock) -> Callable[[int], object]:
+def waiter(pacing: PacingName, robot: Robot, clock: Clock, spin_ns: int = 0) -> Callable[[int], object]:
     """What waits for the next tick, at most until the edge time that it is given, ns.
+
+    Args:
+        pacing: Whose clock drives.
+        robot: Waited for if it is the robot's.
+        clock: Slept on otherwise.
+        spin_ns: See `pacing.spinning`; for a robot's cycle there is no deadline to spin for.
 
     Raises:
         RobotError: The robot shall set the pace, and its driver cannot.
     """
     if pacing != "device_paced":
-        return clock.sleep_until_ns
+        return spinning(clock, spin_ns)
     if not isinstance(robot, PacingDevice):
         raise RobotError(
             f"control.pacing: 'device_paced' needs a driver with wait_cycle(), that of {robot.spec.name!r} "

@@ -1,8 +1,8 @@
 """The control loop on an arm that is held in memory: how punctual is it on this machine?
 
-`python -m dualsys.fast.control.rehearsal RATE_HZ SECONDS REALTIME PRIORITY` runs the loop of the control
-process with its limits, a plan every 20 ms, its state sent over a socket at every tick, and prints the result
-as JSON. Only the arm at the other end is missing.
+`python -m dualsys.fast.control.rehearsal RATE_HZ SECONDS REALTIME PRIORITY SPIN_US` runs the loop of the
+control process with its limits, a plan every 20 ms, its state sent over a socket at every tick, and prints
+the result as JSON. Only the arm at the other end is missing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dualsys.errors import DualsysError, RobotError
 from dualsys.fast.control.core import Ages, ControlCore
 from dualsys.fast.control.limits import FloatArray
 from dualsys.fast.control.loop import ControlLoop
-from dualsys.fast.control.pacing import Periodic, Punctuality
+from dualsys.fast.control.pacing import Periodic, Punctuality, spinning
 from dualsys.fast.control.realtime import RealtimeMode, freeze_memory, request_realtime
 from dualsys.messages import Plan, Tensor
 from dualsys.robots.contract import ArmReading
@@ -127,7 +127,9 @@ class SwayingPlans:
         )  # fmt: skip
 
 
-def rehearse(rate_hz: float, duration_s: float, mode: RealtimeMode, priority: int) -> Rehearsed:
+def rehearse(
+    rate_hz: float, duration_s: float, mode: RealtimeMode, priority: int, spin_us: float
+) -> Rehearsed:
     """Run the control loop in this process, which is real-time afterwards if that was granted.
 
     Raises:
@@ -148,6 +150,7 @@ def rehearse(rate_hz: float, duration_s: float, mode: RealtimeMode, priority: in
             core = ControlCore(SIMULATED_PANDA.limits, Ages(), tick_ns, session=SESSION)
             loop = ControlLoop(
                 core, arm, SwayingPlans(clock), states, service, clock, pacing,
+                wait=spinning(clock, round(spin_us * 1000)),
                 realtime=freeze_memory(mode, realtime), punctuality=punctuality,
             )  # fmt: skip
             arm.loop = loop
@@ -162,9 +165,11 @@ def rehearse(rate_hz: float, duration_s: float, mode: RealtimeMode, priority: in
     )
 
 
-def rehearsal_command(rate_hz: float, duration_s: float, mode: RealtimeMode, priority: int = 50) -> list[str]:
+def rehearsal_command(
+    rate_hz: float, duration_s: float, mode: RealtimeMode, priority: int = 50, spin_us: float = 0.0
+) -> list[str]:
     """The command line that runs a rehearsal in a process of its own."""
-    options = [f"{rate_hz:g}", f"{duration_s:g}", mode, str(priority)]
+    options = [f"{rate_hz:g}", f"{duration_s:g}", mode, str(priority), f"{spin_us:g}"]
     return [sys.executable, "-m", "dualsys.fast.control.rehearsal", *options]
 
 
@@ -183,11 +188,11 @@ def read_rehearsed(text: str) -> Rehearsed:
 def main(arguments: Sequence[str]) -> int:
     """Run one rehearsal; returns the exit code."""
     try:
-        rate_hz, duration_s, mode, priority = arguments
+        rate_hz, duration_s, mode, priority, spin_us = arguments
         checked: Any = mode
         if mode not in get_args(RealtimeMode):
             raise ValueError(f"REALTIME must be one of {', '.join(get_args(RealtimeMode))}, got {mode!r}")
-        rehearsed = rehearse(float(rate_hz), float(duration_s), checked, int(priority))
+        rehearsed = rehearse(float(rate_hz), float(duration_s), checked, int(priority), float(spin_us))
     except (DualsysError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
