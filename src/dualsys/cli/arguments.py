@@ -138,18 +138,6 @@ class ReplayCommand:
 
 
 @dataclass(frozen=True)
-class DoctorCommand:
-    """Look at this machine: what will not work, and what to do about it."""
-
-    config: Positional[Path] = DEFAULT_CONFIG
-    """YAML of the system that is to run here."""
-    jitter_s: float = 5.0
-    """How long to rehearse the control loop, s; 0 leaves that out."""
-    json: bool = False
-    """Print JSON."""
-
-
-@dataclass(frozen=True)
 class ExportCommand:
     """Make a bundle of a checkpoint of training, and verify it against torch. Needs dualsys[train]."""
 
@@ -192,7 +180,6 @@ Command = (
     | Annotated[TwinCommand, tyro.conf.subcommand("twin")]
     | Annotated[RecordCommand, tyro.conf.subcommand("record")]
     | Annotated[ReplayCommand, tyro.conf.subcommand("replay")]
-    | Annotated[DoctorCommand, tyro.conf.subcommand("doctor")]
     | Annotated[ExportCommand, tyro.conf.subcommand("export")]
     | Annotated[DoctorCommand, tyro.conf.subcommand("doctor")]
     | Annotated[ListCommand, tyro.conf.subcommand("list")]

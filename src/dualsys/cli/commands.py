@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from dualsys.cli.arguments import (
-    DoctorCommand,
     ExportCommand,
     DoctorCommand,
     FastCommand,
@@ -65,10 +64,6 @@ def execute(argv: Sequence[str]) -> int:
                 from dualsys.cli.recorder_commands import record
 
                 return record(command)
-            case DoctorCommand():
-                from dualsys.cli.doctor_command import doctor
-
-                return doctor(command, overrides)
             case ExportCommand():
                 from dualsys.cli.export_command import export
 
