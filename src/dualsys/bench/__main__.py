@@ -73,11 +73,6 @@ def main(arguments: Sequence[str]) -> int:
         from dualsys.bench import plan
 
         return plan.main(arguments[1:])
-    if arguments[:1] == ["jitter"]:
-        # Live and on this machine, not on the twin: it has options of its own.
-        from dualsys.bench import jitter
-
-        return jitter.main(arguments[1:])
     options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench")
     command = shlex.join(["python", "-m", "dualsys.bench", *arguments])
     try:
