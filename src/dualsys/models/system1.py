@@ -27,6 +27,8 @@ from dualsys.models.layers import (
     images_to_float,
 )
 
+AIM_SCALES = (0.1, 0.3, 1.0)
+"""The aim is told to the denoiser finely near the tool and coarsely far from it, in these units, dm and dm/s."""
 AIM_SIZE = 8
 """What a plan is about: named object and its goal relative to the tool [3] each, its velocity [2]."""
 
@@ -142,6 +144,11 @@ class System1Net(nn.Module):
         self.context_blocks = nn.ModuleList(ContextBlock(config) for _ in range(config.context_depth))
         self.context_norm = nn.LayerNorm(width)
         self.aim_out = nn.Linear(width, AIM_SIZE)
+        self.aim_in = nn.Sequential(
+            nn.Linear(AIM_SIZE * (1 + len(AIM_SCALES)), width), nn.SiLU(), nn.Linear(width, width)
+        )
+        nn.init.zeros_(self.aim_in[2].weight)
+        nn.init.zeros_(self.aim_in[2].bias)
         self.action_in = nn.Linear(config.actions, width)
         self.action_slot = nn.Parameter(torch.randn(1, config.horizon, width) * 0.2)
         self.time_in = nn.Sequential(
@@ -193,6 +200,7 @@ class System1Net(nn.Module):
         Returns:
             Keys and values `[B, depth, heads, tokens, width / heads]`, and the state vector `[B, width]`.
         """
+        encoded = self._with_aim(encoded)
         pairs = [block.cross_attention.keys_values(encoded) for block in self.blocks]
         keys = torch.stack([key for key, _ in pairs], dim=1)
         values = torch.stack([value for _, value in pairs], dim=1)
@@ -205,12 +213,22 @@ class System1Net(nn.Module):
         return self.condition(self.encode(tokens, latent_age_s, wrist, proprioception))
 
     def aim(self, encoded: Tensor) -> Tensor:
-        """What the context says the plan is about, `[B, AIM_SIZE]`, dm and dm/s. For training only.
+        """What the context says the plan is about, `[B, AIM_SIZE]`, dm and dm/s.
 
         Flow matching alone teaches the wrist camera slowly: its target is mostly noise.
         """
         aimed: Tensor = self.aim_out(encoded[:, 1])
         return aimed
+
+    def _with_aim(self, encoded: Tensor) -> Tensor:
+        """The two state tokens know where the aim is: from there to what to do is a short way.
+
+        No gradient goes back through it, so that it stays an estimate of the truth.
+        """
+        aim = self.aim(encoded).detach()
+        told = torch.cat([aim, *(torch.tanh(aim / scale) for scale in AIM_SCALES)], dim=-1)
+        state = encoded[:, :2] + self.aim_in(told).unsqueeze(1)
+        return torch.cat([state, encoded[:, 2:]], dim=1)
 
     def modulations(self, tau: Tensor, state: Tensor) -> list[Tensor]:
         """Modulation of every denoiser block; independent of the chunk.
