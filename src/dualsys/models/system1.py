@@ -28,7 +28,7 @@ from dualsys.models.layers import (
 )
 
 AIM_SCALES = (0.1, 0.3, 1.0)
-"""The aim is told to the denoiser finely near the tool and coarsely far from it, in these units, dm and dm/s."""
+"""In these units (dm, dm/s) the denoiser is told the aim: finely near the tool, coarsely far from it."""
 AIM_SIZE = 8
 """What a plan is about: named object and its goal relative to the tool [3] each, its velocity [2]."""
 
@@ -144,11 +144,10 @@ class System1Net(nn.Module):
         self.context_blocks = nn.ModuleList(ContextBlock(config) for _ in range(config.context_depth))
         self.context_norm = nn.LayerNorm(width)
         self.aim_out = nn.Linear(width, AIM_SIZE)
-        self.aim_in = nn.Sequential(
-            nn.Linear(AIM_SIZE * (1 + len(AIM_SCALES)), width), nn.SiLU(), nn.Linear(width, width)
-        )
-        nn.init.zeros_(self.aim_in[2].weight)
-        nn.init.zeros_(self.aim_in[2].bias)
+        told = nn.Linear(width, width)
+        nn.init.zeros_(told.weight)
+        nn.init.zeros_(told.bias)
+        self.aim_in = nn.Sequential(nn.Linear(AIM_SIZE * (1 + len(AIM_SCALES)), width), nn.SiLU(), told)
         self.action_in = nn.Linear(config.actions, width)
         self.action_slot = nn.Parameter(torch.randn(1, config.horizon, width) * 0.2)
         self.time_in = nn.Sequential(
