@@ -66,6 +66,7 @@ def test_a_moving_arm_is_explained_by_plan_latent_observation_and_limits(save: S
     assert "control tick 20, 0.0 ms before that moment" in told
     assert "mode RUNNING, for 36.0 ms: a fresh plan is being followed" in told
     assert "plan 1: taken 40.0 ms ago, 13 knots, 440.0 ms of it are left" in told
+    assert "it took over 40.0 ms ago from the motion before it" in told
     assert "latent 1: of images 340.0 ms old" in told
     assert "computed in 7.0 ms by weights abc for “pick the red block”" in told
     assert "which says “a red block at 0.4 m”; it arrived 130.0 ms ago" in told

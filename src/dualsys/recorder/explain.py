@@ -225,9 +225,11 @@ def _plan(story: _Story, tick: ControlTick) -> Iterator[str]:
     chunk = story.chunks.get((plan.session, plan.seq))
     strategy = "" if story.planner is None else f" by strategy {story.planner.strategy}"
     job = "" if chunk is None else f": job {chunk.number} of episode {chunk.episode}{strategy}"
+    ahead_ns = plan.splice_ns - tick.t_ns
+    joined = f"takes over in {_ms(ahead_ns)}" if ahead_ns > 0 else f"took over {_ms(-ahead_ns)} ago"
     yield (
         f"  it took {_ms(plan.delay_ns)} to make, {plan.delay_steps} steps were expected{job}; "
-        f"it leaves the plan before it at {_ms(plan.splice_ns - tick.t_ns)} from now"
+        f"it {joined} from the motion before it"
     )
     yield from _latent(story, tick, plan.latent_seq, plan.t_latent_ns)
 
