@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
+from dualsys.config_checks import strategy_faults, timing_faults, workspace_faults
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,10 +23,10 @@ from pydantic import (
     model_validator,
 )
 
-from dualsys.config_faults import explain, show
+from dualsys.config_faults import explain, fault_at
 from dualsys.config_file import apply_overrides, parse_yaml
 from dualsys.errors import ConfigError
-from dualsys.fast.chunking.strategy import StrategyName, make_strategy
+from dualsys.fast.chunking.strategy import StrategyName
 from dualsys.robots.registry import BUILT_IN, GROUP, robot_names
 
 StrategyOption = str | int | float | bool | None
@@ -223,8 +224,23 @@ class AgesConfig(Section):
     latent_hard_ms: float = Field(
         default=2000.0, gt=0, le=120_000, description="age of the latent past which the arm holds"
     )
+    observation_soft_ms: float = Field(
+        default=1500.0,
+        gt=0,
+        le=120_000,
+        description="age of what the plan was made from past which the arm slows down",
+    )
+    observation_hard_ms: float = Field(
+        default=3000.0, gt=0, le=120_000, description="age of what the plan was made from past which it holds"
+    )
+    plan_soft_ms: float = Field(
+        default=400.0, gt=0, le=10_000, description="time without a new plan past which the arm slows down"
+    )
     plan_hard_ms: float = Field(
         default=500.0, gt=0, le=10_000, description="time without a new plan past which the arm holds"
+    )
+    reading_soft_ms: float = Field(
+        default=50.0, gt=0, le=1000, description="age of the arm's reading past which the arm slows down"
     )
     reading_hard_ms: float = Field(
         default=100.0, gt=0, le=1000, description="age of the arm's reading past which control stops"
@@ -237,6 +253,17 @@ class AgesConfig(Section):
     )
 
 
+class WorkspaceConfig(Section):
+    """Where the tool point may be, in the base frame of the arm. Plans that leave it are refused."""
+
+    x_min_m: float | None = Field(default=None, ge=-10, le=10, description="lowest x; null: no bound")
+    x_max_m: float | None = Field(default=None, ge=-10, le=10, description="highest x; null: no bound")
+    y_min_m: float | None = Field(default=None, ge=-10, le=10, description="lowest y; null: no bound")
+    y_max_m: float | None = Field(default=None, ge=-10, le=10, description="highest y; null: no bound")
+    z_min_m: float | None = Field(default=None, ge=-10, le=10, description="lowest z; null: no bound")
+    z_max_m: float | None = Field(default=None, ge=-10, le=10, description="highest z; null: no bound")
+
+
 class LimitsConfig(Section):
     """Fractions of the arm's own limits that commands may use."""
 
@@ -247,6 +274,7 @@ class LimitsConfig(Section):
     slowed_fraction: float = Field(
         default=0.3, gt=0, le=1, description="part of the allowed speed that is left while SLOWED"
     )
+    workspace: WorkspaceConfig = WorkspaceConfig()
 
 
 class ControlConfig(Section):
@@ -268,6 +296,10 @@ class ControlConfig(Section):
         default=None, ge=0, le=1023, description="the only CPU control may use, with real-time; null: any"
     )
     spin_ms: float = Field(default=0.05, ge=0, le=0.5, description="last part of a wait, spent spinning")
+    smoothing: Literal["limiter", "ruckig"] = Field(
+        default="limiter",
+        description="follow plans exactly within the limits, or smoothly with limited jerk (extra ruckig)",
+    )
     ages: AgesConfig = AgesConfig()
     limits: LimitsConfig = LimitsConfig()
 
@@ -352,8 +384,9 @@ class SystemConfig(Section):
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> Self:
-        faults = [*_timing_faults(self), *_endpoint_faults(self.endpoints)]
-        if faults := [*faults, *_strategy_faults(self.fast.strategy)]:
+        faults = [*timing_faults(self), *_endpoint_faults(self.endpoints)]
+        faults += workspace_faults(self.control.limits.workspace)
+        if faults := [*faults, *strategy_faults(self.fast.strategy)]:
             raise ValueError("\n".join(faults))
         return self
 
@@ -362,57 +395,11 @@ class SystemConfig(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _timing_faults(config: SystemConfig) -> Iterator[str]:
-    ages, slow, fast, control = config.control.ages, config.slow, config.fast, config.control
-    two_ticks_ms = 2000 / control.rate_hz
-    plan_ms = fast.delay_ms + 2000 / fast.plan_hz
-    control_rate = f"at most control.rate_hz ({control.rate_hz:g} Hz)"
-    two_ticks = f"at least two periods of control.rate_hz ({two_ticks_ms:g} ms)"
-    if ages.latent_soft_ms <= slow.delay_ms:
-        expected = f"more than slow.delay_ms ({slow.delay_ms:g} ms), or the arm is always slowed"
-        yield _fault("control.ages.latent_soft_ms", ages.latent_soft_ms, expected)
-    if ages.latent_hard_ms <= ages.latent_soft_ms:
-        expected = f"more than control.ages.latent_soft_ms ({ages.latent_soft_ms:g} ms)"
-        yield _fault("control.ages.latent_hard_ms", ages.latent_hard_ms, expected)
-    if ages.latent_hard_ms <= slow.worst_age_ms:
-        reasons = "slow.delay_ms, slow.rate_hz and slow.observation_rate_hz"
-        expected = f"more than {slow.worst_age_ms:g} ms, the age that {reasons} lead to while all works"
-        yield _fault("control.ages.latent_hard_ms", ages.latent_hard_ms, expected)
-    if ages.plan_hard_ms <= plan_ms:
-        expected = f"more than fast.delay_ms and two periods of fast.plan_hz ({plan_ms:g} ms)"
-        yield _fault("control.ages.plan_hard_ms", ages.plan_hard_ms, expected)
-    if ages.reading_hard_ms < two_ticks_ms:
-        yield _fault("control.ages.reading_hard_ms", ages.reading_hard_ms, two_ticks)
-    if ages.gap_hard_ms < two_ticks_ms:
-        yield _fault("control.ages.gap_hard_ms", ages.gap_hard_ms, two_ticks)
-    if config.sim.watchdog_ms < two_ticks_ms:
-        yield _fault("sim.watchdog_ms", config.sim.watchdog_ms, two_ticks)
-    if fast.plan_hz > control.rate_hz:
-        yield _fault("fast.plan_hz", fast.plan_hz, control_rate)
-    if control.state_rate_hz > control.rate_hz:
-        yield _fault("control.state_rate_hz", control.state_rate_hz, control_rate)
-    if slow.rate_hz is not None and slow.rate_hz > slow.observation_rate_hz:
-        expected = f"at most slow.observation_rate_hz ({slow.observation_rate_hz:g} Hz)"
-        yield _fault("slow.rate_hz", slow.rate_hz, expected)
-
-
 def _endpoint_faults(endpoints: Endpoints) -> Iterator[str]:
     owners: dict[str, str] = {}
     for setting, address in endpoints.by_setting().items():
         if (other := owners.setdefault(address, setting)) != setting:
-            yield _fault(setting, address, f"an address of its own, {other} has the same")
-
-
-def _strategy_faults(strategy: StrategyConfig) -> Iterator[str]:
-    """What is wrong with the options, by the strategy's own judgement."""
-    try:
-        make_strategy(strategy.name, **strategy.options)
-    except ConfigError as error:
-        yield from (f"fast.strategy.options.{fault}" for fault in error.faults)
-
-
-def _fault(path: str, value: object, expected: str) -> str:
-    return f"{path}: got {show(path, value)}, expected {expected}"
+            yield fault_at(setting, address, f"an address of its own, {other} has the same")
 
 
 def load_config(path: str | Path, overrides: Mapping[str, object] | None = None) -> SystemConfig:

@@ -118,6 +118,11 @@ def show(path: str, value: object) -> str:
     return repr(value)
 
 
+def fault_at(path: str, value: object, expected: str) -> str:
+    """One line on a setting: dotted path, what was given, what was expected."""
+    return f"{path}: got {show(path, value)}, expected {expected}"
+
+
 def _bounds(field: FieldInfo) -> str:
     found = {
         key: getattr(item, key) for item in field.metadata for key in ("ge", "gt", "le") if hasattr(item, key)

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.sockets import close_context, open_context
-from dualsys.clock import NS_PER_MS, Clock, WallClock, period_ns
+from dualsys.clock import Clock, WallClock, period_ns
 from dualsys.errors import RobotError
 from dualsys.fast.control.core import Ages, ControlCore
+from dualsys.fast.control.limits import Limits
 from dualsys.fast.control.loop import ControlLoop
 from dualsys.fast.control.pacing import PacingDevice, PacingName, make_pacing, spinning
 from dualsys.fast.control.realtime import freeze_memory, request_realtime
@@ -25,7 +30,7 @@ from dualsys.robots.contract import Robot
 from dualsys.robots.registry import RobotSettings, open_robot
 
 if TYPE_CHECKING:
-    from dualsys.config import AgesConfig, SystemConfig
+    from dualsys.config import AgesConfig, LimitsConfig, SystemConfig
 
 
 def run_control(config: SystemConfig) -> None:
@@ -65,11 +70,12 @@ def run_control(config: SystemConfig) -> None:
         limits = control.limits
         make_core = ControlCore if tap is None else recorded_core(tap, robot.spec, plans, service)
         core = make_core(
-            robot.spec.limits.scaled(limits.speed_fraction, limits.acceleration_fraction),
+            limits_of(limits, robot.spec.limits),
             ages_of(control.ages),
             tick_ns,
             session=secrets.randbits(31) + 1,
             slowed_fraction=limits.slowed_fraction,
+            smoothing=control.smoothing,
         )
         loop = ControlLoop(
             core,
@@ -113,12 +119,23 @@ def waiter(pacing: PacingName, robot: Robot, clock: Clock, spin_ns: int = 0) -> 
     return robot.wait_cycle
 
 
+def limits_of(config: LimitsConfig, own: Limits) -> Limits:
+    """The part of an arm's own limits that a configuration leaves, with its workspace.
+
+    Raises:
+        SpecError: A workspace was asked for, and the kinematics of the arm are not known.
+    """
+    box = config.workspace.model_dump()
+    scaled = own.scaled(config.speed_fraction, config.acceleration_fraction)
+    if all(bound is None for bound in box.values()):
+        return scaled
+    lowest, highest = (
+        [fallback if (bound := box[f"{axis}_{end}_m"]) is None else bound for axis in "xyz"]
+        for end, fallback in (("min", -inf), ("max", inf))
+    )
+    return replace(scaled, workspace=np.array([lowest, highest]))
+
+
 def ages_of(config: AgesConfig) -> Ages:
     """The ages of a configuration, in ns."""
-    return Ages(
-        latent_soft_ns=round(config.latent_soft_ms * NS_PER_MS),
-        latent_hard_ns=round(config.latent_hard_ms * NS_PER_MS),
-        plan_hard_ns=round(config.plan_hard_ms * NS_PER_MS),
-        reading_hard_ns=round(config.reading_hard_ms * NS_PER_MS),
-        gap_hard_ns=round(config.gap_hard_ms * NS_PER_MS),
-    )
+    return Ages.from_ms(config.model_dump())
