@@ -137,9 +137,8 @@ def page() -> str:
     lines = [
         "# What happens when something fails",
         "",
-        "Every fault that the system is made for, what it has to do then, and the tests that show that it does. "
-        "This page is",
-        "written by `python docs/faults.py` from the markers `fault_row` of the tests.",
+        "Every fault that the system is made for, what it has to do then, and the tests that show it.",
+        "`python docs/faults.py` writes this page from the markers `fault_row` of the tests.",
         "",
         f"{len(ROWS) - len(bare)} of {len(ROWS)} rows are covered. Without a test: "
         f"{', '.join(map(str, bare)) if bare else 'none'}.",

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from dualsys.config_checks import strategy_faults, timing_faults, workspace_faults
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from dualsys.config_checks import strategy_faults, timing_faults, workspace_faults
 from dualsys.config_faults import explain, fault_at
 from dualsys.config_file import apply_overrides, parse_yaml
 from dualsys.errors import ConfigError
