@@ -47,8 +47,9 @@ Save = Callable[[list[Envelope]], Path]
 class Rig:
     """A core, recorded or plain, under a script of what happens to it."""
 
-    def __init__(self, tap: ListTap | None) -> None:
+    def __init__(self, tap: ListTap | None, **settings: object) -> None:
         made = {"limits": SIMULATED_PANDA.limits, "ages": Ages(), "period_ns": PERIOD_NS, "session": SESSION}
+        made |= settings
         self.core: ControlCore = (
             ControlCore(**made) if tap is None else RecordedControlCore(tap, SIMULATED_PANDA, **made)  # type: ignore[arg-type]
         )
@@ -125,18 +126,18 @@ asked = st.tuples(st.just("ask"), st.sampled_from(ASKED))
 scripts = st.lists(st.one_of(ticks, plans, asked), min_size=1, max_size=30)
 
 
-def run(script: list[tuple[object, ...]], tap: ListTap | None) -> Rig:
-    rig = Rig(tap)
+def run(script: list[tuple[object, ...]], tap: ListTap | None, **settings_: object) -> Rig:
+    rig = Rig(tap, **settings_)
     rig.tick()
     for name, *arguments in script:
         getattr(rig, str(name))(*arguments)
     return rig
 
 
-def driving(save: Save) -> tuple[ListTap, Path]:
+def driving(save: Save, **settings_: object) -> tuple[ListTap, Path]:
     """A recording in which a plan is followed, slowed, and held."""
     tap = ListTap()
-    run([("plan", 0.5, 0.0, 900, 2000, ""), ("tick", "", 400)], tap)
+    run([("plan", 0.5, 0.0, 900, 2000, ""), ("tick", "", 400)], tap, **settings_)
     return tap, save(tap.envelopes)
 
 
@@ -165,6 +166,17 @@ def test_a_recording_of_a_drive_goes_through_the_modes_and_is_reproduced(save: S
     verdict = replay(path)
     assert verdict.reproduced
     assert verdict.lines()[0].startswith("control: bit for bit the same: 401 ticks, 401 commands, 1 plans")
+
+
+def test_smoothed_commands_are_reproduced_too(save: Save) -> None:
+    limits = dataclasses.replace(SIMULATED_PANDA.limits, jerk=np.full(8, 40.0))
+    tap, path = driving(save, limits=limits, smoothing="ruckig", slowed_fraction=0.5)
+    (begin,) = tap.records(ControlBegin)
+    assert isinstance(begin, ControlBegin)
+    assert begin.settings["smoothing"] == "ruckig"
+    verdict = replay(path)
+    assert verdict.reproduced, verdict.lines()
+    assert verdict.parts[0].compared["commands"] == 401
 
 
 def test_a_command_that_differs_in_its_last_bit_is_named(save: Save) -> None:
