@@ -235,7 +235,9 @@ def test_system2_can_be_started_anew_in_its_terminal_and_the_edge_can_lose_its_p
     opened["slow"].kill()
     killed_ns = CLOCK.now_ns()
     opened["slow"].wait()
-    system.until(lambda: system.state and system.state.mode == "HOLDING", "the arm holds")
+    # On a busy machine a stutter of the simulator can stop the arm even before.
+    at_rest = ("HOLDING", "STOPPED")
+    system.until(lambda: system.state and system.state.mode in at_rest, "the arm holds")
     still_ms = system.still_after_ms(killed_ns)
     bound_ms = LATENT_HARD_MS + BRAKING_MS
     print(f"dualsys slow killed: the arm is still after {still_ms:.0f} ms, at most {bound_ms} ms")
@@ -245,8 +247,10 @@ def test_system2_can_be_started_anew_in_its_terminal_and_the_edge_can_lose_its_p
     restarted_ns = CLOCK.now_ns()
     system.watch(700)
     assert not system.moved_since(restarted_ns), "the arm moved although nobody resumed it"
-    subprocess.run(dualsys("robot", "resume", path), check=True, timeout=PATIENCE_S)
-    # On a busy machine a stutter of the simulator can stop the arm once more.
+    assert system.state is not None
+    assert system.state.mode in at_rest, "a System 2 that is back is not enough"
+    # Refused as long as there is no fresh latent.
+    wait_for(lambda: subprocess.run(dualsys("robot", "resume", path), check=False).returncode == 0, "resumed")
     system.until(system.led, "the arm is led again")
 
     edge = opened["fast"]
