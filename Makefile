@@ -20,9 +20,10 @@ TORCH_INDEX ?=
 
 SEED ?= 10000
 EPISODES ?= 3
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench train lint format clean
+.PHONY: help demo test fuzz bench train lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -33,6 +34,9 @@ demo: $(VENV)/.sim ## run the whole stack on three pick-and-place episodes, simu
 
 test: $(VENV)/.test ## run all tests, as CI does
 	$(PYTHON) -m pytest
+
+fuzz: $(VENV)/.test ## feed hostile bytes to every decoder and socket, for SECONDS=60
+	$(PYTHON) tests/fuzz/fuzz.py --seconds $(SECONDS)
 
 bench: $(VENV)/.sim ## measure success under latency on the twin, and write the pages of docs/benchmarks
 	$(PYTHON) -m dualsys.bench staleness

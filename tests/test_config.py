@@ -74,7 +74,7 @@ def test_an_unknown_setting_is_refused_and_a_close_one_suggested(tmp_path: Path)
         "slow.delay_sm: is not a setting; did you mean slow.delay_ms?",
         "controll: is not a setting; did you mean control?",
     )
-    sections = "name, endpoints, robot, slow, fast, control, sim, run, record"
+    sections = "name, endpoints, security, robot, slow, fast, control, sim, run, record"
     assert faults_of(path, {"xyz": 1})[0] == f"xyz: is not a setting; sections: {sections}"
 
 
@@ -135,6 +135,7 @@ def test_the_effective_configuration_loads_to_the_same(plain: Path, tmp_path: Pa
     assert load_config(again) == config
 
 
+@pytest.mark.fault_row(46)
 @pytest.mark.parametrize(
     ("overrides", "path"),
     [
@@ -165,13 +166,58 @@ def test_settings_that_contradict_each_other_are_refused(
         "udp://127.0.0.1:7000",
         "tcp://127.0.0.1:0",
         "tcp://127.0.0.1:70000",
-        "tcp://0.0.0.0:7000",
         "7000",
         "ipc://x",
     ],
 )
-def test_an_address_that_others_can_reach_or_nobody_can_is_refused(plain: Path, address: str) -> None:
-    assert "nothing may leave this machine" in faults_of(plain, {"endpoints.slow.latent": address})[0]
+def test_what_is_no_address_is_refused(plain: Path, address: str) -> None:
+    (fault,) = faults_of(plain, {"endpoints.slow.latent": address, "security.slow": "cloud"})
+    assert "expected tcp://127.0.0.1:PORT with a port from 1 to 65535" in fault
+
+
+FOREIGN = ["tcp://0.0.0.0:7000", "tcp://*:7000", "tcp://10.0.0.5:7000", "tcp://cloud:7000", "tcp://[::]:7000"]
+
+
+@pytest.mark.parametrize("address", [*FOREIGN, "tcp://127.0.0.1.example.org:7000"])
+@pytest.mark.parametrize(("setting", "owner"), [("slow.latent", "slow"), ("control.service", "control")])
+def test_an_address_that_others_can_reach_needs_keys(
+    plain: Path, address: str, setting: str, owner: str
+) -> None:
+    (fault,) = faults_of(plain, {f"endpoints.{setting}": address})
+    assert fault.startswith(f"endpoints.{setting}: got {address!r}, expected an address of this machine")
+    assert (
+        f"`dualsys keys new NAME` there, `dualsys keys allow` on both sides, and security.{owner}: NAME"
+        in fault
+    )
+    config = load_config(plain, {f"endpoints.{setting}": address, f"security.{owner}": "cloud"})
+    assert config.protection().servers[address] == "cloud"
+
+
+def test_recordings_never_leave_the_machine(plain: Path) -> None:
+    (fault,) = faults_of(plain, {"endpoints.recorder.input": "tcp://0.0.0.0:7440"})
+    assert fault.endswith("expected an address of this machine, such as tcp://127.0.0.1:PORT")
+
+
+def test_without_keys_nothing_is_protected(plain: Path) -> None:
+    assert load_config(plain).protection().servers == {}
+
+
+def test_naming_a_key_protects_every_address_of_that_owner_wherever_it_is(plain: Path) -> None:
+    config = load_config(plain, {"security.slow": "cloud", "security.keys": "/etc/keys"})
+    assert set(config.protection().servers) == set(config.endpoints.slow.model_dump().values())
+    assert config.protection().keys == Path("/etc/keys")
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "-a"])
+def test_a_key_is_named_by_a_plain_word(plain: Path, name: str) -> None:
+    assert faults_of(plain, {"security.slow": name})[0].startswith("security.slow: got ")
+
+
+def test_the_folder_of_keys_is_in_the_home_folder_by_default(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert load_config(plain).security.keys == tmp_path / "home/.config/dualsys/keys"
 
 
 def test_ipc_addresses_are_allowed_up_to_the_length_that_the_kernel_takes(plain: Path) -> None:

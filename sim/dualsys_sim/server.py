@@ -13,13 +13,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-import zmq
-
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
-from dualsys.bus.codec import MAX_FRAME_BYTES, encode
 from dualsys.bus.handshake import answer_hello
 from dualsys.bus.service import ServiceServer
-from dualsys.bus.sockets import ZmqContext, attach, close_context, open_context, open_socket
+from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, Pacer, WallClock
 from dualsys.errors import InstructionError
 from dualsys.messages import ArmCommand, CameraFrame, Hello, Reply, Request, Welcome, clip_text
@@ -43,13 +40,12 @@ class CameraPublisher:
     """
 
     def __init__(self, context: ZmqContext, endpoint: str) -> None:
-        self._socket = open_socket(context, zmq.PUB, MAX_FRAME_BYTES)
-        self._socket.setsockopt(zmq.CONFLATE, 1)
-        self.endpoint = attach(self._socket, endpoint, bind=True, setting="endpoints.robot.cameras")
+        self._publisher = LatestPublisher(context, endpoint, bind=True, setting="endpoints.robot.cameras")
+        self.endpoint = self._publisher.endpoint
 
     def send(self, frame: CameraFrame) -> None:
         """Replace what is on its way from that camera. Never blocks."""
-        self._socket.send(frame.camera.encode() + b"\0" + encode(frame), zmq.NOBLOCK)
+        self._publisher.send(frame, frame.camera.encode())
 
 
 class Shutters:
@@ -160,9 +156,10 @@ def serve(config: SystemConfig) -> None:
     ends, sim = config.endpoints.robot, config.sim
     end = _End()
     clock = WallClock()
-    context = open_context()
+    context = open_context(config.protection())
     try:
         service = ServiceServer(context, ends.service, setting="endpoints.robot.service")
+        service.reserve("control")
         states = LatestPublisher(context, ends.state, bind=True, setting="endpoints.robot.state")
         cameras = CameraPublisher(context, ends.cameras)
         commands = LatestSubscriber(

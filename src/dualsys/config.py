@@ -6,45 +6,29 @@ every fault with its dotted path, what was given, and what is allowed.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     model_validator,
 )
 
+from dualsys.bus.gate import Protection
 from dualsys.config_checks import strategy_faults, timing_faults, workspace_faults
-from dualsys.config_faults import explain, fault_at
+from dualsys.config_faults import explain
 from dualsys.config_file import apply_overrides, parse_yaml
+from dualsys.config_links import Endpoints, Folder, Section, SecurityConfig, endpoint_faults
 from dualsys.errors import ConfigError
 from dualsys.fast.chunking.strategy import StrategyName
 from dualsys.robots.registry import BUILT_IN, GROUP, robot_names
 
 StrategyOption = str | int | float | bool | None
 """What an option of a chunk strategy can be; the strategy itself says which."""
-
-_MAX_IPC_BYTES = 107
-
-
-def _check_endpoint(endpoint: str) -> str:
-    tcp = re.fullmatch(r"tcp://(localhost|127(?:\.\d{1,3}){3}|\[::1\]):(\d{1,5})", endpoint)
-    if tcp and 1 <= int(tcp[2]) <= 65535:
-        return endpoint
-    if endpoint.startswith("ipc:///") and len(endpoint.removeprefix("ipc://").encode()) <= _MAX_IPC_BYTES:
-        return endpoint
-    raise ValueError(
-        "tcp://127.0.0.1:PORT with a port from 1 to 65535, or ipc:///PATH of at most "
-        f"{_MAX_IPC_BYTES} bytes: nothing on the bus is encrypted, so nothing may leave this machine"
-    )
 
 
 def _check_driver(name: str) -> str:
@@ -57,98 +41,7 @@ def _check_driver(name: str) -> str:
     )
 
 
-def _resolve(path: Path, info: ValidationInfo) -> Path:
-    return (info.context["folder"] / path).resolve() if info.context else path
-
-
 Driver = Annotated[str, AfterValidator(_check_driver)]
-Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
-Folder = Annotated[Path, Field(strict=False), AfterValidator(_resolve)]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown settings are refused, values are never coerced, nothing changes later."""
-
-    # Defaults are validated too, so that default paths are resolved like given ones.
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        validate_default=True,
-        revalidate_instances="always",
-    )
-
-
-class SlowEndpoints(Section):
-    """Bound by System 2."""
-
-    observation: Endpoint = Field(
-        default="tcp://127.0.0.1:7400", description="observations, planner to System 2"
-    )
-    latent: Endpoint = Field(default="tcp://127.0.0.1:7401", description="latents, System 2 to planner")
-    service: Endpoint = Field(
-        default="tcp://127.0.0.1:7402", description="requests to System 2: handshake, status"
-    )
-
-
-class PlannerEndpoints(Section):
-    """Bound by the planner."""
-
-    plan: Endpoint = Field(default="tcp://127.0.0.1:7410", description="plans, planner to control")
-    service: Endpoint = Field(
-        default="tcp://127.0.0.1:7411", description="requests to the planner: start_episode, say, status"
-    )
-
-
-class ControlEndpoints(Section):
-    """Bound by control."""
-
-    state: Endpoint = Field(
-        default="tcp://127.0.0.1:7420", description="what the arm does, control to whoever watches"
-    )
-    service: Endpoint = Field(
-        default="tcp://127.0.0.1:7421", description="requests to control: stop, resume, epoch, status"
-    )
-
-
-class RobotEndpoints(Section):
-    """Bound by the robot, simulated or real."""
-
-    state: Endpoint = Field(default="tcp://127.0.0.1:7430", description="arm readings, robot to control")
-    command: Endpoint = Field(default="tcp://127.0.0.1:7431", description="joint commands, control to robot")
-    service: Endpoint = Field(
-        default="tcp://127.0.0.1:7432", description="requests to the robot: reset, verdict, status"
-    )
-    cameras: Endpoint = Field(
-        default="tcp://127.0.0.1:7433", description="camera frames, robot side to planner"
-    )
-
-
-class RecorderEndpoints(Section):
-    """Bound by the recorder."""
-
-    input: Endpoint = Field(
-        default="tcp://127.0.0.1:7440", description="records, from whoever is recorded to the recorder"
-    )
-
-
-class Endpoints(Section):
-    """Every address of the system. All must differ."""
-
-    slow: SlowEndpoints = SlowEndpoints()
-    planner: PlannerEndpoints = PlannerEndpoints()
-    control: ControlEndpoints = ControlEndpoints()
-    robot: RobotEndpoints = RobotEndpoints()
-    recorder: RecorderEndpoints = RecorderEndpoints()
-
-    def by_setting(self) -> dict[str, str]:
-        """Dotted setting, such as `endpoints.slow.latent`, to address."""
-        return {
-            f"endpoints.{owner}.{channel}": address
-            for owner, section in self.model_dump().items()
-            for channel, address in section.items()
-        }
 
 
 class RobotConfig(Section):
@@ -374,6 +267,7 @@ class SystemConfig(Section):
         default="tabletop", pattern=r"^[A-Za-z0-9_\-]{1,64}$", description="names run folders and reports"
     )
     endpoints: Endpoints = Endpoints()
+    security: SecurityConfig = SecurityConfig()
     robot: RobotConfig = RobotConfig()
     slow: SlowConfig = SlowConfig()
     fast: FastConfig = FastConfig()
@@ -384,22 +278,24 @@ class SystemConfig(Section):
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> Self:
-        faults = [*timing_faults(self), *_endpoint_faults(self.endpoints)]
+        faults = [*timing_faults(self), *endpoint_faults(self.endpoints, self.security)]
         faults += workspace_faults(self.control.limits.workspace)
         if faults := [*faults, *strategy_faults(self.fast.strategy)]:
             raise ValueError("\n".join(faults))
         return self
 
+    def protection(self) -> Protection:
+        """Which addresses are protected, and by which keys; for `bus.sockets.open_context`."""
+        servers = {
+            address: server
+            for setting, address in self.endpoints.by_setting().items()
+            if (server := self.security.server_of(setting.split(".")[1])) is not None
+        }
+        return Protection(self.security.keys, servers)
+
     def to_yaml(self) -> str:
         """All settings, defaults and overrides included, as a file that `load_config` reads back."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _endpoint_faults(endpoints: Endpoints) -> Iterator[str]:
-    owners: dict[str, str] = {}
-    for setting, address in endpoints.by_setting().items():
-        if (other := owners.setdefault(address, setting)) != setting:
-            yield fault_at(setting, address, f"an address of its own, {other} has the same")
 
 
 def load_config(path: str | Path, overrides: Mapping[str, object] | None = None) -> SystemConfig:

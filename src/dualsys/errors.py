@@ -7,6 +7,7 @@ DualsysError
 ├── MessageError           bytes from a peer are not a valid message
 ├── BusError               the transport
 │   ├── AddressInUseError  a port is taken: names the port and its setting
+│   ├── KeyStoreError      a key is missing, damaged, or could be read by others
 │   ├── MismatchError      two sides disagree: names both values
 │   └── PeerTimeoutError   nobody answered in time
 ├── BundleError            a model bundle is damaged, or does not fit
@@ -78,6 +79,10 @@ class AddressInUseError(BusError):
         )
 
 
+class KeyStoreError(BusError):
+    """A key is missing, damaged, or in a file that others can read or write."""
+
+
 class MismatchError(BusError):
     """Two sides of a connection disagree about something that must be equal."""
 
@@ -85,16 +90,18 @@ class MismatchError(BusError):
         self.field = field
         self.ours = ours
         self.theirs = theirs
+        self.remedy = remedy
         super().__init__(f"{field} differs: ours {ours!r}, theirs {theirs!r}; {remedy}")
 
 
 class PeerTimeoutError(BusError):
     """A peer did not answer in time."""
 
-    def __init__(self, peer: str, endpoint: str, waited_s: float) -> None:
+    def __init__(self, peer: str, endpoint: str, waited_s: float, advice: str = "") -> None:
         self.peer = peer
         self.endpoint = endpoint
-        super().__init__(f"no answer from {peer} at {endpoint} within {waited_s:g} s: is it running?")
+        told = f"no answer from {peer} at {endpoint} within {waited_s:g} s: is it running?"
+        super().__init__(f"{told} {advice}".rstrip())
 
 
 class BundleError(DualsysError):

@@ -7,6 +7,8 @@ something from an observation echoes the observation's stamp, so that its age ne
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,16 +19,23 @@ from numpy.typing import NDArray
 from dualsys.errors import MessageError
 from dualsys.specs import DTYPES, SystemSpecs
 
-PROTOCOL_VERSION = 1
-"""Raised whenever a message changes shape; both sides of a handshake must have the same."""
+PROTOCOL_VERSION = 2
+"""Raised whenever a message or its frame changes shape; both sides of a handshake must have the same."""
 
 MAX_TENSOR_BYTES = 32 * 1024 * 1024
 MAX_DIMENSIONS = 6
 MAX_TEXT = 2048
+MAX_AXES = 64
+MAX_CAMERAS = 16
+MAX_TENSORS = 512
+MAX_ENTRIES = 1024
+"""Most names in a mapping that people read: details, values, counters."""
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+Axes = Annotated[tuple[float, ...], msgspec.Meta(max_length=MAX_AXES)]
+Texts = Annotated[dict[Name, Text], msgspec.Meta(max_length=MAX_ENTRIES)]
 
 if TYPE_CHECKING:
     Blob = bytes | memoryview
@@ -117,7 +126,7 @@ class Observation(Message, frozen=True, tag="observation"):
     episode: Count
     seq: Count
     t_capture_ns: Count
-    images: dict[Name, Image]
+    images: Annotated[dict[Name, Image], msgspec.Meta(max_length=MAX_CAMERAS)]
     proprioception: Tensor
     instruction: Text
 
@@ -134,6 +143,8 @@ class LatentPacket(Message, frozen=True, tag="latent"):
         kind: One of `specs.LATENT_KINDS`.
         tensors: The latent.
         text: What System 2 has to say to people, such as "no purple block in view"; may be empty.
+        t_received_ns, t_sent_ns: When the observation came and when this left, on System 2's own clock; -1 if
+            not told. Only for telling where the time went: ages never depend on them.
     """
 
     session: Count
@@ -145,8 +156,10 @@ class LatentPacket(Message, frozen=True, tag="latent"):
     compute_ns: Count
     weights: Name
     kind: Name
-    tensors: dict[Name, Tensor]
+    tensors: Annotated[dict[Name, Tensor], msgspec.Meta(max_length=MAX_TENSORS)]
     text: Text = ""
+    t_received_ns: int = -1
+    t_sent_ns: int = -1
 
 
 class Plan(Message, frozen=True, tag="plan"):
@@ -198,16 +211,16 @@ class ControlState(Message, frozen=True, tag="control_state"):
     session: Count
     seq: Count
     t_ns: Count
-    position: tuple[float, ...]
-    velocity: tuple[float, ...]
-    command: tuple[float, ...]
+    position: Axes
+    velocity: Axes
+    command: Axes
     mode: Name
     reason: Text
     epoch: Count
     plan_seq: int
     latent_age_ns: int
     plan_age_ns: int
-    counters: dict[Name, int]
+    counters: Annotated[dict[Name, int], msgspec.Meta(max_length=MAX_ENTRIES)]
 
 
 class ArmState(Message, frozen=True, tag="arm_state"):
@@ -222,8 +235,8 @@ class ArmState(Message, frozen=True, tag="arm_state"):
 
     seq: Count
     t_robot_ns: Count
-    position: tuple[float, ...]
-    velocity: tuple[float, ...]
+    position: Axes
+    velocity: Axes
     status: Literal["ok", "watchdog", "protective_stop", "emergency_stop"]
     command_seq: int
 
@@ -232,7 +245,7 @@ class ArmCommand(Message, frozen=True, tag="arm_command"):
     """Control to robot: joint set-point for now, `[A]`: rad, then gripper opening in m."""
 
     seq: Count
-    position: tuple[float, ...]
+    position: Axes
 
 
 class CameraFrame(Message, frozen=True, tag="camera_frame"):
@@ -244,12 +257,14 @@ class CameraFrame(Message, frozen=True, tag="camera_frame"):
     image: Image
 
 
-class Hello(Message, frozen=True, tag="hello"):
-    """First request on a connection.
+class Hello(Message, frozen=True, tag="hello", forbid_unknown_fields=False):
+    """First request on a connection. Every version can read it, so that a mismatch can be named.
 
     Attributes:
         role: Who calls: `planner`, `control`, `operator`, ...
         digest: `SystemSpecs.digest()`; empty where specs do not matter.
+        schema: `schema_digest()`.
+        details: What to tell about the caller, such as its model or the order of its axes.
     """
 
     protocol: int
@@ -257,23 +272,34 @@ class Hello(Message, frozen=True, tag="hello"):
     session: Count
     digest: Name = ""
     specs: SystemSpecs | None = None
+    schema: Name = ""
+    details: Texts = {}
 
 
-class Welcome(Message, frozen=True, tag="welcome"):
-    """Answer to `Hello`: who is there. `details` names the model, its weights, the robot, ..."""
+class Welcome(Message, frozen=True, tag="welcome", forbid_unknown_fields=False):
+    """Answer to `Hello`: who is there. Every version can read it.
+
+    Attributes:
+        details: Names the model, its weights, the robot, ...
+        t_received_ns, t_sent_ns: When the question came and when this left, on the clock of whoever answers;
+            -1 if not told. Only for estimates of the offset between the clocks.
+    """
 
     protocol: int
     role: Name
     digest: Name = ""
     specs: SystemSpecs | None = None
-    details: dict[Name, Text] = {}
+    schema: Name = ""
+    details: Texts = {}
+    t_received_ns: int = -1
+    t_sent_ns: int = -1
 
 
 class Request(Message, frozen=True, tag="request"):
     """Something an operator or the supervisor asks of a process: `say`, `stop`, `resume`, `reset`, ..."""
 
     verb: Name
-    arguments: dict[Name, Text] = {}
+    arguments: Texts = {}
 
 
 class Reply(Message, frozen=True, tag="reply"):
@@ -281,7 +307,7 @@ class Reply(Message, frozen=True, tag="reply"):
 
     ok: bool
     text: Text = ""
-    values: dict[Name, Text] = {}
+    values: Texts = {}
 
 
 AnyMessage = (
@@ -297,3 +323,35 @@ AnyMessage = (
     | Request
     | Reply
 )
+
+
+@functools.cache
+def schema_digest() -> str:
+    """Short hash of every message: names, fields, types, bounds, defaults. Compared at the handshake.
+
+    It catches what the protocol version should have: two builds whose messages differ without anybody having
+    raised the version. The handshake itself is left out, since every version can read it.
+    """
+    kinds = (Observation, LatentPacket, Plan, ControlState, ArmState, ArmCommand, CameraFrame, Request, Reply)
+    text = "\n".join(_described(tree) for tree in msgspec.inspect.multi_type_info(kinds))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _described(tree: object) -> str:
+    """A type of msgspec's inspection as text that depends on nothing but the type."""
+    if isinstance(tree, msgspec.inspect.Field):
+        default = "" if tree.default is msgspec.NODEFAULT else repr(tree.default)
+        return f"{tree.encode_name}:{_described(tree.type)}={default}"
+    if isinstance(tree, msgspec.inspect.StructType):
+        fields = ",".join(_described(field) for field in tree.fields)
+        return f"{tree.cls.__name__}/{tree.tag}/{tree.array_like}/{tree.forbid_unknown_fields}({fields})"
+    if isinstance(tree, tuple):
+        return f"({','.join(_described(part) for part in tree)})"
+    if isinstance(tree, msgspec.inspect.Type):
+        parts = ",".join(
+            f"{name}={_described(getattr(tree, name))}"
+            for name in tree.__struct_fields__
+            if getattr(tree, name) is not None
+        )
+        return f"{type(tree).__name__}({parts})"
+    return repr(tree)

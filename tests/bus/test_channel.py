@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 import zmq
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
-from dualsys.bus.codec import MAX_FRAME_BYTES
+from dualsys.bus.codec import MAX_FRAME_BYTES, encode
+from dualsys.bus.order import REMEMBERED_PUBLISHERS, header
 from dualsys.bus.sockets import ZmqContext
 from dualsys.clock import NS_PER_S
 from dualsys.errors import BusError, MessageError
@@ -144,14 +146,125 @@ def test_garbage_is_counted_and_the_next_message_arrives(context: ZmqContext, un
     stranger.connect(receiver.endpoint)
 
     def spoil() -> bool:
-        stranger.send(b"\0garbage")
+        stranger.send(b"\0" + header(9, 0) + b"garbage")
         assert receiver.receive() is None
         return receiver.statistics().rejected >= 2
 
     until(spoil)
+    for short in (b"\0", b"\0" + bytes(15)):
+        before = receiver.statistics().rejected
+
+        def shorter(frame: bytes = short, before: int = before) -> bool:
+            stranger.send(frame)
+            return receiver.receive() is None and receiver.statistics().rejected > before
+
+        until(shorter)
     assert "not a valid ArmCommand" in receiver.statistics().last_fault
     joined(until, publisher(context, receiver.endpoint, bind=False), receiver)
     assert receiver.statistics().received >= 1
+
+
+def test_one_publisher_serves_several_topics_and_none_replaces_another(
+    context: ZmqContext, until: Until
+) -> None:
+    sender = publisher(context)
+    receivers = {name: subscriber(context, sender.endpoint, topic=name) for name in (b"fixed", b"wrist")}
+
+    def both() -> bool:
+        for seq, name in enumerate(receivers):
+            sender.send(command(seq), name)
+        return all(receiver.receive() is not None for receiver in receivers.values())
+
+    until(both)
+    for _ in range(50):
+        sender.send(command(7), b"fixed")
+        sender.send(command(8), b"wrist")
+    for name, seq in ((b"fixed", 7), (b"wrist", 8)):
+        until(lambda name=name, seq=seq: (m := receivers[name].receive()) is not None and m.seq == seq)
+    with pytest.raises(BusError, match="zero byte"):
+        sender.send(command(0), b"a\0b")
+
+
+@pytest.mark.fault_row(7, 35)
+def test_frames_that_are_played_again_overtaken_or_repeated_are_dropped_and_counted(
+    context: ZmqContext, until: Until
+) -> None:
+    receiver = subscriber(context, ANY_PORT, bind=True)
+    recorded = context.socket(zmq.PUB)
+    recorded.connect(receiver.endpoint)
+
+    def play(publisher: int, number: int, seq: int) -> ArmCommand | None:
+        recorded.send(b"\0" + header(publisher, number) + encode(command(seq)))
+        return receiver.receive() if receiver.wait(NS_PER_S) else None
+
+    newest = 0
+
+    def joined_at() -> ArmCommand | None:
+        nonlocal newest
+        newest += 1
+        return play(1, newest, 5)
+
+    until(joined_at)
+    lost = receiver.statistics().superseded
+    assert play(1, newest, 6) is None
+    assert play(1, newest - 1, 6) is None
+    assert play(1, 0, 6) is None
+    assert receiver.statistics().outdated == 3
+    # Another publisher, such as the same process started anew, begins where it wants.
+    assert play(2, 0, 7) == command(7)
+    assert play(1, newest, 8) is None
+    assert play(1, newest + 10, 9) == command(9)
+    assert receiver.statistics().superseded == lost + 9
+    assert receiver.statistics().received == 3
+
+
+def test_the_memory_of_publishers_is_bounded(context: ZmqContext) -> None:
+    receiver = subscriber(context, ANY_PORT, bind=True)
+    for publisher_number in range(3 * REMEMBERED_PUBLISHERS):
+        assert receiver._order.admit(memoryview(header(publisher_number, 0)))
+    assert len(receiver._order._last) == REMEMBERED_PUBLISHERS
+
+
+@pytest.mark.fault_row(29)
+def test_a_slow_reader_of_a_fast_channel_lags_by_no_queue(context: ZmqContext, until: Until) -> None:
+    # As at 500 Hz with a reader at 50 Hz: ten are sent for one that is read, for a thousand messages.
+    sender = publisher(context)
+    receiver = subscriber(context, sender.endpoint)
+    joined(until, sender, receiver)
+    lags: list[int] = []
+    sent = 0
+    for _ in range(100):
+        for _ in range(10):
+            sent += 1
+            sender.send(command(sent))
+        receiver.wait(NS_PER_S)
+        if (message := receiver.receive()) is not None:
+            lags.append(sent - message.seq)
+    # How far a read lags depends on the machine, but it does not grow: a queue would end at hundreds.
+    assert len(lags) > 50
+    assert max(lags[len(lags) // 2 :]) < 100
+    until(lambda: receiver.receive() is None)
+    statistics = receiver.statistics()
+    assert statistics.superseded > 0
+    assert statistics.rejected == statistics.outdated == 0
+
+
+@pytest.mark.fault_row(29)
+def test_a_reader_that_never_reads_costs_the_publisher_no_memory(context: ZmqContext, until: Until) -> None:
+    sender = publisher(context)
+    receiver = subscriber(context, sender.endpoint)
+    joined(until, sender, receiver)
+    frame = ArmCommand(seq=0, position=(0.0,) * 60)
+    before = resident_bytes()
+    for _ in range(40_000):
+        sender.send(frame)
+    # Queued, they would be 25 megabytes on each side.
+    assert resident_bytes() - before < 12 * 1024 * 1024
+
+
+def resident_bytes() -> int:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def test_another_type_of_message_is_rejected(context: ZmqContext, until: Until) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import zmq
 from dualsys.bus.codec import encode
 from dualsys.bus.service import PeerToken, ServiceClient, ServiceServer
 from dualsys.bus.sockets import ZmqContext
-from dualsys.errors import BusError, MessageError, PeerTimeoutError
+from dualsys.errors import AddressInUseError, BusError, MessageError, PeerTimeoutError
 from dualsys.messages import MAX_TEXT, Hello, Reply, Request, Welcome
 
 Until = Callable[[Callable[[], Any]], Any]
@@ -70,7 +71,11 @@ def test_a_request_is_answered(server: ServiceServer, client: ServiceClient) -> 
 
 def test_a_handshake_is_answered(server: ServiceServer, client: ServiceClient) -> None:
     with serving(server):
-        assert client.ask(HELLO, 5) == Welcome(protocol=1, role="double", details={"caller": "operator"})
+        answer = client.ask(HELLO, 5)
+    assert isinstance(answer, Welcome)
+    assert answer.details == {"caller": "operator"}
+    # Stamped by the server's clock, for estimates of the offset.
+    assert 0 < answer.t_received_ns <= answer.t_sent_ns
 
 
 def test_many_clients_get_their_own_answers(context: ZmqContext, server: ServiceServer) -> None:
@@ -169,3 +174,80 @@ def test_closing_twice_is_allowed(server: ServiceServer, client: ServiceClient) 
     for _ in range(2):
         client.close()
         server.close()
+
+
+def planner(session: int) -> Hello:
+    return Hello(protocol=1, role="planner", session=session)
+
+
+@pytest.mark.fault_row(37)
+def test_a_reserved_role_is_held_by_one_until_it_is_gone(
+    context: ZmqContext, server: ServiceServer, client: ServiceClient, until: Until
+) -> None:
+    server.reserve("planner")
+    second = ServiceClient(context, server.endpoint, "the double")
+    with serving(server):
+        assert isinstance(client.ask(planner(1), 5), Welcome)
+        for _ in range(3):
+            refused = second.ask(planner(2), 5)
+            assert isinstance(refused, Reply)
+            assert "another planner (session 1) is connected, and there can be only one" in refused.text
+        # The first does not notice that it was asked after, and may shake hands again.
+        assert isinstance(client.ask(planner(1), 5), Welcome)
+        assert client.request("status", 5).ok
+        # Other roles are free, and nobody is kept from asking: a stop gets through whoever holds what.
+        assert isinstance(second.ask(HELLO, 5), Welcome)
+        assert second.request("stop", 5) == Reply(ok=True, text="stop")
+        client.close()
+        until(lambda: isinstance(second.ask(planner(2), 5), Welcome))
+        third = ServiceClient(context, server.endpoint, "the double")
+        assert isinstance(third.ask(planner(3), 5), Reply)
+    assert server.holder("planner") == 2
+    assert server.statistics().claims_refused >= 4
+
+
+def test_a_process_that_connects_anew_keeps_its_role(
+    context: ZmqContext, server: ServiceServer, client: ServiceClient
+) -> None:
+    server.reserve("planner")
+    again = ServiceClient(context, server.endpoint, "the double")
+    with serving(server):
+        assert isinstance(client.ask(planner(1), 5), Welcome)
+        assert isinstance(again.ask(planner(1), 5), Welcome)
+        # Without a session number two connections cannot be told to be the same process.
+        assert isinstance(client.ask(planner(0), 5), Reply)
+
+
+def test_who_was_not_welcomed_holds_nothing(
+    server: ServiceServer, client: ServiceClient, until: Until
+) -> None:
+    server.reserve("planner")
+    questions = until(lambda: sent_and_polled(client, server, planner(1)))
+    server.answer(questions[0][0], Reply(ok=False, text="does not fit"))
+    assert server.holder("planner") is None
+
+
+def sent_and_polled(client: ServiceClient, server: ServiceServer, hello: Hello) -> Any:
+    client._socket.send_multipart([bytes(8), encode(hello)])
+    client._socket.poll(20)
+    return server.poll()
+
+
+def test_a_second_server_at_the_same_address_is_refused(context: ZmqContext) -> None:
+    first = ServiceServer(context, ANY_PORT, setting="endpoints.slow.service")
+    with pytest.raises(AddressInUseError, match=r"endpoints\.slow\.service"):
+        ServiceServer(context, first.endpoint, setting="endpoints.slow.service")
+
+
+@pytest.mark.parametrize("verb", ["kill", "reload", "restart", "shell", "exec", "eval", "shutdown", "load"])
+def test_no_process_can_be_ended_reloaded_or_made_to_run_something_from_afar(
+    verb: str, repository: Path
+) -> None:
+    for name in (
+        "slow/server.py",
+        "fast/planner/desk.py",
+        "fast/control/loop.py",
+        "../../sim/dualsys_sim/server.py",
+    ):
+        text = (repository / "src/dualsys" / name).read_text("utf-8")
+        assert f'"{verb}"' not in text, f"{name} knows {verb!r}"

@@ -23,7 +23,7 @@ from dualsys.bus.handshake import shake_hands
 from dualsys.bus.service import ServiceClient
 from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
-from dualsys.config import SlowEndpoints
+from dualsys.config_links import SlowEndpoints
 from dualsys.errors import AddressInUseError, MismatchError
 from dualsys.messages import LatentPacket, Observation, Tensor
 from dualsys.slow.server import SlowServer

@@ -3,21 +3,24 @@
 Publishing never blocks and never queues; receiving returns the newest message or nothing. ZeroMQ keeps one
 message per connection on both ends (`CONFLATE`), which holds the age of what is read to the transport itself.
 A small high-water mark would not: it drops the *newest*, and kernel buffers hold seconds of old ones.
-Conflated sockets carry single frames only, so a topic travels as a prefix of the frame.
+Conflated sockets carry single frames only, so all that travels is one frame: topic, a zero byte, the number
+of the publisher, the number of the message (8 bytes each, see `order`), and the message in MessagePack.
 
 Sockets are not thread-safe: use each channel from one thread.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 import zmq
 
-from dualsys.bus.codec import MAX_FRAME_BYTES, decode, encode
-from dualsys.bus.sockets import ZmqContext, ZmqSocket, attach, open_socket
+from dualsys.bus.codec import decode, encode, most_bytes
+from dualsys.bus.order import HEADER_BYTES, Order, header
+from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, open_socket
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import BusError, MessageError
 from dualsys.messages import Message
@@ -25,6 +28,11 @@ from dualsys.messages import Message
 M = TypeVar("M", bound=Message)
 
 _FRAMES_PER_CALL = 64
+_KERNEL_BYTES = 256 * 1024
+"""What the kernel may hold for a channel on each side. Left to itself it holds megabytes, which on a narrow
+line are seconds: nothing is newer than what is in front of it. At 50 ms there and back it still carries 40
+Mbit/s."""
+_MAX_SUBSCRIPTION_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -45,23 +53,31 @@ class SubscriberStatistics:
     Attributes:
         received: Valid messages read. Those that newer ones replaced on the way were never read.
         rejected: Frames that were not a valid message.
+        superseded: Messages that newer ones replaced on the way, as far as the numbers tell.
+        outdated: Valid frames that were no news: repeated, overtaken, or played again.
         last_fault: What was wrong with the last of them; empty while there is none.
     """
 
     received: int
     rejected: int
     last_fault: str
+    superseded: int = 0
+    outdated: int = 0
 
 
 class LatestPublisher:
     """Sends the latest value to whoever listens.
+
+    One publisher can serve several topics: each subscriber has a connection of its own, on which only its
+    topic travels, so the newest of one topic never replaces that of another.
 
     Args:
         context: From `sockets.open_context`.
         endpoint: Address.
         bind: Own the address, or connect to its owner.
         setting: Name of the setting that the address came from.
-        topic: Only subscribers to exactly this topic get the messages. No zero byte.
+        topic: Only subscribers to exactly this topic get the messages, unless `send` names another. No zero
+            byte.
 
     Raises:
         AddressInUseError: Another process owns the address.
@@ -71,24 +87,44 @@ class LatestPublisher:
     def __init__(
         self, context: ZmqContext, endpoint: str, *, bind: bool, setting: str, topic: bytes = b""
     ) -> None:
-        self._prefix = _prefix(topic)
-        self._socket = open_socket(context, zmq.PUB, MAX_FRAME_BYTES)
+        self._topic = topic
+        self._number = secrets.randbits(64)
+        self._counts = {topic: 0}
+        self._prefixes = {topic: _prefix(topic)}
+        # All that comes in here are subscriptions.
+        self._socket = open_socket(context, zmq.PUB, _MAX_SUBSCRIPTION_BYTES)
         self._socket.setsockopt(zmq.CONFLATE, 1)
-        self.endpoint = attach(self._socket, endpoint, bind=bind, setting=setting)
-        self._sent = 0
+        self._socket.setsockopt(zmq.SNDBUF, _KERNEL_BYTES)
+        self._attachment = Attachment(self._socket, endpoint, bind=bind, setting=setting)
+        self.endpoint = self._attachment.endpoint
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message, topic: bytes | None = None) -> None:
         """Replace what is on its way by `message`. Never blocks; without a listener nothing happens.
+
+        Args:
+            message: The new value.
+            topic: Where to; by default the topic of the publisher.
 
         Raises:
             MessageError: The message cannot be sent.
+            BusError: The topic contains a zero byte.
         """
-        self._socket.send(self._prefix + encode(message), zmq.NOBLOCK)
-        self._sent += 1
+        self._attachment.tend()
+        if topic is None:
+            topic = self._topic
+        elif topic not in self._counts:
+            self._counts[topic], self._prefixes[topic] = 0, _prefix(topic)
+        count = self._counts[topic]
+        self._socket.send(self._prefixes[topic] + header(self._number, count) + encode(message), zmq.NOBLOCK)
+        self._counts[topic] = count + 1
 
     def statistics(self) -> PublisherStatistics:
         """Return totals since it was made."""
-        return PublisherStatistics(self._sent)
+        return PublisherStatistics(sum(self._counts.values()))
+
+    def tend(self) -> None:
+        """Follow the key store. Sending and receiving do so too; this is for when there is neither."""
+        self._attachment.tend()
 
     def close(self) -> None:
         """Release the address. Closing twice is allowed."""
@@ -126,13 +162,17 @@ class LatestSubscriber(Generic[M]):
     ) -> None:
         self._prefix = _prefix(topic)
         self._types = tuple(types)
-        self._socket = open_socket(context, zmq.SUB, MAX_FRAME_BYTES + len(self._prefix))
+        largest = len(self._prefix) + HEADER_BYTES + most_bytes(*self._types)
+        self._socket = open_socket(context, zmq.SUB, largest)
         self._socket.setsockopt(zmq.CONFLATE, 1)
+        self._socket.setsockopt(zmq.RCVBUF, _KERNEL_BYTES)
         self._socket.setsockopt(zmq.SUBSCRIBE, self._prefix)
-        self.endpoint = attach(self._socket, endpoint, bind=bind, setting=setting)
+        self._attachment = Attachment(self._socket, endpoint, bind=bind, setting=setting)
+        self.endpoint = self._attachment.endpoint
         self._received = 0
         self._rejected = 0
         self._last_fault = ""
+        self._order = Order()
 
     @property
     def socket(self) -> ZmqSocket:
@@ -141,6 +181,7 @@ class LatestSubscriber(Generic[M]):
 
     def receive(self) -> M | None:
         """Return the newest message since the last call, or None. Never blocks."""
+        self._attachment.tend()
         newest: M | None = None
         for _ in range(_FRAMES_PER_CALL):
             try:
@@ -161,15 +202,25 @@ class LatestSubscriber(Generic[M]):
 
     def statistics(self) -> SubscriberStatistics:
         """Return totals since it was made."""
-        return SubscriberStatistics(self._received, self._rejected, self._last_fault)
+        return SubscriberStatistics(
+            self._received, self._rejected, self._last_fault, self._order.superseded, self._order.outdated
+        )
+
+    def tend(self) -> None:
+        """Follow the key store. Sending and receiving do so too; this is for when there is neither."""
+        self._attachment.tend()
 
     def close(self) -> None:
         """Disconnect. Closing twice is allowed."""
         self._socket.close()
 
     def _decode(self, frame: zmq.Frame) -> M | None:
+        content = frame.buffer[len(self._prefix) :]
         try:
-            message = cast(M, decode(frame.buffer[len(self._prefix) :], *self._types))
+            # Decoded first: what is not a message never moves the order on.
+            message = cast(M, decode(content[HEADER_BYTES:], *self._types))
+            if not self._order.admit(content):
+                return None
         except MessageError as error:
             self._rejected += 1
             self._last_fault = str(error)

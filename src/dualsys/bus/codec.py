@@ -14,10 +14,26 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from dualsys.errors import MessageError
-from dualsys.messages import AnyMessage, Image, Message
+from dualsys.messages import (
+    AnyMessage,
+    ArmCommand,
+    ArmState,
+    ControlState,
+    Image,
+    Message,
+    Plan,
+)
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """Largest frame that is sent or read: a few raw images, or the largest tensor with room to spare."""
+
+MESSAGE_BYTES: dict[type[Message], int] = {
+    Plan: 1024 * 1024,
+    ControlState: 64 * 1024,
+    ArmState: 16 * 1024,
+    ArmCommand: 16 * 1024,
+}
+"""Smaller limits for what is small by nature: next to the arm, nobody can make a process reserve more."""
 
 A = TypeVar("A", bound=Message)
 B = TypeVar("B", bound=Message)
@@ -30,18 +46,21 @@ def encode(message: Message) -> bytes:
     """Turn a message into one frame.
 
     Raises:
-        MessageError: It holds something that cannot be sent, or is larger than `MAX_FRAME_BYTES`.
+        MessageError: It holds something that cannot be sent, or is larger than messages of its type may be.
     """
     try:
         frame = _ENCODER.encode(message)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise MessageError(f"{type(message).__name__} cannot be sent: {_shown(error)}") from error
-    if len(frame) > MAX_FRAME_BYTES:
+    if len(frame) > (limit := most_bytes(type(message))):
         name = type(message).__name__
-        raise MessageError(
-            f"{name} takes {len(frame)} bytes, at most {MAX_FRAME_BYTES} can be sent: make it smaller"
-        )
+        raise MessageError(f"{name} takes {len(frame)} bytes, at most {limit} can be sent: make it smaller")
     return frame
+
+
+def most_bytes(*types: type[Message]) -> int:
+    """Largest frame of any of these types; of all types, where none is given."""
+    return max((MESSAGE_BYTES.get(kind, MAX_FRAME_BYTES) for kind in types), default=MAX_FRAME_BYTES)
 
 
 @overload
@@ -61,8 +80,8 @@ def decode(frame: bytes | memoryview, /, *types: type[Message]) -> Message:
         MessageError: Anything is wrong with it: truncated, malformed, too large, another type, a value out of
             its bounds, an inconsistent tensor. Names the path of the field.
     """
-    if len(frame) > MAX_FRAME_BYTES:
-        raise MessageError(f"a frame of {len(frame)} bytes was refused: at most {MAX_FRAME_BYTES} are read")
+    if len(frame) > (limit := most_bytes(*types)):
+        raise MessageError(f"a frame of {len(frame)} bytes was refused: at most {limit} are read")
     try:
         message: Message = _decoder(types).decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import msgspec
 import zmq
 
 from dualsys.bus.codec import decode, encode
-from dualsys.bus.sockets import ZmqContext, ZmqSocket, attach, open_socket
+from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, gate_of, open_socket
 from dualsys.clock import NS_PER_MS, WallClock, nanoseconds
 from dualsys.errors import DualsysError, MessageError, PeerTimeoutError
 from dualsys.messages import Hello, Message, Reply, Request, Welcome, clip_text
@@ -26,6 +27,8 @@ MAX_SERVICE_BYTES = 1024 * 1024
 
 _QUESTIONS_PER_CALL = 32
 _REQUEST_ID_BYTES = 8
+_NO_QUESTION = bytes(_REQUEST_ID_BYTES)
+_OPEN_GREETINGS = 256
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class ServiceStatistics:
         received: Valid questions.
         rejected: Questions that were not a valid message.
         undelivered: Answers whose client had gone.
+        claims_refused: Handshakes of a role that another connection held.
         last_fault: What was wrong with the last rejected question; empty while there is none.
     """
 
@@ -51,6 +55,15 @@ class ServiceStatistics:
     rejected: int
     undelivered: int
     last_fault: str
+    claims_refused: int = 0
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """Who holds a role: the connection that was welcomed in it, and the session it named."""
+
+    peer: PeerToken
+    session: int
 
 
 class ServiceServer:
@@ -67,9 +80,16 @@ class ServiceServer:
     """
 
     def __init__(self, context: ZmqContext, endpoint: str, *, setting: str) -> None:
+        self._clock = WallClock()
+        self._exclusive: set[str] = set()
+        self._claims: dict[str, _Claim] = {}
+        self._greetings: dict[PeerToken, tuple[Hello, int]] = {}
+        self._claims_refused = 0
         self._socket = open_socket(context, zmq.ROUTER, MAX_SERVICE_BYTES)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self.endpoint = attach(self._socket, endpoint, bind=True, setting=setting)
+        self._attachment = Attachment(self._socket, endpoint, bind=True, setting=setting)
+        self.endpoint = self._attachment.endpoint
+        self._gate = gate_of(context)
         self._received = 0
         self._rejected = 0
         self._undelivered = 0
@@ -80,8 +100,28 @@ class ServiceServer:
         """The socket, to wait on several at once. Do not read from it."""
         return self._socket
 
+    def reserve(self, role: str) -> None:
+        """Let only one hold a role, such as `planner`.
+
+        One connection holds it, from its welcome until it is gone. Another one of that role is refused
+        meanwhile, unless it names the same session: then it is the same process, connected anew. Requests, a
+        stop above all, are answered whoever holds what.
+        """
+        self._exclusive.add(role)
+
+    def holder(self, role: str) -> int | None:
+        """Session that holds a reserved role, or held it last; None while nobody has."""
+        claim = self._claims.get(role)
+        return None if claim is None else claim.session
+
     def poll(self) -> list[tuple[PeerToken, Hello | Request]]:
-        """Return the questions that are waiting. Each must be answered with `answer`."""
+        """Return the questions that are waiting. Each must be answered with `answer`.
+
+        The gate of the process is served here too: whoever owns a protected address calls this often.
+        """
+        if self._gate is not None:
+            self._gate.serve()
+            self._attachment.tend()
         questions: list[tuple[PeerToken, Hello | Request]] = []
         for _ in range(_QUESTIONS_PER_CALL):
             try:
@@ -95,12 +135,23 @@ class ServiceServer:
 
     def answer(self, peer: PeerToken, message: Message) -> None:
         """Send the answer. A client that has gone is counted, not waited for."""
+        hello, received_ns = self._greetings.pop(peer, (None, -1))
+        if isinstance(message, Welcome):
+            if hello is not None and hello.role in self._exclusive:
+                self._claims[hello.role] = _Claim(peer, hello.session)
+            stamps = {"t_received_ns": received_ns, "t_sent_ns": self._clock.now_ns()}
+            message = msgspec.structs.replace(message, **stamps)
+        self._undelivered += self._send(peer.identity, peer.request_id, encode(message)) != 0
+
+    def _send(self, *frames: bytes) -> int:
+        """Send to a client. Returns 0, EHOSTUNREACH if it has gone, or EAGAIN if it takes in nothing."""
         try:
-            self._socket.send_multipart([peer.identity, peer.request_id, encode(message)], zmq.NOBLOCK)
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
-            self._undelivered += 1
+            return error.errno
+        return 0
 
     def serve(
         self,
@@ -129,7 +180,13 @@ class ServiceServer:
 
     def statistics(self) -> ServiceStatistics:
         """Return totals since it was made."""
-        return ServiceStatistics(self._received, self._rejected, self._undelivered, self._last_fault)
+        return ServiceStatistics(
+            self._received, self._rejected, self._undelivered, self._last_fault, self._claims_refused
+        )
+
+    def tend(self) -> None:
+        """Follow the key store. `poll` does so too; this is for when it is called rarely."""
+        self._attachment.tend()
 
     def close(self) -> None:
         """Release the address. Closing twice is allowed."""
@@ -149,8 +206,27 @@ class ServiceServer:
             self._last_fault = str(error)
             self.answer(peer, refusal(str(error)))
             return None
+        if isinstance(question, Hello):
+            if (holder := self._holder(peer, question)) is not None:
+                self._claims_refused += 1
+                self.answer(peer, refusal(_taken(question, holder)))
+                return None
+            while len(self._greetings) >= _OPEN_GREETINGS:
+                del self._greetings[next(iter(self._greetings))]
+            self._greetings[peer] = (question, self._clock.now_ns())
         self._received += 1
         return peer, question
+
+    def _holder(self, peer: PeerToken, hello: Hello) -> _Claim | None:
+        """Who else holds the role that a caller wants; None if it is free."""
+        claim = self._claims.get(hello.role)
+        if claim is None or claim.peer.identity == peer.identity or claim.session == hello.session != 0:
+            return None
+        # An answer to no question: whoever is there drops it, and whoever has gone cannot be reached.
+        if self._send(claim.peer.identity, _NO_QUESTION, b"") != zmq.EHOSTUNREACH:
+            return claim
+        del self._claims[hello.role]
+        return None
 
 
 class ServiceClient:
@@ -170,7 +246,8 @@ class ServiceClient:
         self._peer_name = peer_name
         self._socket = open_socket(context, zmq.DEALER, MAX_SERVICE_BYTES)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
-        self.endpoint = attach(self._socket, endpoint, bind=False, setting=f"address of {peer_name}")
+        self._attachment = Attachment(self._socket, endpoint, bind=False, setting=f"address of {peer_name}")
+        self.endpoint = self._attachment.endpoint
         self._asked = 0
         self.late_answers = 0
 
@@ -186,6 +263,7 @@ class ServiceClient:
             PeerTimeoutError: No answer within `timeout_s`. Whether the question was acted upon is not known.
             MessageError: The answer is not a valid message.
         """
+        self._attachment.tend()
         deadline_ns = self._clock.now_ns() + nanoseconds(timeout_s)
         payload = encode(message)
         self._asked += 1
@@ -201,7 +279,7 @@ class ServiceClient:
             if len(parts) == 2 and parts[0] == request_id:
                 return decode(parts[1], Welcome, Reply)
             self.late_answers += 1
-        raise PeerTimeoutError(self._peer_name, self.endpoint, timeout_s)
+        raise PeerTimeoutError(self._peer_name, self.endpoint, timeout_s, self._attachment.advice)
 
     def request(self, verb: str, timeout_s: float, arguments: Mapping[str, str] | None = None) -> Reply:
         """Ask for something by verb.
@@ -222,6 +300,13 @@ class ServiceClient:
     def _wait(self, event: int, deadline_ns: int) -> bool:
         remaining_ns = deadline_ns - self._clock.now_ns()
         return remaining_ns > 0 and bool(self._socket.poll(-(-remaining_ns // NS_PER_MS), event))
+
+
+def _taken(hello: Hello, holder: _Claim) -> str:
+    return (
+        f"another {hello.role} (session {holder.session}) is connected, and there can be only one: end that "
+        "one first"
+    )
 
 
 def refusal(text: str, values: Mapping[str, str] | None = None) -> Reply:

@@ -2,6 +2,8 @@
 
 ZeroMQ's defaults wait forever at exit, accept messages of any size, and never notice a dead peer. All sockets
 are opened here, so that none of them keeps those defaults.
+
+An address is either protected, by keys on both sides, or private to this machine. There is nothing between.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from pathlib import Path
 
 import zmq
 
-from dualsys.errors import AddressInUseError, BusError
+from dualsys.bus.gate import DOMAIN, Gate, Protection
+from dualsys.errors import AddressInUseError, BusError, KeyStoreError
 
 OLDEST_SAFE_LIBZMQ = (4, 3, 3)
 """Older ones let a stranger crash or take over a process before any authentication (CVE-2020-15166)."""
@@ -26,11 +29,18 @@ _HEARTBEAT_MS = 500
 _DEAD_AFTER_MS = 1500
 _RECONNECT_MS = 50
 _SLOWEST_RECONNECT_MS = 1000
-_HANDSHAKE_MS = 3000
-_TCP = re.compile(r"tcp://(localhost|127(?:\.\d{1,3}){3}|\[::1\]):(\d{1,5}|\*)")
+_HANDSHAKE_MS = 2000
+_TCP = re.compile(r"tcp://([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\]|\*):(\d{1,5}|\*)")
+_LOOPBACK = re.compile(r"localhost|127(?:\.\d{1,3}){3}|\[::1\]")
 
-ZmqContext = zmq.Context[zmq.Socket[bytes]]
 ZmqSocket = zmq.Socket[bytes]
+ZmqContext = zmq.Context[ZmqSocket]
+
+
+class GuardedContext(ZmqContext):
+    """A context with a gate, which guards its protected addresses."""
+
+    gate: Gate
 
 
 def require_safe_libzmq(version: tuple[int, int, int] | None = None) -> None:
@@ -48,14 +58,31 @@ def require_safe_libzmq(version: tuple[int, int, int] | None = None) -> None:
         raise BusError(f"libzmq {shown} has known security holes: {needed} or newer is needed, upgrade pyzmq")
 
 
-def open_context() -> ZmqContext:
+def open_context(protection: Protection | None = None) -> ZmqContext:
     """Make the ZeroMQ context of this process. Never share one across a fork.
+
+    Args:
+        protection: Which addresses are protected, and by which keys; None for no keys at all.
 
     Raises:
         BusError: libzmq is too old to be safe.
+        KeyStoreError: The key store is missing or unsafe.
     """
     require_safe_libzmq()
-    return zmq.Context()
+    if protection is None or not protection.servers:
+        return zmq.Context()
+    context = GuardedContext()
+    try:
+        context.gate = Gate(context, protection)
+    except BusError:
+        context.destroy(linger=0)
+        raise
+    return context
+
+
+def gate_of(context: ZmqContext) -> Gate | None:
+    """The gate of a context; None where nothing is protected."""
+    return context.gate if isinstance(context, GuardedContext) else None
 
 
 def close_context(context: ZmqContext) -> None:
@@ -63,26 +90,55 @@ def close_context(context: ZmqContext) -> None:
     context.destroy(linger=LINGER_MS)
 
 
+def is_private(endpoint: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if endpoint.startswith(("ipc:///", "inproc://")):
+        return True
+    match = _TCP.fullmatch(endpoint)
+    return match is not None and _port_is_valid(match[2]) and _LOOPBACK.fullmatch(match[1]) is not None
+
+
 def require_private(endpoint: str, setting: str) -> str:
     """Return the address as ZeroMQ wants it, if only this machine can reach it.
 
-    Nothing on the bus is encrypted or authenticated, so nothing may leave the machine, and no one from
+    Without keys nothing is encrypted or authenticated, so nothing may leave the machine, and no one from
     outside may get in. That holds for connecting as well as for binding.
 
     Raises:
         BusError: The address can be reached from elsewhere, or is not an address.
     """
-    if endpoint.startswith(("ipc:///", "inproc://")):
-        return endpoint
-    match = _TCP.fullmatch(endpoint)
-    if match is None or (match[2] != "*" and int(match[2]) > 65535):
+    if not is_private(endpoint):
         raise BusError(
-            f"{setting}: {endpoint!r} is refused: until keys are configured only loopback and ipc addresses "
-            "are allowed, such as tcp://127.0.0.1:7400, tcp://[::1]:7400 or ipc:///run/dualsys/latent, "
-            "because whoever reaches the bus can move the arm"
+            f"{setting}: {endpoint!r} is refused: without keys only loopback and ipc addresses are allowed, "
+            "such as tcp://127.0.0.1:7400, tcp://[::1]:7400 or ipc:///run/dualsys/latent, because whoever "
+            "reaches the bus can move the arm; docs/security.md tells how to make keys"
         )
     # The name could resolve to anything; the number cannot.
     return endpoint.replace("//localhost:", "//127.0.0.1:")
+
+
+def require_address(endpoint: str, setting: str) -> str:
+    """Return an address that ZeroMQ can use, wherever it leads. For protected ones only.
+
+    Raises:
+        BusError: It is not an address.
+    """
+    match = _TCP.fullmatch(endpoint)
+    if not is_private(endpoint) and (match is None or not _port_is_valid(match[2])):
+        raise BusError(f"{setting}: {endpoint!r} is refused: expected tcp://HOST:PORT or ipc:///PATH")
+    return endpoint.replace("//localhost:", "//127.0.0.1:")
+
+
+def _require_one_host(address: str, setting: str) -> None:
+    if re.match(r"tcp://(\*|0\.0\.0\.0|\[::\]):", address):
+        raise BusError(
+            f"{setting}: {address} means every interface of the machine that serves it: to connect, give "
+            "that machine's name or number here"
+        )
+
+
+def _port_is_valid(port: str) -> bool:
+    return port == "*" or 0 < int(port) <= 65535
 
 
 def open_socket(context: ZmqContext, kind: int, max_frame_bytes: int) -> ZmqSocket:
@@ -105,8 +161,11 @@ def open_socket(context: ZmqContext, kind: int, max_frame_bytes: int) -> ZmqSock
     return socket
 
 
-def attach(socket: ZmqSocket, endpoint: str, *, bind: bool, setting: str) -> str:
-    """Bind or connect a socket; close it if that fails.
+class Attachment:
+    """A socket at its address, bound or connected; closed if that fails.
+
+    Where the address is protected, a bound socket lets in whom the gate lets in, and a connected one talks to
+    nobody but the holder of the key that the settings name. `tend` follows the key store afterwards.
 
     Args:
         socket: From `open_socket`.
@@ -114,36 +173,151 @@ def attach(socket: ZmqSocket, endpoint: str, *, bind: bool, setting: str) -> str
         bind: Own the address, or connect to its owner.
         setting: Name of the setting that the address came from, for the error.
 
-    Returns:
-        The address in use, with the real port.
+    Attributes:
+        endpoint: The address in use, with the real port.
 
     Raises:
         AddressInUseError: Another process owns it.
+        KeyStoreError: The key that it needs is not there.
         BusError: The address is refused or cannot be used.
     """
-    try:
-        address = require_private(endpoint, setting)
-        if address.startswith("tcp://[::1]"):
-            socket.setsockopt(zmq.IPV6, 1)
-        if not bind:
-            socket.connect(address)
-            return address
+
+    def __init__(self, socket: ZmqSocket, endpoint: str, *, bind: bool, setting: str) -> None:
+        self._socket = socket
+        self._bind = bind
+        self._setting = setting
+        gate = gate_of(socket.context)
+        self._server = None if gate is None else gate.server_of(endpoint)
+        self._gate = gate if self._server is not None else None
+        self._removals = 0
+        self._key: bytes | None = None
+        try:
+            self.endpoint = self._open(endpoint)
+        except BusError:
+            socket.close(linger=0)
+            raise
+
+    @property
+    def advice(self) -> str:
+        """What else may be wrong when nobody answers at a protected address; nothing at another."""
+        if self._gate is None:
+            return ""
+        return (
+            f"does it allow the key {self._gate.own.name!r} of this machine, and is its own {self._server!r}?"
+        )
+
+    def tend(self) -> None:
+        """Follow the key store: cut what it allows no longer, connect to what it allows again.
+
+        A bound socket cannot drop one peer alone: it drops all of them, and the gate lets the others back in,
+        who try again by themselves. Call it often, from the thread that uses the socket; mostly it costs
+        nothing.
+        """
+        if self._gate is None or self._socket.closed:
+            return
+        self._gate.refresh()
+        if self._bind:
+            self._tend_bound(self._gate)
+        else:
+            self._tend_connected(self._gate)
+
+    def _open(self, endpoint: str) -> str:
+        if self._gate is None:
+            address = require_private(endpoint, self._setting)
+        else:
+            address = require_address(endpoint, self._setting)
+        if address.startswith("tcp://["):
+            self._socket.setsockopt(zmq.IPV6, 1)
         path = Path(address.removeprefix("ipc://")) if address.startswith("ipc://") else None
-        if path is not None:
-            _require_free(path, endpoint, setting)
-        socket.bind(address)
-        if path is not None:
-            path.chmod(0o600)
-        return socket.getsockopt_string(zmq.LAST_ENDPOINT)
-    except zmq.ZMQError as error:
-        socket.close(linger=0)
-        if error.errno == errno.EADDRINUSE:
-            raise AddressInUseError(endpoint, setting) from error
-        action = "bind" if bind else "connect"
-        raise BusError(f"{setting}: cannot {action} {endpoint}: {error.strerror}") from error
-    except BusError:
-        socket.close(linger=0)
-        raise
+        try:
+            if not self._bind:
+                _require_one_host(address, self._setting)
+                if self._gate is not None:
+                    self._pin(self._gate, self._require_key(self._gate))
+                self._socket.connect(address)
+                return address
+            if self._gate is not None:
+                self._require_own(self._gate)
+            if path is not None:
+                _require_free(path, endpoint, self._setting)
+            return self._bind_to(address)
+        except zmq.ZMQError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise AddressInUseError(endpoint, self._setting) from error
+            action = "bind" if self._bind else "connect"
+            raise BusError(f"{self._setting}: cannot {action} {endpoint}: {error.strerror}") from error
+
+    def _bind_to(self, address: str) -> str:
+        if self._gate is not None:
+            self._socket.setsockopt(zmq.CURVE_SERVER, 1)
+            self._socket.setsockopt(zmq.CURVE_SECRETKEY, self._gate.own.secret)
+            self._socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
+            # Without this, nobody being there to judge would mean that everybody may come in.
+            self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        removals = 0 if self._gate is None else self._gate.removals
+        self._socket.bind(address)
+        self._removals = removals
+        if address.startswith("ipc://"):
+            Path(address.removeprefix("ipc://")).chmod(0o600)
+        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def _pin(self, gate: Gate, key: bytes) -> None:
+        self._socket.setsockopt(zmq.CURVE_SERVERKEY, key)
+        self._socket.setsockopt(zmq.CURVE_PUBLICKEY, gate.own.public)
+        self._socket.setsockopt(zmq.CURVE_SECRETKEY, gate.own.secret)
+        self._key = key
+
+    def _require_key(self, gate: Gate) -> bytes:
+        name = self._server or ""
+        key = gate.key_of(name)
+        if key is None:
+            raise KeyStoreError(
+                f"{self._setting}: no key named {name!r} is allowed in {gate.folder}: on {name!r} run "
+                f"`dualsys keys show`, then here `dualsys keys allow {name} KEY`"
+            )
+        return key
+
+    def _require_own(self, gate: Gate) -> None:
+        if self._server != gate.own.name:
+            raise KeyStoreError(
+                f"{self._setting}: is served with the key {self._server!r}, but the key of this machine is "
+                f"{gate.own.name!r}: start this process on the other machine, or name that key under security"
+            )
+
+    def _tend_bound(self, gate: Gate) -> None:
+        if self._removals == gate.removals:
+            return
+        with suppress(zmq.ZMQError):
+            # Not bound any more if an earlier attempt to bind again came too early.
+            self._socket.unbind(self.endpoint)
+        try:
+            if self.endpoint.startswith("ipc://"):
+                _require_free(Path(self.endpoint.removeprefix("ipc://")), self.endpoint, self._setting)
+            self._bind_to(self.endpoint)
+        except AddressInUseError:
+            # ZeroMQ releases the address from a thread of its own, a moment later: the next call tries again.
+            return
+        except zmq.ZMQError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise BusError(
+                    f"{self._setting}: cannot bind {self.endpoint} again: {error.strerror}"
+                ) from error
+
+    def _tend_connected(self, gate: Gate) -> None:
+        key = gate.key_of(self._server or "")
+        if key == self._key:
+            return
+        if self._key is not None:
+            self._socket.disconnect(self.endpoint)
+        self._key = None
+        if key is not None:
+            self._pin(gate, key)
+            self._socket.connect(self.endpoint)
+
+
+def attach(socket: ZmqSocket, endpoint: str, *, bind: bool, setting: str) -> str:
+    """Bind or connect a socket for good, as `Attachment` does. Returns the address in use."""
+    return Attachment(socket, endpoint, bind=bind, setting=setting).endpoint
 
 
 def _require_free(path: Path, endpoint: str, setting: str) -> None:

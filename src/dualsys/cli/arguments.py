@@ -11,6 +11,7 @@ import tyro
 from tyro.conf import Positional
 
 from dualsys.config import StrategyName
+from dualsys.config_links import DEFAULT_KEYS
 from dualsys.errors import ConfigError
 
 DEFAULT_CONFIG = Path("configs/tabletop.yaml")
@@ -126,7 +127,7 @@ class RecordCommand:
     file: Positional[Path]
     """The recording, or the run folder that it lies in."""
     at: str | None = None
-    """The moment: seconds from the start of the recording, such as 12.5, or edge time, such as 98765432100ns."""
+    """The moment: seconds from the start of the recording, such as 12.5, or edge time, such as 98765432ns."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,58 @@ class ReplayCommand:
 
     file: Positional[Path]
     """The recording, or the run folder that it lies in."""
+
+
+@dataclass(frozen=True)
+class LinkCommand:
+    """Put a bad network line in front of System 2. It prints the settings that lead the edge through it."""
+
+    config: Positional[Path]
+    """YAML of the system."""
+    first_port: int = 7600
+    """First of the three ports of this machine that it listens at."""
+    delay_ms: float = 0.0
+    """Time on the way, each way."""
+    jitter_ms: float = 0.0
+    """Up to so much more, for each packet."""
+    loss: float = 0.0
+    """Probability that a packet is lost, 0 to 1. It is sent again, and what follows waits."""
+    burst: float = 1.0
+    """Mean number of packets that are lost in a row."""
+    bandwidth_mbit_s: float | None = None
+    """Rate of the line; by default without limit."""
+    script: Path | None = None
+    """Conditions over time, in place of these options: a YAML list such as [{at_s: 0, delay_ms: 40},
+    {at_s: 20, blackhole: true}, {at_s: 25, delay_ms: 40}]."""
+    seed: int = 0
+    """Of jitter and losses."""
+
+
+@dataclass(frozen=True)
+class KeysCommand:
+    """Make this machine's key, and say which machines may talk to it. docs/security.md has the steps."""
+
+    action: Positional[Literal["new", "show", "allow", "revoke"]]
+    """new: make this machine's key. show: its public key, and who is allowed. allow, revoke: let a machine
+    in, or no longer; running processes follow within a second."""
+    name: Positional[str | None] = None
+    """new: what to call this machine. allow, revoke: which machine."""
+    key: Positional[str | None] = None
+    """allow: the public key that `dualsys keys show` prints on that machine."""
+    folder: Path = DEFAULT_KEYS
+    """Folder of the keys; `security.keys` of the configuration."""
+
+
+@dataclass(frozen=True)
+class DoctorCommand:
+    """Look at this machine: what will not work, and what to do about it."""
+
+    config: Positional[Path] = DEFAULT_CONFIG
+    """YAML of the system that is to run here."""
+    jitter_s: float = 5.0
+    """How long to rehearse the control loop, s; 0 leaves that out."""
+    json: bool = False
+    """Print JSON."""
 
 
 @dataclass(frozen=True)
@@ -148,18 +201,6 @@ class ExportCommand:
     variant: Literal["fp16", "int8"] | None = None
     """Try a lower precision. Its error and its speed are told; it is kept only if it is exact enough and
     faster than float32."""
-
-
-@dataclass(frozen=True)
-class DoctorCommand:
-    """Look at this machine: what will not work, and what to do about it."""
-
-    config: Positional[Path] = DEFAULT_CONFIG
-    """YAML of the system that is to run here."""
-    jitter_s: float = 5.0
-    """How long to rehearse the control loop, s; 0 leaves that out."""
-    json: bool = False
-    """Print JSON."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +221,10 @@ Command = (
     | Annotated[TwinCommand, tyro.conf.subcommand("twin")]
     | Annotated[RecordCommand, tyro.conf.subcommand("record")]
     | Annotated[ReplayCommand, tyro.conf.subcommand("replay")]
-    | Annotated[ExportCommand, tyro.conf.subcommand("export")]
+    | Annotated[KeysCommand, tyro.conf.subcommand("keys")]
+    | Annotated[LinkCommand, tyro.conf.subcommand("link")]
     | Annotated[DoctorCommand, tyro.conf.subcommand("doctor")]
+    | Annotated[ExportCommand, tyro.conf.subcommand("export")]
     | Annotated[ListCommand, tyro.conf.subcommand("list")]
 )
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from dualsys.cli.arguments import (
-    ExportCommand,
     DoctorCommand,
+    ExportCommand,
     FastCommand,
+    KeysCommand,
+    LinkCommand,
     ListCommand,
     RecordCommand,
     ReplayCommand,
@@ -64,14 +66,22 @@ def execute(argv: Sequence[str]) -> int:
                 from dualsys.cli.recorder_commands import record
 
                 return record(command)
-            case ExportCommand():
-                from dualsys.cli.export_command import export
+            case KeysCommand():
+                from dualsys.cli.keys_command import keys
 
-                export(command)
+                keys(command)
+            case LinkCommand():
+                from dualsys.cli.link_command import link
+
+                link(command, overrides)
             case DoctorCommand():
                 from dualsys.cli.doctor_command import doctor
 
                 return doctor(command, overrides)
+            case ExportCommand():
+                from dualsys.cli.export_command import export
+
+                export(command)
             case ListCommand():
                 from dualsys.cli.listing import show
 
@@ -222,7 +232,7 @@ def _peers(config: SystemConfig) -> Iterator[dict[str, Peer]]:
     from dualsys.bus.sockets import close_context, open_context
     from dualsys.supervisor.peers import open_peers
 
-    context = open_context()
+    context = open_context(config.protection())
     peers = open_peers(context, config)
     try:
         yield peers

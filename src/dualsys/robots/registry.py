@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
+from dualsys.bus.gate import Protection
 from dualsys.clock import Clock
 from dualsys.errors import RobotError
 from dualsys.robots.contract import Robot
@@ -31,6 +32,7 @@ class RobotSettings:
         service_endpoint: Where questions go to.
         connect_timeout_s: Longest wait for the first answer.
         clock: Stamps readings on arrival.
+        protection: Which addresses are protected, and by which keys; None for no keys.
     """
 
     state_endpoint: str
@@ -38,6 +40,7 @@ class RobotSettings:
     service_endpoint: str
     connect_timeout_s: float
     clock: Clock
+    protection: Protection | None = None
 
 
 @dataclass(frozen=True)

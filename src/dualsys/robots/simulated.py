@@ -6,6 +6,7 @@ latest value), and questions (handshake). Whatever speaks it is a robot for this
 
 from __future__ import annotations
 
+import secrets
 from typing import Final
 
 import numpy as np
@@ -45,6 +46,7 @@ class SimulatedRobot:
         self._settings = settings
         self._spec = spec
         self._context: ZmqContext | None = None
+        self._client: ServiceClient | None = None
         self._states: LatestSubscriber[ArmState] | None = None
         self._commands: LatestPublisher | None = None
         self._reading: ArmReading | None = None
@@ -60,12 +62,13 @@ class SimulatedRobot:
 
         Raises:
             PeerTimeoutError: Nobody answers.
-            MismatchError: It is another robot.
+            MismatchError: It is another robot, or its axes are others.
+        BusError: Another control has it.
             RobotError: It sends no readings.
         """
         settings = self._settings
         deadline_ns = settings.clock.now_ns() + nanoseconds(settings.connect_timeout_s)
-        self._context = open_context()
+        self._context = open_context(settings.protection)
         self._commands = LatestPublisher(
             self._context, settings.command_endpoint, bind=False, setting="endpoints.robot.command"
         )
@@ -76,11 +79,11 @@ class SimulatedRobot:
             setting="endpoints.robot.state",
             types=(ArmState,),
         )
-        client = ServiceClient(self._context, settings.service_endpoint, "the robot")
-        try:
-            welcome = shake_hands(client, "control", 0, None, settings.connect_timeout_s)
-        finally:
-            client.close()
+        # It stays open: the robot has one controller as long as this connection lives.
+        self._client = ServiceClient(self._context, settings.service_endpoint, "the robot")
+        ours = {"robot": self._spec.name, "axes": " ".join(self._spec.axes)}
+        session = secrets.randbits(31) + 1
+        welcome = shake_hands(self._client, "control", session, None, settings.connect_timeout_s, ours)
         theirs = welcome.details.get("robot", "")
         if theirs != self._spec.name:
             raise MismatchError(
@@ -135,7 +138,7 @@ class SimulatedRobot:
         """Disconnect."""
         if self._context is not None:
             close_context(self._context)
-        self._context = self._states = self._commands = self._reading = None
+        self._context = self._client = self._states = self._commands = self._reading = None
 
     def _newest(self, states: LatestSubscriber[ArmState]) -> ArmReading | None:
         state = states.receive()

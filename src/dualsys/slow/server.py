@@ -27,15 +27,19 @@ from dualsys.bus.channel import LatestPublisher, LatestSubscriber, SubscriberSta
 from dualsys.bus.handshake import answer_hello
 from dualsys.bus.readiness import readable
 from dualsys.bus.service import ServiceServer, refusal
-from dualsys.bus.sockets import ZmqContext, close_context, open_context
+from dualsys.bus.sockets import ZmqContext, close_context, gate_of, open_context
 from dualsys.clock import NS_PER_MS, Clock, WallClock, period_ns, seconds
-from dualsys.config import SlowEndpoints, SystemConfig
+from dualsys.config import SystemConfig
+from dualsys.config_links import SlowEndpoints
 from dualsys.errors import DualsysError
 from dualsys.messages import Hello, LatentPacket, Observation, Reply, Request, Welcome, clip_text
 from dualsys.slow.backend import System2
 from dualsys.slow.core import SlowCore, SlowStatistics
 
 ROLE = "system2"
+
+_GUARD_S = 0.02
+"""Time between two looks for newcomers; a fraction of what their handshake takes over a long line."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,6 +59,7 @@ class ServerStatistics:
     Attributes:
         observations: What came in over the wire, invalid frames included.
         superseded: Observations that a newer one replaced before the model was free.
+        foreign: Observations of another session than that of the planner which shook hands.
         published: Latents sent.
         in_flight: Latents computed and not sent yet, because of the emulated delay.
         last_compute_ns: Duration of the last forward pass; 0 before the first.
@@ -63,6 +68,7 @@ class ServerStatistics:
 
     observations: SubscriberStatistics
     superseded: int
+    foreign: int
     published: int
     in_flight: int
     last_compute_ns: int
@@ -106,6 +112,7 @@ class SlowServer:
         self._outbox: asyncio.Queue[tuple[int, LatentPacket]] = asyncio.Queue()
         self._in_flight = 0
         self._superseded = 0
+        self._foreign = 0
         self._last_compute_ns = 0
         settings = "endpoints.slow"
         self._observations = LatestSubscriber(
@@ -117,6 +124,8 @@ class SlowServer:
         )
         self._latents = LatestPublisher(context, endpoints.latent, bind=True, setting=f"{settings}.latent")
         self._service = ServiceServer(context, endpoints.service, setting=f"{settings}.service")
+        self._service.reserve("planner")
+        self._gate = gate_of(context)
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -139,6 +148,7 @@ class SlowServer:
                 asyncio.create_task(self._think(thread), name="think"),
                 asyncio.create_task(self._publish(), name="publish"),
                 asyncio.create_task(self._answer(), name="answer"),
+                asyncio.create_task(self._guard(), name="guard"),
             ]
             stopped = asyncio.create_task(_until(stop), name="stop")
             try:
@@ -156,6 +166,7 @@ class SlowServer:
         return ServerStatistics(
             observations=self._observations.statistics(),
             superseded=self._superseded,
+            foreign=self._foreign,
             published=self._latents.statistics().sent,
             in_flight=self._in_flight,
             last_compute_ns=self._last_compute_ns,
@@ -173,6 +184,9 @@ class SlowServer:
             await readable(self._observations.socket)
             observation = self._observations.receive()
             if observation is None:
+                continue
+            if self._service.holder("planner") not in (None, observation.session):
+                self._foreign += 1
                 continue
             self._superseded += self._slot is not None
             self._slot = Arrival(observation, self._clock.now_ns())
@@ -192,6 +206,7 @@ class SlowServer:
                 # A refused observation costs no turn: the next one may be good.
                 continue
             due_ns = max(self._clock.now_ns(), arrival.received_ns + self._delay_ns)
+            packet = msgspec.structs.replace(packet, t_received_ns=arrival.received_ns)
             self._in_flight += 1
             self._outbox.put_nowait((due_ns, packet))
             await self._sleep_until(started_ns + self._period_ns)
@@ -212,12 +227,22 @@ class SlowServer:
             due_ns, packet = await self._outbox.get()
             await self._sleep_until(due_ns)
             self._in_flight -= 1
-            self._latents.send(packet)
+            self._latents.send(msgspec.structs.replace(packet, t_sent_ns=self._clock.now_ns()))
 
     async def _answer(self) -> None:
         while True:
             await readable(self._service.socket)
             self._service.serve(self._on_hello, self._on_request)
+
+    async def _guard(self) -> None:
+        """Judge newcomers, and follow the key store even while nobody sends anything."""
+        if self._gate is None:
+            await asyncio.Event().wait()
+        while self._gate is not None:
+            self._gate.serve()
+            for channel in (self._observations, self._latents, self._service):
+                channel.tend()
+            await asyncio.sleep(_GUARD_S)
 
     async def _sleep_until(self, deadline_ns: int) -> None:
         while (remaining_ns := deadline_ns - self._clock.now_ns()) > 0:
@@ -244,7 +269,10 @@ class SlowServer:
 
     def _status(self, request: Request) -> Reply:
         del request
-        return Reply(ok=True, values=self._details() | _flat(dataclasses.asdict(self.statistics())))
+        totals = _flat(dataclasses.asdict(self.statistics()))
+        if self._gate is not None:
+            totals |= _flat(dataclasses.asdict(self._gate.statistics()), "gate.")
+        return Reply(ok=True, values=self._details() | totals)
 
     def _details(self) -> dict[str, str]:
         """What this server is, emulation included: a slowed-down model never passes for a slow one."""
@@ -281,7 +309,7 @@ def run_server(system2: System2, config: SystemConfig) -> ServerStatistics:
     Returns:
         The final totals.
     """
-    context = open_context()
+    context = open_context(config.protection())
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_serve_until_signal(system2, config, context))

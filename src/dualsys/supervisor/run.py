@@ -88,7 +88,7 @@ class Run:
         self._simulated = driver_named(config.robot.driver).simulated
         self._found = None if self._simulated else FoundScenes(config.run)
         # Before anything connects to these addresses: a connection to a probe is not made again.
-        require_free(config.endpoints.by_setting())
+        require_free(config.endpoints.by_setting(), config.protection())
         self._config = config
         self._command = command
         self._seeds = (
@@ -117,7 +117,7 @@ class Run:
         Returns:
             What it came to. A fault of the system is in `state` and `problem`, not an exception.
         """
-        context = open_context()
+        context = open_context(self._config.protection())
         self._recorder.tap = open_tap(context, self._config, "supervisor", self._clock)
         monitor = Monitor(context, self._config, self._recorder)
         peers = open_peers(context, self._config)

@@ -276,12 +276,6 @@ def test_the_status_tells_everything_by_name(stage: Stage) -> None:
     assert int(values["loop.wakes"]) > 0
 
 
-def test_a_stop_request_ends_the_loop(stage: Stage) -> None:
-    stage.request("stop")
-    stage.loop.run()
-    assert stage.desk.answers[-1].ok
-
-
 def test_a_signal_ends_the_loop_and_a_second_one_ends_the_process(stage: Stage) -> None:
     stage.loop.ask_to_end(15)
     stage.loop.run()

@@ -46,11 +46,12 @@ def run_control(config: SystemConfig) -> None:
     control, ends = config.control, config.endpoints
     realtime = request_realtime(control.realtime, control.realtime_priority, control.realtime_cpu)
     clock = WallClock()
-    context = open_context()
+    context = open_context(config.protection())
     robot: Robot | None = None
     try:
         tap = open_tap(context, config, "control", clock)
         service = open_service(tap, context, ends.control.service, setting="endpoints.control.service")
+        service.reserve("planner")
         states = LatestPublisher(context, ends.control.state, bind=True, setting="endpoints.control.state")
         plans = LatestSubscriber(
             context, ends.planner.plan, bind=False, setting="endpoints.planner.plan", types=(Plan,)
@@ -63,6 +64,7 @@ def run_control(config: SystemConfig) -> None:
                 service_endpoint=ends.robot.service,
                 connect_timeout_s=config.robot.connect_timeout_s,
                 clock=clock,
+                protection=config.protection(),
             ),
         )
         robot.connect()

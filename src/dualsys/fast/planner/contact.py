@@ -54,6 +54,7 @@ class Contact:
         peer_name: What to call the process in errors.
         session: Random number of this run.
         specs: What this process works with; None where specs do not matter.
+        details: What to tell about this process.
 
     Raises:
         BusError: The address cannot be used.
@@ -66,11 +67,13 @@ class Contact:
         peer_name: str,
         session: int,
         specs: SystemSpecs | None = None,
+        details: Mapping[str, str] | None = None,
     ) -> None:
         # Made here so that an address that cannot be used is known at once; from then on it is the thread's.
         self._client = ServiceClient(context, endpoint, peer_name)
         self._session = session
         self._specs = specs
+        self._details = dict(details or {})
         self._greeting = False
         self._questions: SimpleQueue[Question | None] = SimpleQueue()
         self._answers: SimpleQueue[Answer] = SimpleQueue()
@@ -124,7 +127,9 @@ class Contact:
     def _answer(self, question: Question) -> Answer:
         try:
             if not question.verb:
-                welcome = shake_hands(self._client, "planner", self._session, self._specs, GREETING_S)
+                welcome = shake_hands(
+                    self._client, "planner", self._session, self._specs, GREETING_S, self._details
+                )
                 return Answer(None, welcome=welcome)
             reply = self._client.request(question.verb, QUESTION_S, question.arguments)
             return Answer(question, error=None if reply.ok else BusError(reply.text))

@@ -1,4 +1,4 @@
-"""What others may ask of the planner: handshake, episodes, instructions, status, stop.
+"""What others may ask of the planner: handshake, episodes, instructions, status. Nobody ends it from afar.
 
 An instruction is taken only after System 2 has said that it understands it. That answer takes a while, so
 such requests are answered later; planning goes on meanwhile.
@@ -18,7 +18,7 @@ from dualsys.fast.planner.contact import Answer, Question
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.messages import Hello, Message, Reply, Request, clip_text
 
-VERBS = ("start_episode", "end_episode", "say", "status", "stop")
+VERBS = ("start_episode", "end_episode", "say", "status")
 _CHECK = "check"
 
 
@@ -74,7 +74,6 @@ class Desk:
         self._slow = slow
         self._details = dict(details)
         self._status = status
-        self.stop_asked = False
 
     def serve(self) -> None:
         """Answer what is waiting, or ask System 2 about it."""
@@ -119,9 +118,6 @@ class Desk:
         if request.verb == "status":
             values = {name: clip_text(text) for name, text in self._status().items()}
             return Reply(ok=True, values=values)
-        if request.verb == "stop":
-            self.stop_asked = True
-            return Reply(ok=True, text="the planner ends")
         raise InstructionError(f"the planner knows no {request.verb!r}: ask for {', '.join(VERBS)}")
 
     def _instructed(self, request: Request) -> Reply:

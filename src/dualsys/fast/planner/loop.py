@@ -24,6 +24,7 @@ from dualsys.fast.planner.desk import Asker, Desk, Service, flat_status
 from dualsys.fast.planner.links import Link, SlowLink, epoch_in
 from dualsys.fast.planner.records import PlanJob
 from dualsys.fast.planner.track import ActionArray
+from dualsys.fast.planner.trips import Trips
 from dualsys.messages import CameraFrame, ControlState, LatentPacket, Message, Plan
 
 WAKE_NS = 5 * NS_PER_MS
@@ -167,6 +168,7 @@ class PlannerLoop:
         self._session = session
         self._slow = SlowLink(rhythm.silence_ns)
         self._control = Link()
+        self._trips = Trips()
         self._met_control_ns = 0
         self._desk = Desk(core, wiring.service, wiring.slow, details, self.status)
         start_ns = clock.now_ns()
@@ -199,7 +201,7 @@ class PlannerLoop:
             MismatchError: System 2 does not fit System 1.
         """
         pacer = Pacer(self._clock, self._rhythm.wake_ns)
-        while not (self._end_asked or self._desk.stop_asked):
+        while not self._end_asked:
             self._missed += pacer.wait().missed
             self.wake()
 
@@ -233,6 +235,7 @@ class PlannerLoop:
             core=core.statistics(),
             loop=self.statistics(),
             slow=self._slow.link.statistics(),
+            trip=self._trips.statistics(),
             control=self._control.statistics(),
         )
 
@@ -277,6 +280,8 @@ class PlannerLoop:
         packet = self._wiring.latents.receive()
         if packet is not None and self._slow.admits(packet):
             self._core.on_latent(packet)
+            if packet.session == self._session:
+                self._trips.answered(packet, now_ns)
         self._slow.watch(now_ns)
 
     def _look(self, name: str, frame: CameraFrame, now_ns: int) -> None:
@@ -301,7 +306,9 @@ class PlannerLoop:
         if observation is not None:
             self._shown_ns = captured_ns
             self._wiring.observations.send(observation)
-            self._slow.sent(self._clock.now_ns())
+            now_ns = self._clock.now_ns()
+            self._slow.sent(now_ns)
+            self._trips.sent(observation.seq, now_ns)
 
     def _plan(self, now_ns: int) -> None:
         """Begin a job and compute it."""

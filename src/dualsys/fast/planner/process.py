@@ -17,13 +17,14 @@ from dualsys.messages import CameraFrame, ControlState, LatentPacket
 from dualsys.recorder.planner import open_core, watch_loop
 from dualsys.recorder.tap import Tap, open_service, open_tap
 from dualsys.robots.kinematics import PANDA
+from dualsys.robots.profiles import PANDA_JOINTS
 
 if TYPE_CHECKING:
     from dualsys.config import SlowConfig, SystemConfig
 
 
 def run_planner(config: SystemConfig) -> None:
-    """Run the planner until SIGINT, SIGTERM or a request to stop.
+    """Run the planner until SIGINT or SIGTERM.
 
     Args:
         config: The whole system.
@@ -49,19 +50,20 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
         image_encoding=config.slow.image_encoding,
         jpeg_quality=config.slow.jpeg_quality,
     )
-    context = open_context()
+    context = open_context(config.protection())
     ends = config.endpoints
     contacts: list[Contact] = []
     try:
         tap = open_tap(context, config, "planner", clock)
         options = config.fast.strategy.options
         core = open_core(tap, options, policy, strategy, PANDA, session, config.run.seed, settings)
-        slow = Contact(context, ends.slow.service, "System 2", session, policy.specs)
+        details = {"weights": policy.weights, "strategy": strategy.name, "session": str(session)}
+        slow = Contact(context, ends.slow.service, "System 2", session, policy.specs, details)
         contacts.append(slow)
-        control = Contact(context, ends.control.service, "control", session)
+        axes = {"axes": " ".join((*PANDA_JOINTS, "gripper_opening"))}
+        control = Contact(context, ends.control.service, "control", session, details=details | axes)
         contacts.append(control)
         wiring = _wire(context, config, policy, slow, control, tap)
-        details = {"weights": policy.weights, "strategy": strategy.name, "session": str(session)}
         loop = PlannerLoop(core, wiring, _rhythm(config), clock, session, details)
         watch_loop(core, wiring, loop)
         loop.handle_signals()

@@ -1,0 +1,64 @@
+"""Rules of `dualsys link`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dualsys.bus.link_model import Conditions
+from dualsys.cli import main
+from dualsys.cli.arguments import LinkCommand
+from dualsys.cli.link_command import schedule_of
+from dualsys.clock import NS_PER_S
+from dualsys.errors import ConfigError
+
+CONFIG = Path("configs/cloud_edge.yaml")
+
+
+def test_the_options_hold_for_all_time() -> None:
+    schedule = schedule_of(LinkCommand(CONFIG, delay_ms=80, loss=0.01, bandwidth_mbit_s=20))
+    expected = Conditions(delay_ms=80, loss=0.01, bandwidth_mbit_s=20)
+    assert schedule.at(0) == schedule.at(10**6 * NS_PER_S) == expected
+
+
+def test_a_script_changes_the_conditions_over_time(tmp_path: Path) -> None:
+    script = tmp_path / "bad_day.yaml"
+    script.write_text("- {at_s: 0, delay_ms: 40}\n- {at_s: 20, blackhole: true}\n- {at_s: 25}\n", "utf-8")
+    schedule = schedule_of(LinkCommand(CONFIG, script=script))
+    assert [schedule.at(t * NS_PER_S).blackhole for t in (0, 19, 20, 24, 25)] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert schedule.at(NS_PER_S).delay_ms == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("- {delay: 3}", "unknown field `delay`"),
+        ("delay_ms: 3", "Expected `array`"),
+        ("- {delay_ms: -3}", "0.delay_ms: got -3, expected 0 to 60000"),
+        ("- {at_s: 2}\n- {at_s: 1}", "1.at_s: got 1, expected more than the one before"),
+        ("- [", "is not YAML"),
+    ],
+)
+def test_a_script_that_makes_no_sense_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    script = tmp_path / "script.yaml"
+    script.write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=told.replace(".", r"\.").replace("`", "`")):
+        schedule_of(LinkCommand(CONFIG, script=script))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        schedule_of(LinkCommand(CONFIG, script=tmp_path / "none.yaml"))
+
+
+def test_a_line_leads_to_one_host_over_tcp(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for address in ("tcp://*:7500", f"ipc://{tmp_path}/observation"):
+        words = ["link", str(repository / CONFIG), "--endpoints.slow.observation", address]
+        assert main(words) == 2
+        assert "expected tcp://HOST:PORT, where the line leads to" in capsys.readouterr().err
