@@ -20,6 +20,7 @@ from dualsys.train.recordings import Bundles
 from dualsys.train.scenes import vocabulary_list
 from dualsys.train.tracing import trace
 from dualsys.train.variants import MAX_WORDS, class_counts
+from dualsys.train.weights import round_to_half
 from dualsys_sim.world import World
 
 
@@ -41,10 +42,14 @@ def world() -> Iterator[World]:
 
 
 def awakened(net: torch.nn.Module) -> torch.nn.Module:
-    """The network with random numbers where it starts from zeros, so that every path through it matters."""
+    """The network with random numbers where it starts from zeros, so that every path through it matters.
+
+    Its weights are rounded already, as an export would do to them.
+    """
     for parameter in net.parameters():
         if parameter.ndim > 1 and not parameter.any():
             torch.nn.init.normal_(parameter, std=0.2)
+    round_to_half(net)
     return net.eval().requires_grad_(False)
 
 

@@ -70,7 +70,9 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, small_system2: System2
     (tmp_path / "text.pt").write_text("not a checkpoint")
     with pytest.raises(BundleError, match=r"text\.pt: is not a checkpoint"):
         load_network(tmp_path / "text.pt")
-    with pytest.raises(BundleError, match="named like those of neither System 1 nor System 2"):
+    with pytest.raises(BundleError, match=r"average\.\S+: is missing, and so are \d+ more weights; export a"):
         load_network(saved(tmp_path / "other.pt", {"weight": torch.zeros(2)}))
+    with pytest.raises(BundleError, match=r"average\.extra: is unknown, and so are 0 more weights"):
+        load_network(saved(tmp_path / "more.pt", small_system2.state_dict() | {"extra": torch.zeros(2)}))
     with pytest.raises(BundleError, match="expected a System 1, got a System 2"):
         load_system1(saved(tmp_path / "two.pt", small_system2.state_dict()))

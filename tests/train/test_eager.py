@@ -32,6 +32,7 @@ def test_chunks_are_those_of_the_graphs(small_system1: System1Net, inputs: Input
         prefix = graphs["prefix.onnx"].reference(small_system1, *beginning, *context)
     torch.testing.assert_close(plans.plain(), plain, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(plans.guided(), guided, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(plans.simple(), guided, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(plans.prefix(), prefix, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(guided, plain, atol=1e-3)
 

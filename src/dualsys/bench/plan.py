@@ -165,7 +165,7 @@ def differences(chunks: Mapping[str, Array]) -> dict[str, float]:
     """How far each chunk of torch lies from that of the runtime, relative to its largest element."""
     found = {}
     for name, chunk in chunks.items():
-        ours = chunks.get(name.replace(f"{TORCH} ", f"{RUNTIME} ").replace("compiled ", ""))
+        ours = chunks.get(f"{RUNTIME} {name.split()[-1]}")
         if name.startswith(TORCH) and ours is not None:
             found[name] = float(np.abs(chunk[0] - ours).max() / np.abs(ours).max())
     return found

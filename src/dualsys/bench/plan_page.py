@@ -28,6 +28,7 @@ TITLES = {
     "ort bid": "`bid`: the best of 8 plain samples",
     "torch plain": "torch, plain sample",
     "torch guided": "torch, guided, exact (automatic differentiation)",
+    "torch simple guided": "the same with nothing taken out of the loop",
     "torch constant": "torch, guided, velocity taken for constant",
     "torch prefix": "torch, behind a given prefix",
     "torch compiled plain": "torch, compiled, plain sample",
@@ -38,6 +39,7 @@ Pair: TypeAlias = tuple[str, str]
 
 COMPARED: tuple[Pair, ...] = (
     ("torch guided", "ort guided"),
+    ("torch simple guided", "ort guided"),
     ("torch compiled guided", "ort guided"),
     ("torch plain", "ort plain"),
     ("torch compiled plain", "ort plain"),

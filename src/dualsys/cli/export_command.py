@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from dualsys.cli.arguments import ExportCommand
 from dualsys.telemetry.extras import optional
 
@@ -21,10 +19,7 @@ def export(command: ExportCommand) -> None:
         optional(package, "exporting a bundle", "train")
     from dualsys.train.export import export_checkpoint
 
-    # The exporter warns of operators that no graph here has.
-    logging.disable(logging.WARNING)
     manifest, trial = export_checkpoint(command.checkpoint, command.out, command.variant)
-    logging.disable(logging.NOTSET)
     for name, figures in manifest.training["error_against_torch_float64"].items():
         told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in figures.items())
         print(f"{name}: error against torch in float64: {told}")

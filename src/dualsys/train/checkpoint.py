@@ -32,10 +32,8 @@ def load_network(path: Path) -> System1Net | System2Net:
         BundleError: It cannot be read, is of another network or of another size, or a weight is not finite.
     """
     weights = _weights(path)
-    nets = (System1Net(System1Config()), new_system2())
-    net = next((net for net in nets if net.state_dict().keys() == weights.keys()), None)
-    if net is None:
-        _fail(path, "its weights are named like those of neither System 1 nor System 2")
+    nets: tuple[System1Net | System2Net, ...] = (System1Net(System1Config()), new_system2())
+    net = max(nets, key=lambda net: len(net.state_dict().keys() & weights.keys()))
     _require_fit(path, weights, net.state_dict())
     net.load_state_dict(weights)
     return net
@@ -64,6 +62,10 @@ def _weights(path: Path) -> dict[str, Tensor]:
 
 
 def _require_fit(path: Path, weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    missing, unknown = own.keys() - weights.keys(), weights.keys() - own.keys()
+    for fault, names in (("is missing", missing), ("is unknown", unknown)):
+        if names:
+            _fail(path, f"{AVERAGE}.{min(names)}: {fault}, and so are {len(names) - 1} more weights")
     for name, expected in own.items():
         found = weights[name]
         if found.shape != expected.shape:

@@ -29,7 +29,7 @@ from dualsys.models.flow import (
 from dualsys.models.system1 import System1Config, System1Net
 from dualsys.train.checkpoint import load_system1
 from dualsys.train.export import EULER_STEPS, export_untrained
-from dualsys.train.graphs import Inputs, prefix_field_of, system1_graphs
+from dualsys.train.graphs import Inputs, field_of, prefix_field_of, system1_graphs
 
 Array = NDArray[Any]
 
@@ -67,6 +67,11 @@ class TorchPlans:
     def guided(self) -> Tensor:
         """Guided, with the derivative of the network."""
         return self._guided(automatic(self._field()))
+
+    @torch.no_grad()
+    def simple(self) -> Tensor:
+        """As `guided`, with nothing taken out of the loop: every step asks the network for its velocity."""
+        return self._guided(automatic(field_of(self._net, self._context, self._steps)))
 
     @torch.no_grad()
     def prefix(self) -> Tensor:
@@ -193,6 +198,7 @@ def prepare(
     ways: dict[str, Callable[[], Tensor]] = {
         "plain": plans.plain,
         "guided": plans.guided,
+        "simple guided": plans.simple,
         "constant": plans.constant,
         "prefix": plans.prefix,
     }
@@ -209,7 +215,7 @@ def prepare(
         {name: value.numpy() for name, value in followed.items()},
         {name: _as_array(way) for name, way in ways.items()},
         skipped,
-        torch.__version__,
+        str(torch.__version__),
     )
 
 

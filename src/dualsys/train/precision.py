@@ -19,6 +19,7 @@ from dualsys.bench.timing import Runs, interleave, ratio_of, timing_of, together
 from dualsys.clock import CpuClock, WallClock
 from dualsys.train import agreement
 from dualsys.train.graphs import Graph
+from dualsys.train.tracing import quiet
 from dualsys.train.weights import FILE, WeightFile
 
 Variant = Literal["fp16", "int8"]
@@ -86,12 +87,16 @@ def convert(model: onnx.ModelProto, variant: Variant, path: Path) -> onnx.ModelP
     if variant == "fp16":
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        made: onnx.ModelProto = convert_float_to_float16(copy.deepcopy(model), keep_io_types=True)
+        with quiet():
+            made: onnx.ModelProto = convert_float_to_float16(copy.deepcopy(model), keep_io_types=True)
         return made
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     whole, kinds = copy.deepcopy(model), ["MatMul"]
-    quantize_dynamic(whole, path, op_types_to_quantize=kinds, per_channel=True, weight_type=QuantType.QInt8)
+    with quiet():
+        quantize_dynamic(
+            whole, path, op_types_to_quantize=kinds, per_channel=True, weight_type=QuantType.QInt8
+        )
     return onnx.load(path)
 
 

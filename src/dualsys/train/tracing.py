@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import onnx
@@ -26,9 +29,7 @@ def trace(graph: Graph) -> onnx.ModelProto:
         # The tracer counts the arguments of what it traces, and takes the self of a method for one.
         return graph.function(*given)
 
-    with torch.no_grad(), warnings.catch_warnings():
-        # The exporter warns about what torch itself will drop some day.
-        warnings.simplefilter("ignore")
+    with torch.no_grad(), quiet():
         traced = make_fx(function, tracing_mode="real")(*inputs.values())
         _drop_detached(traced)
         program = torch.onnx.export(
@@ -45,6 +46,18 @@ def trace(graph: Graph) -> onnx.ModelProto:
     model = program.model_proto
     _strip(model)
     return model
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence exporters: they warn of what torch will drop some day, and of operators of other graphs."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _strip(model: onnx.ModelProto) -> None:
