@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from dualsys.config import StrategyName
 from dualsys.config_links import DEFAULT_KEYS
 from dualsys.errors import ConfigError
+from dualsys.fast.chunking.strategy import StrategyName
 
 DEFAULT_CONFIG = Path("configs/tabletop.yaml")
 
