@@ -41,7 +41,8 @@ def story() -> tuple[ListTap, Rig]:
         PlannerLatent(
             t_ns=rig.now_ns - 90 * NS_PER_MS, session=SESSION, episode=0, seq=1, observation_seq=4,
             t_capture_ns=shown_ns, instruction="pick the red block", compute_ns=7 * NS_PER_MS,
-            weights="abc", kind="latent_sequence", tensors={}, text="a red block at 0.4 m", refusal="",
+            weights="abc", kind="latent_sequence", tensors={}, text="a red block at 0.4 m",
+            t_received_ns=-1, t_sent_ns=-1, refusal="",
         )
     )  # fmt: skip
     rig.plan(6.0, 0.0, 300, 480, "")

@@ -165,6 +165,8 @@ class RecordedPlannerCore(PlannerCore):
                 t_capture_ns=packet.t_capture_ns,
                 instruction=packet.instruction,
                 compute_ns=packet.compute_ns,
+                t_received_ns=packet.t_received_ns,
+                t_sent_ns=packet.t_sent_ns,
                 weights=packet.weights,
                 kind=packet.kind,
                 tensors={

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dualsys.messages import ControlState, Message, Plan, Tensor
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Raised whenever a record changes shape."""
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
@@ -239,6 +239,7 @@ class PlannerLatent(Record, frozen=True, tag="planner_latent"):
 
     Attributes:
         tensors: Element type and shape of each tensor, such as `float32[8, 128]`.
+        t_received_ns, t_sent_ns: On System 2's own clock; -1 if it did not tell.
         refusal: The counter of what was wrong with it; empty if it was accepted.
     """
 
@@ -253,6 +254,8 @@ class PlannerLatent(Record, frozen=True, tag="planner_latent"):
     kind: str
     tensors: dict[str, str]
     text: str
+    t_received_ns: int
+    t_sent_ns: int
     refusal: str
 
 

@@ -274,6 +274,8 @@ def _packet(record: PlannerLatent) -> LatentPacket:
         t_capture_ns=record.t_capture_ns,
         instruction=record.instruction,
         compute_ns=record.compute_ns,
+        t_received_ns=record.t_received_ns,
+        t_sent_ns=record.t_sent_ns,
         weights=record.weights,
         kind=record.kind,
         tensors=tensors,
