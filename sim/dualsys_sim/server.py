@@ -20,6 +20,7 @@ from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, Pacer, WallClock
 from dualsys.errors import InstructionError
 from dualsys.messages import ArmCommand, CameraFrame, Hello, Reply, Request, Welcome, clip_text
+from dualsys.robots.link import spec_details
 from dualsys.robots.simulated import SIMULATED_PANDA
 from dualsys_sim.table import TICK_NS, TableCore
 from dualsys_sim.world import World
@@ -91,8 +92,7 @@ class TableServer:
 
     def on_hello(self, hello: Hello) -> Welcome | Reply:
         """Say what robot this is."""
-        details = {"robot": SIMULATED_PANDA.name, "axes": " ".join(SIMULATED_PANDA.axes)}
-        return answer_hello(hello, "robot", None, details)
+        return answer_hello(hello, "robot", None, spec_details(SIMULATED_PANDA))
 
     def on_request(self, request: Request) -> Reply:
         """Carry out a request.

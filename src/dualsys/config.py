@@ -25,7 +25,7 @@ from dualsys.config_file import apply_overrides, parse_yaml
 from dualsys.config_links import Endpoints, Folder, Section, SecurityConfig, endpoint_faults
 from dualsys.errors import ConfigError
 from dualsys.fast.chunking.strategy import StrategyName
-from dualsys.robots.registry import BUILT_IN, GROUP, robot_names
+from dualsys.robots.registry import BUILT_IN, GROUP, Option, robot_names
 
 StrategyOption = str | int | float | bool | None
 """What an option of a chunk strategy can be; the strategy itself says which."""
@@ -52,6 +52,9 @@ class RobotConfig(Section):
     )
     connect_timeout_s: float = Field(
         default=10.0, gt=0, le=300, description="how long to wait for the robot's first answer"
+    )
+    options: dict[str, Option] = Field(
+        default={}, description="what the driver itself wants to be told, such as a serial port"
     )
 
 

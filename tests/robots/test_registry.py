@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import pytest
 
 from dualsys.clock import VirtualClock
 from dualsys.errors import RobotError
-from dualsys.robots import registry
+from dualsys.robots import registry, simulated
 from dualsys.robots.registry import (
     GROUP,
+    RobotDriver,
     RobotSettings,
     driver_named,
     open_robot,
+    origin_of,
     robot_names,
 )
 from dualsys.robots.simulated import SimulatedRobot
@@ -41,7 +45,7 @@ def test_an_unknown_name_lists_the_known_ones(settings: RobotSettings) -> None:
 
 
 def test_an_installed_package_can_offer_a_driver(driver_package: str, settings: RobotSettings) -> None:
-    assert robot_names() == (driver_package, "simulated")
+    assert {driver_package, "link", "simulated"} <= set(robot_names())
     assert isinstance(open_robot(driver_package, settings), SimulatedRobot)
     assert not driver_named(driver_package).simulated
 
@@ -67,3 +71,32 @@ def test_what_is_no_driver_is_refused(monkeypatch: pytest.MonkeyPatch, settings:
     offer(monkeypatch, EntryPoint("wrong", "dualsys.robots.simulated:SimulatedRobot", GROUP))
     with pytest.raises(RobotError, match=r"simulated:SimulatedRobot is no RobotDriver but a \w+"):
         open_robot("wrong", settings)
+
+
+def test_it_is_told_where_a_driver_comes_from(driver_package: str) -> None:
+    assert origin_of("link") == "dualsys"
+    assert origin_of(driver_package) == "next-room"
+
+
+def test_a_driver_for_another_contract_is_refused(
+    monkeypatch: pytest.MonkeyPatch, settings: RobotSettings
+) -> None:
+    monkeypatch.setattr(simulated, "DRIVER", RobotDriver("old", open=SimulatedRobot, contract=0))
+    with pytest.raises(RobotError, match="written for version 0 of the driver contract, this is version 1"):
+        open_robot("simulated", settings)
+
+
+def test_whether_a_driver_has_its_library_is_found_out_without_loading_it() -> None:
+    assert RobotDriver("", open=SimulatedRobot).usable
+    assert RobotDriver("", open=SimulatedRobot, library="antigravity").usable
+    assert "antigravity" not in sys.modules
+    assert not RobotDriver("", open=SimulatedRobot, library="no_such_library").usable
+
+
+def test_unknown_options_are_refused_by_name(settings: RobotSettings) -> None:
+    told = replace(settings, options={"port": "a", "baud": 1})
+    told.require_options("port", "baud")
+    with pytest.raises(RobotError, match=r"unknown baud; there are port$"):
+        told.require_options("port")
+    with pytest.raises(RobotError, match=r"unknown baud, port; this driver has none"):
+        told.require_options()

@@ -17,8 +17,9 @@ from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
 from dualsys.errors import MismatchError, PeerTimeoutError, RobotError
 from dualsys.messages import ArmCommand, ArmState, Hello, Reply, Welcome
+from dualsys.robots.link import LinkRobot, spec_details
 from dualsys.robots.registry import RobotSettings
-from dualsys.robots.simulated import SimulatedRobot
+from dualsys.robots.simulated import SIMULATED_PANDA, SimulatedRobot
 
 CLOCK = WallClock()
 
@@ -56,7 +57,8 @@ def serve(settings: RobotSettings) -> Iterator[Callable[[Link], None]]:
         )
 
         def hello(question: Hello) -> Welcome | Reply:
-            return answer_hello(question, "robot", None, {"robot": link.name})
+            spec = replace(SIMULATED_PANDA, name=link.name)
+            return answer_hello(question, "robot", None, spec_details(spec))
 
         while not done.is_set():
             service.serve(hello, lambda _: Reply(ok=False))
@@ -151,6 +153,40 @@ def test_every_reading_is_a_cycle_that_can_be_waited_for_and_silence_ends_at_the
     assert not robot.wait_cycle(deadline_ns)
     assert CLOCK.now_ns() >= deadline_ns
     robot.close()
+
+
+def test_any_robot_behind_the_link_tells_what_it_is(
+    settings: RobotSettings, serve: Callable[[Link], None]
+) -> None:
+    link = Link(settings, name="toaster")
+    serve(link)
+    robot = LinkRobot(settings)
+    for _ in range(2):
+        robot.connect()
+        assert (robot.spec.name, robot.spec.axes) == ("toaster", SIMULATED_PANDA.axes)
+        assert robot.read().position.shape == (8,)
+        with pytest.raises(RobotError, match="close it first"):
+            robot.connect()
+        robot.close()
+
+
+def test_the_only_robot_that_will_do_can_be_named(
+    settings: RobotSettings, serve: Callable[[Link], None]
+) -> None:
+    serve(Link(settings, name="toaster"))
+    with pytest.raises(MismatchError, match="ours 'panda', theirs 'toaster'"):
+        LinkRobot(replace(settings, options={"robot": "panda"})).connect()
+
+
+def test_what_is_no_number_is_not_sent(settings: RobotSettings, serve: Callable[[Link], None]) -> None:
+    link = Link(settings)
+    serve(link)
+    robot = SimulatedRobot(settings)
+    robot.connect()
+    with pytest.raises(RobotError, match="panda_joint3"):
+        robot.write(np.array([0.0, 0.0, np.nan, 0.0, 0.0, 0.0, 0.0, 0.0]))
+    robot.close()
+    assert link.command is None
 
 
 def test_another_robot_is_refused_by_name(settings: RobotSettings, serve: Callable[[Link], None]) -> None:

@@ -15,6 +15,7 @@ from dualsys.messages import PROTOCOL_VERSION, Hello, Reply, Welcome, clip_text,
 from dualsys.specs import SystemSpecs
 
 AGREED = {
+    "link": "both sides must speak the same version of the robot link: docs/robot-link.md",
     "robot": "connect to that robot, or choose the driver that is made for it",
     "axes": "both sides must mean the same axes in the same order: choose the robot of this System 1",
 }

@@ -6,20 +6,27 @@ and it points to a `RobotDriver`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Final
 
 from dualsys.bus.gate import Protection
 from dualsys.clock import Clock
 from dualsys.errors import RobotError
-from dualsys.robots.contract import Robot
+from dualsys.robots.contract import CONTRACT_VERSION, Robot
 
 GROUP: Final = "dualsys.robots"
 
-BUILT_IN: Final = {"simulated": "dualsys.robots.simulated:DRIVER"}
+BUILT_IN: Final = {
+    "link": "dualsys.robots.link:DRIVER",
+    "simulated": "dualsys.robots.simulated:DRIVER",
+}
 """Name to `module:object`; imported only when asked for."""
+
+Option = str | int | float | bool | None
+"""What an option of a driver can be; the driver itself says which."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class RobotSettings:
         connect_timeout_s: Longest wait for the first answer.
         clock: Stamps readings on arrival.
         protection: Which addresses are protected, and by which keys; None for no keys.
+        options: What the driver itself wants to be told, such as a serial port: `robot.options` of the
+            configuration. A driver refuses what it does not know.
     """
 
     state_endpoint: str
@@ -41,6 +50,17 @@ class RobotSettings:
     connect_timeout_s: float
     clock: Clock
     protection: Protection | None = None
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+    def require_options(self, *known: str) -> None:
+        """Refuse options that a driver does not know.
+
+        Raises:
+            RobotError: There is another one; names those that are known.
+        """
+        if unknown := sorted(self.options.keys() - set(known)):
+            has = f"there are {', '.join(known)}" if known else "this driver has none"
+            raise RobotError(f"robot.options: unknown {', '.join(unknown)}; {has}")
 
 
 @dataclass(frozen=True)
@@ -53,11 +73,24 @@ class RobotDriver:
         simulated: The arm is the one that `dualsys sim` simulates. A run starts that process, has it build
             and judge every scene, and resumes the arm by itself after a fault. A run of any other arm has no
             judge, and waits for a person.
+        contract: Version of the contract that the driver was written for. Say it when it is not the first.
+        library: Top-level module of the arm's library, such as `dynamixel_sdk`; empty if it needs none.
+        install: How to get that library, such as `pip install 'dualsys[dynamixel]'`.
+        tried: Arms that it was tried on, with versions and dates; empty if it never moved a real one.
     """
 
     says: str
     open: Callable[[RobotSettings], Robot]
     simulated: bool = False
+    contract: int = 1
+    library: str = ""
+    install: str = ""
+    tried: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether its library is installed, or it needs none."""
+        return not self.library or find_spec(self.library) is not None
 
 
 def robot_names() -> tuple[str, ...]:
@@ -65,11 +98,22 @@ def robot_names() -> tuple[str, ...]:
     return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
 
 
+def origin_of(name: str) -> str:
+    """Where a driver comes from: `dualsys`, or the package or packages that offer it."""
+    names = [
+        point.dist.name if point.dist else point.value
+        for point in entry_points(group=GROUP)
+        if point.name == name
+    ]
+    return " and ".join([*(["dualsys"] if name in BUILT_IN else []), *names])
+
+
 def driver_named(name: str) -> RobotDriver:
     """Load a driver.
 
     Raises:
-        RobotError: There is none of that name, two packages offer it, or it cannot be loaded.
+        RobotError: There is none of that name, two packages offer it, it cannot be loaded, or it was written
+            for another version of the contract.
     """
     offered = [point for point in entry_points(group=GROUP) if point.name == name]
     if name in BUILT_IN:
@@ -89,6 +133,11 @@ def driver_named(name: str) -> RobotDriver:
         raise RobotError(
             f"robot.driver: {name!r} cannot be used: {offered[0].value} is no RobotDriver but a "
             f"{type(driver).__name__}"
+        )
+    if driver.contract != CONTRACT_VERSION:
+        raise RobotError(
+            f"robot.driver: {name!r} was written for version {driver.contract} of the driver contract, this "
+            f"is version {CONTRACT_VERSION}: install releases of both that fit"
         )
     return driver
 

@@ -65,6 +65,7 @@ def run_control(config: SystemConfig) -> None:
                 connect_timeout_s=config.robot.connect_timeout_s,
                 clock=clock,
                 protection=config.protection(),
+                options=config.robot.options,
             ),
         )
         robot.connect()
