@@ -20,7 +20,8 @@ def keys(command: KeysCommand) -> None:
         case "new", [name]:
             own = store.create(name)
             print(f"made the key {own.name!r} of this machine in {store.folder}; its secret half stays there")
-            print(f"on each machine that talks to it, run: dualsys keys allow {own.name} {own.public.hex()}")
+            print("on each machine that talks to it, run:")
+            print(f"dualsys keys allow {own.name} {own.public.hex()}")
         case "show", []:
             own = store.own()
             print(f"this machine: {own.name} {own.public.hex()}")
