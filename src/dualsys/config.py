@@ -25,6 +25,7 @@ from dualsys.config_file import apply_overrides, parse_yaml
 from dualsys.config_links import Endpoints, Folder, Section, SecurityConfig, endpoint_faults
 from dualsys.errors import ConfigError
 from dualsys.fast.chunking.strategy import StrategyName
+from dualsys.messages import LatentCodec
 from dualsys.robots.registry import BUILT_IN, GROUP, Option, robot_names
 
 StrategyOption = str | int | float | bool | None
@@ -79,6 +80,9 @@ class SlowConfig(Section):
     )
     image_encoding: Literal["raw", "jpeg"] = Field(default="raw", description="how images travel to System 2")
     jpeg_quality: int = Field(default=90, ge=1, le=100, description="quality of jpeg images")
+    latent_codec: LatentCodec = Field(
+        default="float32", description="how float32 latents travel to the planner; both sides need the same"
+    )
     threads: int = Field(default=1, ge=1, le=64, description="threads of the System 2 runtime")
 
     @property

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dualsys.errors import MessageError
 from dualsys.specs import DTYPES, SystemSpecs
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Raised whenever a message or its frame changes shape; both sides of a handshake must have the same."""
 
 MAX_TENSOR_BYTES = 32 * 1024 * 1024
@@ -36,6 +36,9 @@ Name = Annotated[str, msgspec.Meta(max_length=128)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 Axes = Annotated[tuple[float, ...], msgspec.Meta(max_length=MAX_AXES)]
 Texts = Annotated[dict[Name, Text], msgspec.Meta(max_length=MAX_ENTRIES)]
+
+LatentCodec = Literal["float32", "float16", "bfloat16", "int8"]
+"""How float32 tensors of a latent travel; see `bus.latent_codec`."""
 
 if TYPE_CHECKING:
     Blob = bytes | memoryview
@@ -141,7 +144,8 @@ class LatentPacket(Message, frozen=True, tag="latent"):
         compute_ns: Duration of the forward pass.
         weights: Short hash of the System 2 weights.
         kind: One of `specs.LATENT_KINDS`.
-        tensors: The latent.
+        tensors: The latent, as `codec` puts it; `bus.latent_codec.decode_latent` turns it into arrays.
+        codec: Must be the one that was agreed on at the handshake.
         text: What System 2 has to say to people, such as "no purple block in view"; may be empty.
         t_received_ns, t_sent_ns: When the observation came and when this left, on System 2's own clock; -1 if
             not told. Only for telling where the time went: ages never depend on them.
@@ -157,6 +161,7 @@ class LatentPacket(Message, frozen=True, tag="latent"):
     weights: Name
     kind: Name
     tensors: Annotated[dict[Name, Tensor], msgspec.Meta(max_length=MAX_TENSORS)]
+    codec: LatentCodec = "float32"
     text: Text = ""
     t_received_ns: int = -1
     t_sent_ns: int = -1

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dualsys.errors import MismatchError, SpecError
 
 DTYPES: dict[str, np.dtype[np.generic]] = {
-    name: np.dtype(name) for name in ("float16", "float32", "float64", "uint8", "int8", "int32", "int64")
+    name: np.dtype(name) for name in ("float16", "float32", "float64", "uint8", "uint16", "int8", "int32", "int64")
 }
 """The only element types that cross a boundary."""
 

@@ -128,7 +128,7 @@ def test_an_older_or_newer_hello_is_read_so_that_the_versions_can_be_named() -> 
 
 
 @pytest.mark.fault_row(21)
-@pytest.mark.parametrize("field", ["axes", "robot"])
+@pytest.mark.parametrize("field", ["axes", "robot", "latent_codec"])
 def test_axes_in_another_order_are_refused_by_both_sides(field: str) -> None:
     ours, theirs = {field: "elbow wrist"}, {field: "wrist elbow"}
     with pytest.raises(MismatchError, match="System 2 refused") as caught:

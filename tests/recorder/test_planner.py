@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dualsys.bus.latent_codec import CODECS, encode_latent
 from dualsys.clock import NS_PER_MS, NS_PER_S
 from dualsys.errors import InstructionError, PolicyError, RecordingError
 from dualsys.fast.chunking.strategy import STRATEGIES, StrategyName, make_strategy
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.planner.records import PlannerSettings
 from dualsys.fast.policies.policy import CAPABILITIES, Capability
-from dualsys.messages import ControlState, Plan, Tensor
+from dualsys.messages import ControlState, LatentCodec, Plan, Tensor
 from dualsys.recorder.planner import RecordedPlannerCore, open_core
 from dualsys.recorder.reading import RecordingReader
 from dualsys.recorder.records import (
@@ -75,7 +77,9 @@ def at_start(arm: Kinematics) -> NDArray[np.float64]:
     return np.array([*arm.rest_rad, 0.08] if arm is PANDA else [*START_M, 0.1, 0.2, 0.3, 0.4, 0.08])
 
 
-def drive(core: PlannerCore, policy: Restless, arm: Kinematics = GANTRY) -> list[Plan]:
+def drive(
+    core: PlannerCore, policy: Restless, arm: Kinematics = GANTRY, codec: LatentCodec = "float32"
+) -> list[Plan]:
     """An episode with all that can happen to a planner: delays, a lost chunk, new words, a new epoch."""
     plans: list[Plan] = []
     now_ns, start_ns, position, plan = NS_PER_S, NS_PER_S, at_start(arm), None
@@ -95,8 +99,9 @@ def drive(core: PlannerCore, policy: Restless, arm: Kinematics = GANTRY) -> list
         if turn % 20 == 0:
             observation = core.observation(now_ns, FIXED)
             if observation is not None:
-                core.on_latent(answer(observation, 0.5))
-                core.on_latent(answer(observation, 0.5))
+                parts = encode_latent({"tokens": np.full((8, 128), 0.5, np.float32)}, codec)
+                core.on_latent(answer(observation, tensors=parts, codec=codec))
+                core.on_latent(answer(observation, tensors=parts, codec=codec))
         if turn == 60:
             core.instruct("pick the blue block")
         now_ns += WAKE_NS
@@ -120,12 +125,17 @@ def drive(core: PlannerCore, policy: Restless, arm: Kinematics = GANTRY) -> list
 
 
 def recorded(
-    name: StrategyName = "rtc", *offered: Capability, arm: Kinematics = GANTRY
+    name: StrategyName = "rtc",
+    *offered: Capability,
+    arm: Kinematics = GANTRY,
+    codec: LatentCodec = "float32",
+    sent: LatentCodec | None = None,
 ) -> tuple[ListTap, list[Plan]]:
     tap, policy = ListTap("planner"), Restless()
     policy.capabilities = frozenset(set(CAPABILITIES) - {"residual"} | set(offered))
-    core = open_core(tap, {}, policy, make_strategy(name), arm, SESSION, 3)
-    return tap, drive(core, policy, arm)
+    settings = PlannerSettings(latent_codec=codec)
+    core = open_core(tap, {}, policy, make_strategy(name), arm, SESSION, 3, settings)
+    return tap, drive(core, policy, arm, sent or codec)
 
 
 def outcome(path: Path) -> tuple[Difference | None, dict[str, int]]:
@@ -151,6 +161,23 @@ def test_the_kinematics_of_the_arm_are_replayed_bit_for_bit(save: Save) -> None:
     difference, compared = outcome(save(tap.envelopes))
     assert difference is None
     assert compared["plans"] == len(plans) > 5
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_planner_is_replayed_whatever_codec_its_latents_come_in(save: Save, codec: LatentCodec) -> None:
+    tap, plans = recorded(codec=codec)
+    assert {one.codec for one in tap.records(PlannerLatent) if isinstance(one, PlannerLatent)} == {codec}
+    difference, compared = outcome(save(tap.envelopes))
+    assert difference is None
+    assert compared["plans"] == len(plans) > 1
+
+
+def test_latents_of_another_codec_are_refused_in_the_replay_too(save: Save) -> None:
+    tap, plans = recorded(codec="bfloat16", sent="int8")
+    assert plans == []
+    latents = [one for one in tap.records(PlannerLatent) if isinstance(one, PlannerLatent)]
+    assert {one.refusal for one in latents} == {"latents_rejected"}
+    assert outcome(save(tap.envelopes))[0] is None
 
 
 def test_what_a_residual_head_adds_is_recorded_and_replayed(save: Save) -> None:

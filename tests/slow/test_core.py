@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Callable
 
 import msgspec
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from dualsys.bus.codec import decode, encode, to_image
+from dualsys.bus.latent_codec import CODECS, decode_latent
 from dualsys.errors import DualsysError, InstructionError, MessageError, PolicyError, SpecError
-from dualsys.messages import MAX_TEXT, Image, LatentPacket, Observation, Tensor
+from dualsys.messages import MAX_TEXT, Image, LatentCodec, LatentPacket, Observation, Tensor
 from dualsys.slow.core import SlowCore
 
 Observe = Callable[..., Observation]
@@ -178,3 +180,48 @@ def test_the_same_observations_give_the_same_packets(system2, observe: Observe) 
         core = SlowCore(system2)
         traces.append([msgspec.msgpack.encode(core.process(observe(seq=seq, grey=seq))) for seq in range(10)])
     assert traces[0] == traces[1]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_latents_leave_in_the_codec_that_was_chosen(system2, observe: Observe, codec: LatentCodec) -> None:
+    packet = SlowCore(system2, codec).process(observe(grey=40))
+    assert packet.codec == codec
+    back = decode_latent(packet.tensors, codec, system2.specs.latent)
+    np.testing.assert_allclose(back["tokens"], np.full((2, 4), 40), rtol=1e-6)
+
+
+def test_a_latent_beyond_its_codec_is_refused_and_counted(system2, observe: Observe) -> None:
+    core = SlowCore(system2, "float16")
+    system2.tensors = {"tokens": np.full((2, 4), 1e6, np.float32)}
+    refused(core, observe(), PolicyError, "beyond float16")
+    assert core.statistics().rejected == {"model": 1}
+
+
+def jpeg_that_states(height: int, width: int) -> bytes:
+    """A JPEG whose own header promises another size than its pixels have."""
+    data = bytearray(to_image(np.zeros((6, 8, 3), np.uint8), "jpeg").data)
+    start = data.index(b"\xff\xc0") + 5
+    data[start : start + 4] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+@pytest.mark.fault_row(33)
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg_that_states(65_000, 65_000),
+        jpeg_that_states(4096, 4096),
+        bytes(to_image(np.zeros((6, 9, 3), np.uint8), "jpeg").data),
+        bytes(to_image(np.zeros((6, 8, 3), np.uint8), "jpeg").data)[:-40],
+        b"\xff\xd8\xff\xe0" + bytes(60),
+        b"\x89PNG\r\n\x1a\n" + bytes(60),
+        b"",
+    ],
+    ids=["bomb", "large", "other", "cut", "header only", "png", "empty"],
+)
+def test_a_jpeg_that_is_not_the_image_it_should_be_is_counted_and_no_memory_is_reserved_for_it(
+    core: SlowCore, observe: Observe, data: bytes
+) -> None:
+    refused(core, observe(images={"fixed": Image("jpeg", 8, 6, data)}), MessageError, "image: ")
+    assert core.statistics().rejected == {"images": 1}
+    assert core.process(observe(seq=1)).observation_seq == 1

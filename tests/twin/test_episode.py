@@ -179,3 +179,14 @@ def test_words_that_were_not_explained_are_refused_by_the_scripted_system_2() ->
 def test_settings_that_make_no_sense_are_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=name):
         TwinSettings(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("codec", ["float16", "bfloat16", "int8"])
+def test_latents_arrive_only_as_exact_as_their_codec_carries_them(play: Play, codec: str) -> None:
+    coded = play("touch", SEED, latent_codec=codec)
+
+    # The scripted pair writes metres beside larger numbers: of those int8 leaves too little to touch a block.
+    assert coded.success == (codec != "int8"), coded
+    assert coded.trace_sha256 != play("touch", SEED).trace_sha256
+    assert coded.counters["planner.latents_rejected"] == 0
+    assert coded.counters["planner.latents_accepted"] > 0

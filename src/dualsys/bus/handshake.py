@@ -17,6 +17,7 @@ from dualsys.specs import SystemSpecs
 AGREED = {
     "link": "both sides must speak the same version of the robot link: docs/robot-link.md",
     "robot": "connect to that robot, or choose the driver that is made for it",
+    "latent_codec": "set slow.latent_codec to the same on both sides",
     "axes": "both sides must mean the same axes in the same order: choose the robot of this System 1",
 }
 """Details that must be equal wherever both sides tell them, and what to do where they are not."""

@@ -172,6 +172,7 @@ class RecordedPlannerCore(PlannerCore):
                 tensors={
                     name: f"{tensor.dtype}{list(tensor.shape)}" for name, tensor in packet.tensors.items()
                 },
+                codec=packet.codec,
                 text=packet.text,
                 refusal="" if accepted else rose[0],
             )

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.messages import ControlState, Message, Plan, Tensor
+from dualsys.messages import ControlState, LatentCodec, Message, Plan, Tensor
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
 SCHEMA_VERSION: Final = 3
@@ -64,7 +64,7 @@ class ControlBegin(Record, frozen=True, tag="control_begin"):
     joints: int
     ages: dict[str, int]
     tolerances: dict[str, int | float]
-    settings: dict[str, int | float | str]
+    settings: dict[str, bool | int | float | str]
     versions: dict[str, str]
 
 
@@ -238,7 +238,8 @@ class PlannerLatent(Record, frozen=True, tag="planner_latent"):
     """The planner read a latent: all of it but the numbers.
 
     Attributes:
-        tensors: Element type and shape of each tensor, such as `float32[8, 128]`.
+        tensors: Element type and shape of each tensor on the wire, such as `float32[8, 128]`.
+        codec: How they travelled; recordings from before there were codecs have the default.
         t_received_ns, t_sent_ns: On System 2's own clock; -1 if it did not tell.
         refusal: The counter of what was wrong with it; empty if it was accepted.
     """
@@ -257,6 +258,7 @@ class PlannerLatent(Record, frozen=True, tag="planner_latent"):
     t_received_ns: int
     t_sent_ns: int
     refusal: str
+    codec: LatentCodec = "float32"
 
 
 class PlannerJob(Record, frozen=True, tag="planner_job"):

@@ -279,5 +279,6 @@ def _packet(record: PlannerLatent) -> LatentPacket:
         weights=record.weights,
         kind=record.kind,
         tensors=tensors,
+        codec=record.codec,
         text=record.text,
     )

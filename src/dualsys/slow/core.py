@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.bus.codec import from_image
+from dualsys.bus.latent_codec import encode_latent, wire_specs
 from dualsys.errors import DualsysError, MessageError, PolicyError, SpecError
-from dualsys.messages import LatentPacket, Observation, Tensor, clip_text
+from dualsys.messages import LatentCodec, LatentPacket, Observation, Tensor, clip_text
 from dualsys.slow.backend import System2, System2Output
 
 Kind = Literal["session", "order", "images", "proprioception", "instruction", "model"]
@@ -52,10 +53,16 @@ class SlowCore:
 
     Args:
         system2: The model.
+        codec: How its latents travel.
+
+    Raises:
+        SpecError: The codec does not suit the specification of the latent.
     """
 
-    def __init__(self, system2: System2) -> None:
+    def __init__(self, system2: System2, codec: LatentCodec = "float32") -> None:
+        wire_specs(system2.specs.latent, codec)
         self._system2 = system2
+        self._codec: LatentCodec = codec
         self._session = -1
         self._last_seq = -1
         self._ended: deque[int] = deque(maxlen=_REMEMBERED_SESSIONS)
@@ -102,6 +109,7 @@ class SlowCore:
             weights=self._system2.weights,
             kind=self._system2.specs.latent.kind,
             tensors=tensors,
+            codec=self._codec,
             text=clip_text(output.text),
         )
 
@@ -168,6 +176,6 @@ class SlowCore:
         try:
             for name, spec in specs.items():
                 spec.validate(output.tensors[name], f"latent.{name}")
-        except SpecError as error:
+            return encode_latent({name: output.tensors[name] for name in specs}, self._codec)
+        except (SpecError, MessageError) as error:
             raise PolicyError(f"System 2 made something that cannot be used: {error}") from error
-        return {name: Tensor.of(output.tensors[name]) for name in specs}

@@ -32,7 +32,7 @@ from dualsys.clock import NS_PER_MS, Clock, WallClock, period_ns, seconds
 from dualsys.config import SystemConfig
 from dualsys.config_links import SlowEndpoints
 from dualsys.errors import DualsysError
-from dualsys.messages import Hello, LatentPacket, Observation, Reply, Request, Welcome, clip_text
+from dualsys.messages import Hello, LatentCodec, LatentPacket, Observation, Reply, Request, Welcome, clip_text
 from dualsys.slow.backend import System2
 from dualsys.slow.core import SlowCore, SlowStatistics
 
@@ -85,6 +85,7 @@ class SlowServer:
         rate_hz: Most forward passes started per second; None for no limit.
         delay_ms: Least time from receiving an observation to sending its latent.
         clock: Where time comes from; it must run as the event loop's does.
+        codec: How latents travel.
 
     Raises:
         AddressInUseError: Another process owns an address.
@@ -100,9 +101,11 @@ class SlowServer:
         rate_hz: float | None,
         delay_ms: float,
         clock: Clock,
+        codec: LatentCodec = "float32",
     ) -> None:
         self._system2 = system2
-        self._core = SlowCore(system2)
+        self._core = SlowCore(system2, codec)
+        self._codec = codec
         self._clock = clock
         self._rate_hz = rate_hz
         self._period_ns = 0 if rate_hz is None else period_ns(rate_hz)
@@ -280,6 +283,7 @@ class SlowServer:
         return {
             "model": self._system2.name,
             "weights": self._system2.weights,
+            "latent_codec": self._codec,
             "emulated_rate_hz": rate,
             "emulated_delay_ms": f"{self._delay_ns / NS_PER_MS:g}",
         }
@@ -331,6 +335,7 @@ async def _serve_until_signal(
         rate_hz=config.slow.rate_hz,
         delay_ms=config.slow.delay_ms,
         clock=WallClock(),
+        codec=config.slow.latent_codec,
     )
     stop = asyncio.Event()
     _stop_on_signals(stop)

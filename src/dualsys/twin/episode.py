@@ -118,8 +118,10 @@ class _Run:
         session = 1 + said.seed % 2**31
         limits = SIMULATED_PANDA_LIMITS.scaled(settings.speed_fraction, settings.acceleration_fraction)
         strategy = make_strategy(settings.strategy, **settings.strategy_options)
-        self._slow = SlowCore(parts.system2)
-        planner = PlannerSettings(expected_delay_ns=settings.system1_delay.expected_ns)
+        self._slow = SlowCore(parts.system2, settings.latent_codec)
+        planner = PlannerSettings(
+            expected_delay_ns=settings.system1_delay.expected_ns, latent_codec=settings.latent_codec
+        )
         self._planner = PlannerCore(parts.system1, strategy, PANDA, session, said.seed, planner)
         self._control = ControlCore(
             limits, settings.ages, TICK_NS, session=session, slowed_fraction=settings.slowed_fraction

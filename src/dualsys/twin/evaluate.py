@@ -138,6 +138,7 @@ def settings_of(
         speed_fraction=control.limits.speed_fraction,
         acceleration_fraction=control.limits.acceleration_fraction,
         latent=latent,
+        latent_codec=slow.latent_codec,
     )
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsys.bus.latent_codec import CODECS
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError
 from dualsys.fast.control.core import Ages
 from dualsys.fast.policies.policy import System1
+from dualsys.messages import LatentCodec
 from dualsys.slow.backend import System2
 from dualsys.twin.latency import Constant, Latency
 
@@ -78,6 +80,7 @@ class TwinSettings:
         speed_fraction: Part of the arm's joint speed limits that commands may use.
         acceleration_fraction: The same for accelerations.
         latent: What System 1 is given in place of the latent.
+        latent_codec: How latents travel, and so how exact they arrive.
 
     Raises:
         ConfigError: Lists every value that is not allowed.
@@ -96,6 +99,7 @@ class TwinSettings:
     speed_fraction: float = 1.0
     acceleration_fraction: float = 1.0
     latent: LatentMode = "true"
+    latent_codec: LatentCodec = "float32"
 
     def __post_init__(self) -> None:
         faults = [
@@ -107,6 +111,8 @@ class TwinSettings:
             faults.append(f"plan_hz: expected 0 to 1000, got {self.plan_hz!r}; 0 plans back to back")
         if self.latent not in LATENT_MODES:
             faults.append(f"latent: expected one of {', '.join(LATENT_MODES)}, got {self.latent!r}")
+        if self.latent_codec not in CODECS:
+            faults.append(f"latent_codec: expected one of {', '.join(CODECS)}, got {self.latent_codec!r}")
         if faults:
             raise ConfigError("twin", faults)
 
@@ -128,4 +134,6 @@ class TwinSettings:
             "speed_fraction": self.speed_fraction,
             "acceleration_fraction": self.acceleration_fraction,
             "latent": self.latent,
+            # Only where it changes anything: results from before there were codecs keep their digests.
+            **({} if self.latent_codec == "float32" else {"latent_codec": self.latent_codec}),
         }

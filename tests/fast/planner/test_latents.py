@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dualsys.bus.latent_codec import CODECS, RELATIVE_ERROR, encode_latent
 from dualsys.errors import SpecError
 from dualsys.fast.planner.latents import LatentHistory
-from dualsys.messages import LatentPacket, Observation, Tensor
+from dualsys.messages import LatentCodec, LatentPacket, Observation, Tensor
 from dualsys.specs import LatentSpec, TensorSpec
 
 SESSION = 77
@@ -57,6 +58,8 @@ def test_the_answer_to_an_observation_is_accepted(history: LatentHistory, answer
         ({"tensors": {"token": Tensor.of(np.zeros((8, 128), np.float32))}}, "latents_rejected"),
         ({"tensors": {"tokens": Tensor.of(np.zeros((8, 127), np.float32))}}, "latents_rejected"),
         ({"tensors": {"tokens": Tensor.of(np.zeros((8, 128), np.float64))}}, "latents_rejected"),
+        ({"codec": "float16"}, "latents_rejected"),
+        ({"tensors": {"tokens": Tensor.of(np.zeros((8, 128), np.float16))}}, "latents_rejected"),
         ({"tensors": {"tokens": Tensor.of(np.full((8, 128), np.nan, np.float32))}}, "latents_rejected"),
     ],
 )
@@ -133,3 +136,27 @@ def test_only_recent_observations_are_remembered(history: LatentHistory, answer:
 def test_a_specification_without_tokens_is_refused() -> None:
     with pytest.raises(SpecError, match="expected a tensor named 'tokens', the specification has route"):
         LatentHistory(SESSION, LatentSpec("route", {"route": TensorSpec((1,))}))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_latent_of_the_agreed_codec_is_read_within_its_error(
+    answer: Answer, codec: LatentCodec, rng: np.random.Generator
+) -> None:
+    history = LatentHistory(SESSION, SPEC, codec)
+    tokens = rng.standard_normal((8, 128)).astype(np.float32)
+    parts = encode_latent({"tokens": tokens}, codec)
+    assert history.offer(answer(sent(history, 3), tensors=parts, codec=codec), 0, "go")
+    assert history.newest is not None
+    worst = RELATIVE_ERROR[codec] * np.abs(tokens).max(axis=1, keepdims=True)
+    assert (np.abs(history.newest.tokens - tokens) <= worst + 1e-7).all()
+
+
+@pytest.mark.parametrize("expected", CODECS)
+def test_a_latent_of_another_codec_than_agreed_is_rejected_with_both(
+    answer: Answer, expected: LatentCodec
+) -> None:
+    history = LatentHistory(SESSION, SPEC, expected)
+    sent_as: LatentCodec = "int8" if expected != "int8" else "bfloat16"
+    parts = encode_latent({"tokens": np.ones((8, 128), np.float32)}, sent_as)
+    assert not history.offer(answer(sent(history, 3), tensors=parts, codec=sent_as), 0, "go")
+    assert history.last_fault == f"latent.codec: expected {expected!r}, got {sent_as!r}"

@@ -79,7 +79,7 @@ class PlannerCore:
         self._action = policy.action
         self._scale_m = (policy.action.scale[0], policy.action.scale[1], policy.action.scale[2])
         self._arm_model = ArmModel(kinematics, tool_rotation, self._settings.open_m)
-        self._latents = LatentHistory(session, policy.specs.latent)
+        self._latents = LatentHistory(session, policy.specs.latent, self._settings.latent_codec)
         self._observer = Observer(session, policy.specs.observation, self._settings)
         self._plans = PlanWriter(session)
         self._frames = FrameHistory(policy.wrist, self._settings.frame_lag_ns)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsys.bus.latent_codec import decode_latent, wire_specs
 from dualsys.clock import NS_PER_S
 from dualsys.errors import SpecError
-from dualsys.messages import LatentPacket, Observation
+from dualsys.messages import LatentCodec, LatentPacket, Observation
 from dualsys.specs import LatentSpec
 
 TOKENS = "tokens"
@@ -45,17 +46,20 @@ class LatentHistory:
     Args:
         session: Latents of other sessions are dropped.
         spec: What a latent must look like.
+        codec: The only one that is accepted: what both sides agreed on.
 
     Raises:
-        SpecError: The spec lacks what System 1 reads.
+        SpecError: The spec lacks what System 1 reads, or does not suit the codec.
     """
 
-    def __init__(self, session: int, spec: LatentSpec) -> None:
+    def __init__(self, session: int, spec: LatentSpec, codec: LatentCodec = "float32") -> None:
         if TOKENS not in spec.tensors:
             names = ", ".join(spec.tensors) or "none"
             raise SpecError(f"latent: expected a tensor named {TOKENS!r}, the specification has {names}")
+        wire_specs(spec, codec)
         self._session = session
         self._spec = spec
+        self._codec: LatentCodec = codec
         self._sent: dict[int, int] = {}
         self._newest_observation = -1
         self._kept: deque[Latent] = deque(maxlen=2)
@@ -81,15 +85,18 @@ class LatentHistory:
     def offer(self, packet: LatentPacket, episode: int, instruction: str) -> bool:
         """Accept a latent, or count why not. Returns whether it was accepted."""
         reason = self._objection(packet, episode, instruction)
-        if reason is None:
-            reason = self._fault(packet)
         if reason is not None:
             self.counts[reason] += 1
+            return False
+        try:
+            tokens = self._tokens(packet)
+        except SpecError as error:
+            self.last_fault = str(error)
+            self.counts["latents_rejected"] += 1
             return False
         if self._kept and self._kept[-1].instruction != packet.instruction:
             # A latent for other words is not the past of this one.
             self._kept.clear()
-        tokens = packet.tensors[TOKENS].array().astype(np.float32)
         self._kept.append(Latent(packet.seq, packet.t_capture_ns, packet.instruction, tokens))
         self._newest_observation = packet.observation_seq
         self.counts["latents_accepted"] += 1
@@ -122,17 +129,10 @@ class LatentHistory:
             return "latents_unknown_observation"
         return None
 
-    def _fault(self, packet: LatentPacket) -> str | None:
-        """`latents_rejected` if the content does not fit the specification."""
-        try:
-            if packet.kind != self._spec.kind:
-                raise SpecError(f"latent.kind: expected {self._spec.kind!r}, got {packet.kind!r}")
-            if packet.tensors.keys() != self._spec.tensors.keys():
-                expected, got = sorted(self._spec.tensors), sorted(packet.tensors)
-                raise SpecError(f"latent.tensors: expected {expected}, got {got}")
-            for name, spec in self._spec.tensors.items():
-                spec.validate(packet.tensors[name].array(), f"latent.tensors.{name}")
-        except SpecError as error:
-            self.last_fault = str(error)
-            return "latents_rejected"
-        return None
+    def _tokens(self, packet: LatentPacket) -> NDArray[np.float32]:
+        """What System 1 reads. Raises SpecError if the content does not fit the specification."""
+        if packet.kind != self._spec.kind:
+            raise SpecError(f"latent.kind: expected {self._spec.kind!r}, got {packet.kind!r}")
+        if packet.codec != self._codec:
+            raise SpecError(f"latent.codec: expected {self._codec!r}, got {packet.codec!r}")
+        return decode_latent(packet.tensors, self._codec, self._spec)[TOKENS].astype(np.float32)

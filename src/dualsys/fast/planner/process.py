@@ -49,6 +49,7 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
         expected_delay_ns=round(config.fast.delay_ms * NS_PER_MS),
         image_encoding=config.slow.image_encoding,
         jpeg_quality=config.slow.jpeg_quality,
+        latent_codec=config.slow.latent_codec,
     )
     context = open_context(config.protection())
     ends = config.endpoints
@@ -58,7 +59,8 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
         options = config.fast.strategy.options
         core = open_core(tap, options, policy, strategy, PANDA, session, config.run.seed, settings)
         details = {"weights": policy.weights, "strategy": strategy.name, "session": str(session)}
-        slow = Contact(context, ends.slow.service, "System 2", session, policy.specs, details)
+        codec = {"latent_codec": config.slow.latent_codec}
+        slow = Contact(context, ends.slow.service, "System 2", session, policy.specs, details | codec)
         contacts.append(slow)
         axes = {"axes": " ".join((*PANDA_JOINTS, "gripper_opening"))}
         control = Contact(context, ends.control.service, "control", session, details=details | axes)

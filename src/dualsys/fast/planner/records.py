@@ -15,6 +15,7 @@ from dualsys.fast.chunking.strategy import Overlap
 from dualsys.fast.planner.frames import WristFrame
 from dualsys.fast.planner.latents import Latent
 from dualsys.fast.planner.track import Box
+from dualsys.messages import LatentCodec
 
 TABLETOP = Box((0.30, -0.34, 0.012), (0.70, 0.34, 0.30))
 """The box above the table that the arm reaches everywhere with its tool pointing down."""
@@ -36,6 +37,7 @@ class PlannerSettings:
             refused.
         image_encoding: How images travel to System 2.
         jpeg_quality: Quality of jpeg images.
+        latent_codec: The only codec in which latents are accepted.
     """
 
     workspace: Box = TABLETOP
@@ -47,6 +49,7 @@ class PlannerSettings:
     expected_delay_ns: int = 0
     image_encoding: Literal["raw", "jpeg"] = "raw"
     jpeg_quality: int = 90
+    latent_codec: LatentCodec = "float32"
 
 
 @dataclass(frozen=True, eq=False)

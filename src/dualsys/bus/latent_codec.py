@@ -1,0 +1,192 @@
+"""How latents travel: arrays to the tensors of a packet, and back.
+
+A codec concerns the tensors that the specification calls float32; others travel as they are. What arrives is
+judged by the specification and the codec, which both sides agreed on at the handshake: names, element types
+and shapes must be exactly those that follow from them, before any array is made.
+
+| codec | on the wire | largest error of an element x of a token |
+|---|---|---|
+| `float32` | float32 | none |
+| `float16` | float16 | 2^-11 |x|, at least 2^-25 |
+| `bfloat16` | its upper 16 bits, rounded to even, as uint16 | 2^-8 |x| |
+| `int8` | int8, and a float32 scale for each token | 1/254 of the token's largest |element| |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.errors import MessageError, SpecError
+from dualsys.messages import LatentCodec, Tensor
+from dualsys.specs import LatentSpec, TensorSpec
+
+CODECS: Final[tuple[LatentCodec, ...]] = get_args(LatentCodec)
+SCALE: Final = ".scale"
+"""What the name of an int8 tensor is followed by in the name of its scales: float32, one for each token."""
+
+RELATIVE_ERROR: Final[dict[LatentCodec, float]] = {
+    "float32": 0.0,
+    "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+    # A hair above 1/254: scale and quotient are float32 themselves.
+    "int8": 1.0001 / 254,
+}
+"""Largest error of an element, relative to the largest of its token."""
+
+_WIRE_DTYPE: Final[dict[LatentCodec, str]] = {
+    "float32": "float32",
+    "float16": "float16",
+    "bfloat16": "uint16",
+    "int8": "int8",
+}
+_LARGEST_STEP: Final = 127
+_LARGEST_SCALE: Final = np.nextafter(np.finfo(np.float32).max / np.float32(_LARGEST_STEP), np.float32(0))
+
+
+def wire_specs(spec: LatentSpec, codec: LatentCodec) -> dict[str, TensorSpec]:
+    """Name, element type and shape of every tensor that a packet carries; ranges are not kept.
+
+    Raises:
+        SpecError: Two tensors would have the same name.
+    """
+    found: dict[str, TensorSpec] = {}
+    for name, one in spec.tensors.items():
+        coded = one.dtype == "float32"
+        found[name] = TensorSpec(one.shape, _WIRE_DTYPE[codec] if coded else one.dtype)
+        if coded and codec == "int8":
+            if name + SCALE in spec.tensors:
+                raise SpecError(
+                    f"latent.tensors: {name + SCALE!r} is the name of the int8 scales of {name!r}: "
+                    "rename that tensor, or choose another codec"
+                )
+            found[name + SCALE] = TensorSpec(one.shape[:-1], "float32")
+    return found
+
+
+def encode_latent(tensors: Mapping[str, NDArray[np.generic]], codec: LatentCodec) -> dict[str, Tensor]:
+    """Turn the arrays of a latent into the tensors of a packet.
+
+    Args:
+        tensors: By name. The last axis of each runs within a token, all others count tokens.
+        codec: For those that are float32.
+
+    Raises:
+        MessageError: An element is NaN, infinite, or too large for the codec; an element type is not allowed;
+            a tensor is above the cap.
+    """
+    parts: dict[str, Tensor] = {}
+    for name, array in tensors.items():
+        coded: dict[str, NDArray[np.generic]] = {name: array}
+        if array.dtype == np.float32:
+            coded = _narrowed(name, np.asarray(array, np.float32), codec)
+        elif array.dtype.kind == "f":
+            _require_finite(name, array)
+        parts |= {part: Tensor.of(values) for part, values in coded.items()}
+    return parts
+
+
+def decode_latent(
+    parts: Mapping[str, Tensor], codec: LatentCodec, spec: LatentSpec
+) -> dict[str, NDArray[np.generic]]:
+    """Turn the tensors of a packet back into the arrays of a latent.
+
+    Args:
+        parts: By name, as received.
+        codec: What both sides agreed on.
+        spec: What a latent looks like. Rounding may carry an element past a bound of it by no more than the
+            codec's error; it is then moved back onto the bound.
+
+    Returns:
+        An array for every tensor of the specification, of its shape and element type, finite and within its
+        range; possibly read-only views.
+
+    Raises:
+        SpecError: A name, element type or shape is not what follows from specification and codec, a number is
+            NaN or infinite, or out of range. Names the tensor, what came, and what was expected.
+    """
+    expected = wire_specs(spec, codec)
+    if parts.keys() != expected.keys():
+        raise SpecError(f"latent.tensors: expected {sorted(expected)} as {codec}, got {sorted(parts)}")
+    for name, one in expected.items():
+        part = parts[name]
+        if part.dtype != one.dtype or part.shape != one.shape:
+            got = f"{part.dtype}{list(part.shape)}"
+            raise SpecError(f"latent.tensors.{name}: expected {one.describe()} as {codec}, got {got}")
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for name, one in spec.tensors.items():
+        array = parts[name].array()
+        if one.dtype == "float32" and codec != "float32":
+            array = _within(_widened(name, parts, codec), one, codec)
+        arrays[name] = one.validate(array, f"latent.tensors.{name}")
+    return arrays
+
+
+def _narrowed(name: str, array: NDArray[np.float32], codec: LatentCodec) -> dict[str, NDArray[np.generic]]:
+    _require_finite(name, array)
+    if codec == "float32":
+        return {name: array}
+    if codec == "float16":
+        with np.errstate(over="ignore"):
+            half = array.astype(np.float16)
+        if not np.isfinite(half).all():
+            raise MessageError(_too_large(name, array, codec, float(np.finfo(np.float16).max)))
+        return {name: half}
+    if codec == "bfloat16":
+        bits = array.view(np.uint32) if array.flags.c_contiguous else array.copy().view(np.uint32)
+        # To the nearest, ties to even. The sum cannot overflow: a finite float32 is below 0xFF800000.
+        upper = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
+        if ((upper & 0x7F80) == 0x7F80).any():
+            raise MessageError(_too_large(name, array, codec, 3.3895e38))
+        return {name: upper.astype(np.uint16)}
+    tokens = array.reshape(math.prod(array.shape[:-1]), array.shape[-1] if array.ndim else 1)
+    scale = np.abs(tokens).max(axis=1, initial=0.0, keepdims=True) / np.float32(_LARGEST_STEP)
+    # The largest float32 must not become infinite on the way back.
+    scale = np.minimum(scale, _LARGEST_SCALE)
+    # A token of zeros has scale zero, and stays zeros.
+    steps = np.rint(tokens / np.where(scale > 0, scale, np.float32(1)))
+    steps = steps.clip(-_LARGEST_STEP, _LARGEST_STEP).astype(np.int8)
+    return {name: steps.reshape(array.shape), name + SCALE: scale.reshape(array.shape[:-1])}
+
+
+def _widened(name: str, parts: Mapping[str, Tensor], codec: LatentCodec) -> NDArray[np.float32]:
+    coded = parts[name].array()
+    if codec == "float16":
+        return coded.astype(np.float32)
+    if codec == "bfloat16":
+        wide: NDArray[np.float32] = (coded.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return wide
+    scale = parts[name + SCALE].array().astype(np.float32)
+    if not (np.isfinite(scale).all() and (scale >= 0).all()):
+        raise SpecError(f"latent.tensors.{name + SCALE}: expected finite numbers >= 0, got {scale.ravel()}")
+    with np.errstate(over="ignore"):
+        scaled: NDArray[np.float32] = coded.astype(np.float32) * (scale[..., None] if scale.ndim else scale)
+    return scaled
+
+
+def _within(array: NDArray[np.float32], spec: TensorSpec, codec: LatentCodec) -> NDArray[np.float32]:
+    """Undo what rounding has carried past a bound; what is further out is left for `validate` to refuse."""
+    if (spec.minimum is None and spec.maximum is None) or not np.isfinite(array).all():
+        return array
+    slack = RELATIVE_ERROR[codec] * float(np.abs(array).max(initial=0.0))
+    low = -np.inf if spec.minimum is None else spec.minimum
+    high = np.inf if spec.maximum is None else spec.maximum
+    if (array < low - slack).any() or (array > high + slack).any():
+        return array
+    return array.clip(np.float32(low), np.float32(high))
+
+
+def _require_finite(name: str, array: NDArray[np.generic]) -> None:
+    if not np.isfinite(array).all():
+        raise MessageError(f"latent.{name}: expected finite numbers, got NaN or infinity")
+
+
+def _too_large(name: str, array: NDArray[np.float32], codec: LatentCodec, largest: float) -> str:
+    return (
+        f"latent.{name}: {float(np.abs(array).max()):g} is beyond {codec}, whose largest number is "
+        f"{largest:g}: set slow.latent_codec to int8 or float32"
+    )
