@@ -34,7 +34,10 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("System 2 is killed", "hold after the hard age; start it again, in a new session"),
     Row("System 2 restarts while old messages are on their way", "drop them by session, epoch and number"),
     Row("Messages come twice or out of order", "take only what is newer than the last"),
-    Row("The planner is killed", "hold within the age of a plan; the robot's watchdog is independent"),
+    Row(
+        "The planner or control is killed",
+        "hold within the age of a plan; the robot's watchdog is independent; a restarted one waits to be told",
+    ),
     Row("The planner hangs", "as if it were killed; the supervisor ends it"),
     Row("A tick overruns its period by less than one", "keep the phase, count, never catch up"),
     Row("Control is away for many periods", "the robot stops by itself; control holds when it is back"),

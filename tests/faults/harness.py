@@ -160,9 +160,9 @@ class System:
         if self.state is not None and self.state.mode == "RUNNING" and self.state.plan_age_ns >= 0:
             return True
         with suppress(BusError):
-            # Refused while the arm brakes, or while it is too early to go on.
-            if self.state is not None and self.state.mode in ("HOLDING", "STOPPED"):
-                self.peers["control"].ask("resume")
+            # Refused while the arm brakes, while it is too early, and where there is nothing to resume.
+            self.peers["control"].ask("resume")
+        with suppress(BusError):
             status = self.peers["planner"].ask("status")
             epoch = self.peers["control"].ask("epoch" if status.get("planner.episode") == "-1" else "status")
             if status.get("planner.episode") == "-1":

@@ -135,6 +135,31 @@ def test_a_killed_control_leaves_the_arm_to_its_own_watchdog_and_its_address_is_
     system.start("control")
 
 
+@pytest.mark.fault_row(8)
+def test_a_restarted_control_moves_nothing_before_it_is_resumed(system: System) -> None:
+    system.set_moving()
+    assert system.state is not None
+    epoch, session = system.state.epoch, system.state.session
+    killed_ns = system.send("control", signal.SIGKILL)
+    system.still_after_ms(killed_ns)
+    system.start("control")
+    restarted_ns = CLOCK.now_ns()
+    # The planner goes on with its episode, and makes plans for the new control.
+    system.until(lambda: refused_at_the_start(system), "plans are refused")
+    system.watch(500)
+    assert not system.moved_since(restarted_ns), "the arm moved although nobody resumed it"
+    assert (system.state.mode, system.state.session) == ("WAITING", session)
+    assert "just started" in system.state.reason
+    assert system.state.epoch > epoch
+    system.resume()
+    system.until(lambda: system.moved_since(restarted_ns), "the arm moves again")
+
+
+def refused_at_the_start(system: System) -> bool:
+    """Whether control refuses plans of its own session and epoch."""
+    return system.state is not None and system.state.counters["rejected_start"] > 3
+
+
 @pytest.mark.fault_row(24, 26)
 def test_a_frozen_simulator_stops_control_and_its_return_moves_nothing(system: System) -> None:
     system.set_moving()
@@ -144,7 +169,7 @@ def test_a_frozen_simulator_stops_control_and_its_return_moves_nothing(system: S
     print(f"simulator frozen: control has stopped after {stopped_ms:.0f} ms")
     assert stopped_ms <= READING_HARD_MS + BRAKING_MS
     system.send("sim", signal.SIGCONT)
-    system.watch(200)  # the last command is still carried out, to its end
+    system.still_after_ms(CLOCK.now_ns())  # the last command is still carried out, to its end
     thawed_ns = CLOCK.now_ns()
     system.watch(300)
     assert not system.moved_since(thawed_ns)

@@ -58,6 +58,7 @@ class Rig:
         period_ns: int = PERIOD_NS,
         smoothing: Smoothing = "limiter",
         home: FloatArray = HOME,
+        latched: bool = False,
     ) -> None:
         self.limits = limits
         self.period_ns = period_ns
@@ -66,6 +67,7 @@ class Rig:
             ages or Ages(),
             period_ns,
             session=SESSION,
+            latched=latched,
             slowed_fraction=0.5,
             tolerances=tolerances,
             smoothing=smoothing,

@@ -17,7 +17,7 @@ from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.clock import NS_PER_S, VirtualClock, WallClock
 from dualsys.errors import RobotError
 from dualsys.fast.control.core import Ages
-from dualsys.fast.control.process import ages_of, waiter
+from dualsys.fast.control.process import ages_of, first_epoch, waiter
 from dualsys.messages import ControlState
 from dualsys.robots.registry import RobotSettings
 from dualsys.robots.simulated import SIMULATED_PANDA, SimulatedRobot
@@ -118,7 +118,8 @@ def test_control_publishes_answers_and_ends_with_the_arm_stopped_and_nothing_hea
         context, f"ipc://{tmp_path}/control.state", bind=False, setting="test", types=(ControlState,)
     )
     status = client.request("status", 20.0).values
-    assert status["mode"] == "WAITING"
+    assert (status["mode"], status["reason"].split(":")[0]) == ("WAITING", "control has just started")
+    assert 0 < int(status["epoch"]) <= first_epoch(WallClock().now_ns())
     asked = {name for name in status if name.startswith("realtime.")}
     every = {"realtime.scheduler", "realtime.memory", "realtime.collector"}
     assert asked == (every if realtime == "best_effort" else set())
@@ -144,6 +145,11 @@ def wait_for_tick(client: ServiceClient, tick: int) -> None:
     deadline_ns = clock.now_ns() + 20 * NS_PER_S
     while int(client.request("status", 20.0).values["ticks"]) < tick:
         assert clock.now_ns() < deadline_ns
+
+
+def test_a_control_that_starts_later_begins_above_all_epochs_of_the_one_before() -> None:
+    episodes = 1000
+    assert first_epoch(5 * NS_PER_S + 10**6 * episodes) >= first_epoch(5 * NS_PER_S) + episodes
 
 
 def test_the_ages_of_a_configuration_are_taken_over() -> None:

@@ -92,7 +92,7 @@ class Stage:
         self.latents, self.states, self.wrist, self.fixed = Inbox(), Inbox(), Inbox(), Inbox()
         self.observations, self.plans, self.desk = Outbox(), Outbox(), Desk()
         self.slow, self.control = ScriptedPeer(weights="w"), ScriptedPeer(epoch="0")
-        self.arm_session = SESSION
+        self.arm_session, self.epoch = SESSION, 0
         self.answering = True
         wiring = Wiring(
             latents=self.latents,
@@ -110,7 +110,9 @@ class Stage:
         """Let the world go on: states at every wake-up, images at 25 Hz, answers of System 2 at once."""
         for _ in range(duration_ms // 5):
             now_ns = self.clock.now_ns()
-            self.states.newest = self.bench.state(now_ns, session=self.arm_session, **self.command())
+            self.states.newest = self.bench.state(
+                now_ns, session=self.arm_session, epoch=self.epoch, **self.command()
+            )
             if now_ns % (40 * NS_PER_MS) == 0:
                 self.wrist.newest = frame("wrist", (4, 4, 3))
                 self.fixed.newest = frame("fixed", (6, 8, 3))
@@ -255,6 +257,19 @@ def test_control_that_follows_another_session_is_greeted_again_and_its_epoch_ado
     assert stage.control.greetings == 2
     assert stage.core.epoch == 1
     assert stage.told()["control.losses"] == "1"
+
+
+@pytest.mark.fault_row(8)
+def test_plans_for_a_control_that_was_restarted_are_made_for_its_epoch_only(stage: Stage) -> None:
+    stage.start()
+    stage.run(500)
+    before = len(stage.plans.sent)
+    stage.arm_session, stage.epoch, stage.control.details = 5, 900, {"epoch": "900"}
+    stage.run(5)
+    stage.arm_session = SESSION
+    stage.run(200)
+    assert {plan.epoch for plan in stage.plans.sent[:before]} == {0}
+    assert {plan.epoch for plan in stage.plans.sent[before:]} == {900}
 
 
 def test_control_that_refuses_is_asked_again_and_shown(stage: Stage) -> None:

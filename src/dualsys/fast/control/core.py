@@ -7,53 +7,28 @@ afterwards. A hold is a braking as fast as the limits allow, then rest at the po
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from dualsys.clock import NS_PER_MS
 from dualsys.errors import RobotError, SpecError
 from dualsys.fast.control.ages import Ages as Ages
 from dualsys.fast.control.ages import Stamps, judge
 from dualsys.fast.control.follower import MALFORMED, REFUSALS, PlanFollower
+from dualsys.fast.control.gaps import GapWatch
 from dualsys.fast.control.limiter import Smoothing, make_limiter
 from dualsys.fast.control.limits import FloatArray, Limits, Step
 from dualsys.fast.control.modes import Mode, require_legal
+from dualsys.fast.control.output import COUNTERS, Followed, control_state
+from dualsys.fast.control.output import ControlOutput as ControlOutput
+from dualsys.fast.control.readiness import faults_of_arm, faults_of_data
 from dualsys.fast.control.readings import ReadingGuard, Tolerances
 from dualsys.fast.control.reference import PlanRefusedError
 from dualsys.fast.control.workspace import Workspace
-from dualsys.messages import ControlState, Plan
+from dualsys.messages import Plan
 from dualsys.robots.contract import ArmReading
-
-COUNTERS = (
-    "ticks", "missed", "plans", "rejected_plans",
-    "clamped", "clamped_position", "clamped_velocity", "clamped_acceleration", "clamped_setpoints",
-    "starved", "slowed", "held", "suspended", "stopped", "resumed", "restarted", "silent", "robot_watchdog",
-)  # fmt: skip
 
 MAX_REASON = 500
 
-
-@dataclass(frozen=True, slots=True)
-class ControlOutput:
-    """What one tick decided.
-
-    Attributes:
-        command: float64 [A] to be sent, or None: send nothing, and have the robot stop by its own means.
-        mode: What control does.
-        reason: Why; empty while RUNNING.
-        state: The same for others to see.
-        setpoint: float64 [A], what the plan says for now, or for a little later where commands are averaged;
-            None unless a plan is followed.
-        step: What the limits made of it; None unless a plan is followed.
-    """
-
-    command: FloatArray | None
-    mode: Mode
-    reason: str
-    state: ControlState
-    setpoint: FloatArray | None = None
-    step: Step | None = None
+JUST_STARTED = "control has just started: a new episode or `resume` starts the motion"
 
 
 class ControlCore:
@@ -64,6 +39,10 @@ class ControlCore:
         ages: How old things may get.
         period_ns: Time between two ticks, ns. Commands obey the limits as if none were ever late.
         session: Plans of another session are refused.
+        first_epoch: Greater than any epoch of a control before it, so that no plan for that one is taken for
+            its own.
+        latched: Begin as in a latched hold. Where a control may have been before it, a planner can be in the
+            midst of an episode, and must not move the arm unasked.
         slowed_fraction: Pace of the plan while SLOWED, in (0, 1].
         tolerances: How far apart things may be that should be equal.
         smoothing: How commands are led along the plan; see `limiter`.
@@ -80,6 +59,8 @@ class ControlCore:
         period_ns: int,
         *,
         session: int,
+        first_epoch: int = 0,
+        latched: bool = False,
         slowed_fraction: float = 0.3,
         tolerances: Tolerances | None = None,
         smoothing: Smoothing = "limiter",
@@ -100,25 +81,23 @@ class ControlCore:
         self._moved = self._tolerances.per_axis(limits, self._tolerances.moved_rad, self._tolerances.moved_m)
         self._counters = dict.fromkeys(COUNTERS, 0) | {f"rejected_{kind}": 0 for kind in REFUSALS}
         self._mode = Mode.WAITING
-        self._reason = "waiting for the first plan"
-        self._latched = False
+        self._reason = JUST_STARTED if latched else "waiting for the first plan"
+        self._latched = latched
         self._braking = False
-        self._epoch = 0
+        self._epoch = first_epoch
         self._follow_arm = True
         self._adrift = False
 
         self._now_ns = -1
         self._reading: ArmReading | None = None
         self._reading_fault = "no reading yet"
-        self._watchdog_since_ns = -1
+        self._gaps = GapWatch(ages.gap_hard_ns)
+        self._found: FloatArray | None = None
         self._command: FloatArray | None = None
         self._setpoint: FloatArray | None = None
         self._step: Step | None = None
 
-        self._plan_seq = -1
-        self._plan_ns = -1
-        self._latent_ns = -1
-        self._observation_ns = -1
+        self._followed = Followed()
         self._malformed = 0
         self.last_refusal = ""
 
@@ -152,7 +131,7 @@ class ControlCore:
         It is refused if it is of another session or epoch, not newer than the one before, malformed, over,
         stamped in the future, leaves the workspace, or starts elsewhere than where the arm is led now. One
         that is far beyond what the arm can do, or the last of several malformed ones in a row, stops control.
-        While control holds after a hard age, or is stopped, any is refused, but is evidence of a planner.
+        While control is latched or stopped any is refused, but is evidence of a planner.
 
         Args:
             plan: The plan.
@@ -179,9 +158,10 @@ class ControlCore:
             return False
         self._counters["plans"] += 1
         self._counters["clamped_setpoints"] += moved
-        self._plan_seq, self._plan_ns, self._observation_ns = plan.seq, now_ns, plan.t_observation_ns
+        latent_ns = self._followed.latent_ns
         if plan.latent_seq >= 0:
-            self._latent_ns = max(self._latent_ns, plan.t_latent_ns)
+            latent_ns = max(latent_ns, plan.t_latent_ns)
+        self._followed = Followed(plan.seq, now_ns, latent_ns, plan.t_observation_ns)
         self._follow_arm = False
         if self._mode in (Mode.WAITING, Mode.HOLDING):
             self._enter(Mode.RUNNING, "")
@@ -219,7 +199,18 @@ class ControlCore:
         self._watch_ages(now_ns)
         self._setpoint = self._step = None
         command = self._move(now_ns, elapsed_ns)
-        state = self._state(now_ns)
+        state = control_state(
+            now_ns,
+            self._reading,
+            self._command,
+            self._followed,
+            self._counters,
+            axes=self._limits.axes,
+            session=self._session,
+            epoch=self._epoch,
+            mode=self._mode,
+            reason=self._reason,
+        )
         return ControlOutput(command, self._mode, self._reason, state, self._setpoint, self._step)
 
     def request_stop(self, reason: str) -> None:
@@ -256,11 +247,11 @@ class ControlCore:
             raise RobotError(f"control follows session {self._session}: stop it before another takes over")
         self._session = session
         self._follower = PlanFollower(self._limits, session, self._tolerances)
-        if self._mode is Mode.WAITING or (self._mode is Mode.HOLDING and not self._latched):
+        if not self._latched and self._mode in (Mode.WAITING, Mode.HOLDING):
             self._restart_epoch("waiting for the first plan of the session")
 
     def resume(self, now_ns: int) -> int:
-        """Leave a latched hold or a stop. The motion starts with the next plan, made in the new epoch.
+        """Leave a latch or a stop. The motion starts with the next plan, made in the new epoch.
 
         Returns:
             The epoch that plans must have from now on.
@@ -283,33 +274,21 @@ class ControlCore:
         if not self.at_rest:
             faults.append("the arm is still braking")
         if self._reading is not None:
-            fastest = np.abs(self._reading.velocity)[: self._limits.joints].max(initial=0.0)
-            if fastest > self._tolerances.rest_rad_s:
-                rest = f"at most {self._tolerances.rest_rad_s:g} rad/s"
-                faults.append(f"the arm is still moving at {fastest:.3f} rad/s, {rest}")
-        if self._reading is not None and self._command is not None and not self._adrift:
-            moved = np.abs(self._reading.position - self._command)[: self._limits.joints].max(initial=0.0)
-            if moved > self._tolerances.moved_rad:
-                faults.append(
-                    f"the arm was moved by {moved:.3f} rad from where it was left, "
-                    f"at most {self._tolerances.moved_rad:g} rad"
-                )
-        if self._plan_ns < 0:
-            return faults  # it was stopped before it was ever led: there is nothing that could be out of date
-        ages = (
-            ("plan", self._follower.seen_plan_ns, self._ages.plan_hard_ns),
-            ("latent", self._follower.seen_latent_ns, self._ages.latent_soft_ns),
-        )
-        for name, seen_ns, oldest_ns in ages:
-            if seen_ns >= 0 and now_ns - seen_ns > oldest_ns:
-                age_ms = (now_ns - seen_ns) // NS_PER_MS
-                faults.append(f"the newest {name} is {age_ms} ms old, at most {oldest_ns // NS_PER_MS} ms")
+            left = self._found if self._mode is Mode.WAITING else self._command
+            known = None if self._adrift else left
+            faults += faults_of_arm(self._reading, known, self._limits.joints, self._tolerances)
+        seen_ns = self._follower.seen_plan_ns
+        if self._mode is Mode.WAITING and seen_ns < 0:
+            faults.append("no plan has come since control started")
+        if self._mode is Mode.WAITING or self._followed.came_ns >= 0:
+            # Stopped before it was ever led, there is nothing that could be out of date.
+            faults += faults_of_data(now_ns, seen_ns, self._follower.seen_latent_ns, self._ages)
         return faults
 
     def _restart_epoch(self, reason: str) -> None:
         self._epoch += 1
         self._follower.clear()
-        self._plan_seq = self._plan_ns = self._latent_ns = self._observation_ns = -1
+        self._followed = Followed()
         self._malformed = 0
         self._latched = self._braking = self._adrift = False
         if self._mode is Mode.WAITING:
@@ -320,6 +299,7 @@ class ControlCore:
     def _start_where_the_arm_is(self, reading: ArmReading) -> None:
         if self._command is None:
             self._start_at(reading)
+            self._found = self._command
             return
         if not (self._follow_arm and self._mode is Mode.WAITING and self.at_rest):
             return
@@ -340,27 +320,23 @@ class ControlCore:
 
     def _watch_for_gaps(self, now_ns: int, elapsed_ns: int, reading: ArmReading) -> None:
         leading = self._mode in (Mode.RUNNING, Mode.SLOWED)
-        if elapsed_ns > self._ages.gap_hard_ns:
+        if suspended := self._gaps.suspended(elapsed_ns):
             # The robot has come to rest by itself meanwhile; the plan went on without the arm.
             self._counters["suspended"] += 1
             self._rest_here()
             if leading:
-                self._hold(f"control was suspended for {elapsed_ns // NS_PER_MS} ms", latched=True)
-        if reading.status != "watchdog":
-            self._watchdog_since_ns = -1
-            return
-        self._counters["robot_watchdog"] += 1
-        if self._watchdog_since_ns < 0:
-            self._watchdog_since_ns = now_ns
-        cut_off_ns = now_ns - self._watchdog_since_ns
-        if cut_off_ns > self._ages.gap_hard_ns and leading:
-            self._hold(f"the robot has received no command for {cut_off_ns // NS_PER_MS} ms", latched=True)
+                self._hold(suspended, latched=True)
+        self._counters["robot_watchdog"] += reading.status == "watchdog"
+        cut_off = self._gaps.cut_off(now_ns, reading.status)
+        if cut_off and leading:
+            self._hold(cut_off, latched=True)
 
     def _watch_ages(self, now_ns: int) -> None:
         if not self._follower.has_plan or self._latched or self._mode is Mode.STOPPED:
             return
         reading_ns = -1 if self._reading is None else self._reading.t_ns
-        stamps = Stamps(self._latent_ns, self._observation_ns, self._plan_ns, reading_ns)
+        followed = self._followed
+        stamps = Stamps(followed.latent_ns, followed.observation_ns, followed.came_ns, reading_ns)
         hold, slow = judge(self._ages, stamps, now_ns)
         if hold:
             self._hold(hold, latched=True)
@@ -429,22 +405,3 @@ class ControlCore:
     def _enter(self, mode: Mode, reason: str) -> None:
         self._mode = require_legal(self._mode, mode)
         self._reason = reason
-
-    def _state(self, now_ns: int) -> ControlState:
-        reading = self._reading
-        nothing = (0.0,) * self._limits.axes
-        return ControlState(
-            session=self._session,
-            seq=self._counters["ticks"],
-            t_ns=reading.t_ns if reading is not None else now_ns,
-            position=tuple(reading.position.tolist()) if reading is not None else nothing,
-            velocity=tuple(reading.velocity.tolist()) if reading is not None else nothing,
-            command=tuple(self._command.tolist()) if self._command is not None else nothing,
-            mode=self._mode.value,
-            reason=self._reason,
-            epoch=self._epoch,
-            plan_seq=self._plan_seq,
-            latent_age_ns=now_ns - self._latent_ns if self._latent_ns >= 0 else -1,
-            plan_age_ns=now_ns - self._plan_ns if self._plan_ns >= 0 else -1,
-            counters=dict(self._counters),
-        )

@@ -8,7 +8,7 @@
        └──────── STOPPED ◀── any mode
 
 `STOPPED`, and `HOLDING` after a hard age, are left only on request, and then for `WAITING`: whatever moves
-the arm next is a plan that was made afterwards.
+the arm next is a plan that was made afterwards. So does the first `WAITING` of a process wait for a request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Mode(StrEnum):
     """What control does now."""
 
     WAITING = "WAITING"
-    """At rest, or coming to rest; the next plan starts the motion. No watchdog is armed."""
+    """At rest, or coming to rest; the next plan starts the motion, unless latched. No watchdog is armed."""
 
     RUNNING = "RUNNING"
     """Following a plan."""

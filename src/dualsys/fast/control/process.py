@@ -16,7 +16,7 @@ import numpy as np
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.sockets import close_context, open_context
-from dualsys.clock import Clock, WallClock, period_ns
+from dualsys.clock import NS_PER_MS, Clock, WallClock, period_ns
 from dualsys.errors import RobotError
 from dualsys.fast.control.core import Ages, ControlCore
 from dualsys.fast.control.limits import Limits
@@ -77,6 +77,8 @@ def run_control(config: SystemConfig) -> None:
             ages_of(control.ages),
             tick_ns,
             session=secrets.randbits(31) + 1,
+            first_epoch=first_epoch(clock.now_ns()),
+            latched=True,
             slowed_fraction=limits.slowed_fraction,
             smoothing=control.smoothing,
         )
@@ -98,6 +100,17 @@ def run_control(config: SystemConfig) -> None:
         if robot is not None:
             robot.close()
         close_context(context)
+
+
+def first_epoch(now_ns: int) -> int:
+    """The first epoch of a control that starts now: above all of those that ended before on this machine.
+
+    It counts milliseconds, and no control begins a thousand epochs per second as long as it lives.
+
+    Args:
+        now_ns: Edge time.
+    """
+    return now_ns // NS_PER_MS + 1
 
 
 def waiter(pacing: PacingName, robot: Robot, clock: Clock, spin_ns: int = 0) -> Callable[[int], object]:

@@ -189,7 +189,7 @@ class PlannerCore:
         return True
 
     def adopt_epoch(self, epoch: int) -> None:
-        """Make plans for another epoch of control, even a smaller one if control was restarted.
+        """Make plans for another epoch of control.
 
         Everything planned before is void, and so is what is known of the arm.
         """

@@ -270,8 +270,11 @@ class PlannerLoop:
         """Hand what has arrived to the core."""
         state = self._wiring.states.receive()
         if state is not None:
-            if state.session != self._session and state.t_ns > self._met_control_ns:
+            strange = state.session != self._session and state.t_ns > self._met_control_ns
+            if strange and self._control.connected:
                 self._control.lost(f"control follows session {state.session}")
+                # What was planned is void, whoever leads the arm now.
+                self._core.adopt_epoch(self._core.epoch)
             self._core.on_state(state)
         for name, camera in self._wiring.cameras.items():
             frame = camera.receive()
