@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from dualsys.clock import NS_PER_MS
@@ -146,6 +149,24 @@ def test_without_a_latent_the_object_stays_where_it_is(play: Play) -> None:
 
     assert not result.success
     assert result.reason == "timeout"
+
+
+def test_a_stop_of_control_and_its_reason_are_told(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dualsys_sim.world import World
+
+    measure = World.measure
+
+    def runaway(world: World) -> Any:
+        arm = measure(world)
+        return arm if world.time_s < 1.0 else replace(arm, dq_rad_s=arm.dq_rad_s + 9.0)
+
+    monkeypatch.setattr(World, "measure", runaway)
+    result = play("pick", SEED, timeout_s=2.0)
+
+    assert not result.success
+    assert result.reason.startswith("control stopped: reading: velocity of axis 0 is ")
+    assert result.reason.endswith("; timeout")
+    assert result.counters["control.stopped"] == 1
 
 
 def test_the_latent_of_another_episode_does_not_help(play: Play) -> None:

@@ -18,6 +18,7 @@ from dualsys.clock import NS_PER_MS, nanoseconds, period_ns, seconds
 from dualsys.errors import RobotError
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.control.core import ControlCore
+from dualsys.fast.control.modes import Mode
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.messages import ControlState, LatentPacket
@@ -138,6 +139,7 @@ class _Run:
         self._state: ControlState | None = None
         self._packet: LatentPacket | None = None
         self._verdict: Verdict | None = None
+        self._stopped = ""
         self._event_happened = False
         self._event_s = 0.0
         if said.hand is not None:
@@ -175,7 +177,9 @@ class _Run:
         if self._verdict is None:
             raise RobotError(f"the referee of task {self._said.task!r} gave no verdict by the time limit")
         verdict, counters = self._verdict, self._counters()
-        self._trace.event(self._schedule.now_ns, "verdict", f"{verdict.success} {verdict.reason}")
+        # Nobody resumes here: what the judge calls a timeout may only be what the stop led to.
+        reason = "; ".join(words for words in (self._stopped, verdict.reason) if words)
+        self._trace.event(self._schedule.now_ns, "verdict", f"{verdict.success} {reason}")
         timed = verdict.success and self._event_happened
         return EpisodeResult(
             task=self._said.task,
@@ -185,7 +189,7 @@ class _Run:
             min_blocks=min_blocks,
             instruction=self._said.instruction,
             success=verdict.success,
-            reason=verdict.reason,
+            reason=reason,
             duration_s=self._world.time_s,
             time_to_success_s=self._world.time_s - self._event_s if timed else None,
             metrics={
@@ -248,6 +252,8 @@ class _Run:
         output = self._control.step(now_ns, reading)
         if output.command is not None:
             self._command = output.command
+        if output.mode is Mode.STOPPED:
+            self._stopped = f"control stopped: {output.reason}"
         self._trace.command(now_ns, output.command)
         self._meter.on_tick(output.command, output.mode)
         self._state = output.state

@@ -13,7 +13,7 @@ class EpisodeResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             `changed`, `absent` or None.
         instruction: The first words.
         success: Whether the task was done in time; with the latent of other words, whether those were obeyed.
-        reason: Why it ended, in the words of the judge.
+        reason: Why it ended, in the words of the judge; and before them why control stopped, if it did.
         duration_s: Simulated time of the whole episode.
         time_to_success_s: From the event (a moved object, new words), or else from the start, to success;
             None without success, and where the event came too late to matter.
