@@ -56,6 +56,15 @@ def test_a_newer_plan_takes_over_at_its_first_knot(rig: Rig) -> None:
     np.testing.assert_allclose(rig.arm, join + 10 * fast * TICK_S, atol=1e-12)
 
 
+@pytest.mark.fault_row(30)
+def test_the_first_plans_may_be_lost_and_the_arm_starts_with_one_that_arrives(rig: Rig) -> None:
+    lost = [rig.plan(rate=0.1 * JOINT_1) for _ in range(3)]
+    assert rig.tick(10).mode is Mode.WAITING
+    assert rig.give(rig.plan(rate=0.02 * JOINT_1))
+    assert not rig.give(lost[-1])
+    assert (rig.tick().mode, rig.count("rejected_seq")) == (Mode.RUNNING, 1)
+
+
 @pytest.mark.fault_row(17, 19)
 def test_an_exhausted_plan_brakes_to_rest_and_the_next_plan_goes_on(rig: Rig) -> None:
     rig.give(rig.plan(rate=0.5 * JOINT_1, duration_ms=200))

@@ -231,6 +231,22 @@ def test_system_2_that_falls_silent_and_returns_is_greeted_again(stage: Stage) -
     assert stage.core.statistics().latents_accepted > accepted
 
 
+@pytest.mark.fault_row(30)
+def test_observations_that_nobody_heard_at_first_are_followed_by_others_and_move_nothing(
+    stage: Stage,
+) -> None:
+    stage.start()
+    stage.answering = False
+    stage.run(500)
+    lost = len(stage.observations.sent)
+    assert lost >= 4
+    assert (stage.plans.sent, stage.told()["core.waiting_for"]) == ([], "a latent of this episode")
+    stage.answering = True
+    stage.run(250)
+    assert stage.plans.sent[0].latent_seq >= lost
+    assert stage.told()["slow.losses"] == "0"
+
+
 def test_no_latent_counts_before_the_handshake(stage: Stage) -> None:
     stage.slow.silent = True
     stage.core.start_episode(0, "go")
