@@ -20,6 +20,8 @@ from dualsys.robots.contract import CONTRACT_VERSION, Robot
 GROUP: Final = "dualsys.robots"
 
 BUILT_IN: Final = {
+    "dynamixel": "dualsys.robots.dynamixel:DRIVER",
+    "feetech": "dualsys.robots.feetech:DRIVER",
     "link": "dualsys.robots.link:DRIVER",
     "simulated": "dualsys.robots.simulated:DRIVER",
 }

@@ -1,0 +1,236 @@
+"""Arms of bus servos: scripted servos on a pseudo-terminal, through the makers' own SDKs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from dualsys.clock import NS_PER_MS, seconds
+from dualsys.errors import ConfigError, MissingExtraError, RobotError
+from dualsys.robots import feetech
+from dualsys.robots.servo_arm import ServoArm
+from dualsys.robots.servo_calibration import ArmFile
+
+from .servo_double import SYNC_READ, ServoDouble
+from .servo_rig import CLOCK, HOME, RAD_PER_TICK, Kind, arm_tree, settings_of, tick, until
+
+
+def test_nothing_jumps_when_the_motors_are_switched_on(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
+    for servo in double.servos.values():
+        servo.position = 1777
+    arm = build()
+    arm.connect()
+    assert arm.read().position == pytest.approx(np.array([-271, 271, -271]) * RAD_PER_TICK)
+    assert [servo.goals for servo in double.servos.values()] == [[1777]] * 3
+    assert [servo.torques for servo in double.servos.values()] == [[1]] * 3
+    CLOCK.sleep_until_ns(CLOCK.now_ns() + 50 * NS_PER_MS)
+    assert until(arm, lambda _: True).status == "ok"
+    assert [round(servo.position) for servo in double.servos.values()] == [1777] * 3
+
+
+def test_goals_are_followed_in_the_direction_of_each_joint(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
+    arm = build()
+    arm.connect()
+    goal = np.array([0.3, 0.2, -0.4])
+    reading = until(arm, lambda found: bool(np.abs(found.position - goal).max() < 0.01), goal)
+    assert reading.status == "ok"
+    ticks = [round(servo.position) for servo in double.servos.values()]
+    assert ticks == [2048 + 196, 2048 - 130, 2048 - 261]
+
+
+def test_velocities_are_those_of_the_joints(build: Callable[..., ServoArm], double: ServoDouble) -> None:
+    for servo in double.servos.values():
+        servo.speed = 1000.0
+    arm = build()
+    arm.connect()
+    goal = np.array([1.4, 1.4, -1.4])
+    reading = until(arm, lambda found: bool(np.abs(found.velocity).min() > 1.0), goal)
+    assert reading.velocity == pytest.approx(np.array([1, 1, -1]) * 1000 * RAD_PER_TICK, rel=0.05)
+
+
+def test_a_reading_is_as_old_as_it_says(build: Callable[..., ServoArm]) -> None:
+    arm = build()
+    arm.connect()
+    before_ns = CLOCK.now_ns()
+    first = until(arm, lambda found: found.t_ns > before_ns)
+    assert before_ns < first.t_ns <= CLOCK.now_ns()
+    second = until(arm, lambda found: found.t_ns > first.t_ns)
+    assert second is not first
+
+
+def test_no_call_in_a_cycle_waits_for_the_bus(build: Callable[..., ServoArm], double: ServoDouble) -> None:
+    arm = build(tolerated_losses=100)
+    arm.connect()
+    tick(arm, HOME)
+    double.servos[2].silent = -1
+    # A servo that says nothing costs an answer 75 ms of patience; none of it may be spent in a call.
+    longest_ns = 0
+    for _ in range(40):
+        began_ns = CLOCK.now_ns()
+        arm.read()
+        arm.write(HOME)
+        longest_ns = max(longest_ns, CLOCK.now_ns() - began_ns)
+        CLOCK.sleep_until_ns(CLOCK.now_ns() + 5 * NS_PER_MS)
+    assert seconds(longest_ns) < 0.06
+    assert arm.counts()["lost"] > 0
+
+
+@pytest.mark.parametrize("command", [[0.0, np.nan, 0.0], [np.inf, 0.0, 0.0], [0.0, 0.0]])
+def test_what_is_no_number_never_reaches_the_bus(
+    build: Callable[..., ServoArm], double: ServoDouble, command: list[float]
+) -> None:
+    arm = build()
+    arm.connect()
+    sent = len(double.requests)
+    with pytest.raises(RobotError, match="nothing was sent"):
+        arm.write(np.array(command))
+    CLOCK.sleep_until_ns(CLOCK.now_ns() + 20 * NS_PER_MS)
+    assert len(double.requests) == sent
+
+
+def test_a_goal_outside_of_a_turn_never_reaches_the_bus(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
+    arm = build()
+    arm.connect()
+    sent = len(double.requests)
+    with pytest.raises(RobotError, match="elbow: position 5307 lies outside of 0 to 4095: nothing was sent"):
+        arm.write(np.array([0.0, -5.0, 0.0]))
+    assert len(double.requests) == sent
+
+
+def test_holding_keeps_the_motors_on_and_what_is_in_the_way_is_not_pushed(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
+    arm = build(on_stop="hold")
+    arm.connect()
+    double.servos[2].blocked = True
+    goal = np.array([0.3, 0.3, 0.3])
+    until(arm, lambda found: abs(found.position[0] - 0.3) < 0.01, goal)
+    arm.stop("a person asked")
+    CLOCK.sleep_until_ns(CLOCK.now_ns() + 50 * NS_PER_MS)
+    assert [servo.goals[-1] for servo in double.servos.values()] == [2244, 2048, 2244]
+    assert [servo.torques for servo in double.servos.values()] == [[1]] * 3
+    arm.close()
+    assert [servo.torques for servo in double.servos.values()] == [[1]] * 3
+
+
+def test_limp_switches_the_motors_off_and_the_next_set_point_on_again(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
+    arm = build(on_stop="limp")
+    arm.connect()
+    tick(arm, HOME)
+    arm.stop("a person asked")
+    arm.stop("and again")
+    tick(arm)
+    tick(arm)
+    assert [servo.torques[-1] for servo in double.servos.values()] == [0] * 3
+    with pytest.raises(RobotError, match=r"base: the motors are off, and the first .* is 0\.50 rad away"):
+        arm.write(np.array([0.5, 0.0, 0.0]))
+    until(arm, lambda found: abs(found.position[0] - 0.1) < 0.01, np.array([0.1, 0.0, 0.0]))
+    assert [servo.torques[-1] for servo in double.servos.values()] == [1] * 3
+    arm.close()
+    assert [servo.torques[-1] for servo in double.servos.values()] == [0] * 3
+
+
+def test_an_arm_can_be_read_with_its_motors_off(build: Callable[..., ServoArm], double: ServoDouble) -> None:
+    arm = build()
+    arm.connect_limp()
+    double.servos[1].position = 2500
+    until(arm, lambda found: abs(found.position[0] - 452 * RAD_PER_TICK) < 1e-6)
+    arm.close()
+    assert [servo.torques for servo in double.servos.values()] == [[0]] * 3
+
+
+def test_it_works_again_after_close_and_not_before_connect(build: Callable[..., ServoArm]) -> None:
+    arm = build()
+    arm.stop("early")
+    for _ in range(2):
+        with pytest.raises(RobotError, match="not connected"):
+            arm.read()
+        with pytest.raises(RobotError, match="not connected"):
+            arm.write(HOME)
+        arm.connect()
+        with pytest.raises(RobotError, match="connected already"):
+            arm.connect()
+        tick(arm, HOME)
+        arm.close()
+        arm.close()
+    arm.stop("late")
+
+
+def test_a_port_serves_one_program(build: Callable[..., ServoArm]) -> None:
+    build().connect()
+    with pytest.raises(RobotError, match="another program uses it"):
+        build().connect()
+
+
+def test_a_port_that_is_not_there_says_how_to_find_it(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
+    double.port = "/dev/ttyNOBODY"
+    with pytest.raises(RobotError, match=r"/dev/ttyNOBODY cannot be opened.*list_ports"):
+        build().connect()
+
+
+def test_a_bus_that_is_too_slow_for_the_arm_is_refused(build: Callable[..., ServoArm]) -> None:
+    with pytest.raises(RobotError, match="baud_rate: 9600 is too slow for 3 servos at rate_hz 50"):
+        build(baud_rate=9600, rate_hz=50.0)
+
+
+def test_one_request_per_cycle_asks_every_servo(build: Callable[..., ServoArm], double: ServoDouble) -> None:
+    arm = build()
+    arm.connect()
+    before = len(double.requests)
+    for _ in range(10):
+        tick(arm, HOME)
+    kinds = [request.kind for request in double.requests[before:]]
+    # The first `read` asks too.
+    assert 1 <= kinds.count(SYNC_READ) <= 11
+    assert set(kinds) == {"sync read", "sync write"}
+
+
+def test_an_arm_without_a_file_says_how_to_make_one(kind: Kind) -> None:
+    with pytest.raises(ConfigError, match=r"robot.options.arm: got None.*dualsys calibrate"):
+        ServoArm(settings_of(), kind.family)
+
+
+def test_an_unknown_option_is_refused(kind: Kind) -> None:
+    with pytest.raises(RobotError, match="unknown baud; there are arm, port"):
+        ServoArm(settings_of(baud=1), kind.family)
+
+
+def test_a_model_of_another_maker_is_refused(kind: Kind, tmp_path: Path) -> None:
+    path = tmp_path / "arm.yaml"
+    path.write_text(ArmFile.model_validate(arm_tree("toaster")).to_yaml(), "utf-8")
+    with pytest.raises(ConfigError, match=rf"joints.0.model: got 'toaster', expected one of .*{kind.model}"):
+        ServoArm(settings_of(arm=str(path)), kind.family)
+
+
+def test_a_missing_sdk_names_its_extra(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "arm.yaml"
+    path.write_text(ArmFile.model_validate(arm_tree(kind.model)).to_yaml(), "utf-8")
+    for module in ("dynamixel_sdk", "scservo_sdk"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf"pip install 'dualsys\[{kind.family.name}\]'"):
+        ServoArm(settings_of(arm=str(path)), kind.family)
+
+
+def test_another_package_in_the_place_of_the_feetech_sdk_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "arm.yaml"
+    path.write_text(ArmFile.model_validate(arm_tree("sts3215")).to_yaml(), "utf-8")
+    monkeypatch.setitem(sys.modules, "scservo_sdk", ModuleType("scservo_sdk"))
+    with pytest.raises(RobotError, match="pip uninstall feetech-servo-sdk"):
+        ServoArm(settings_of(arm=str(path)), feetech.FAMILY)
