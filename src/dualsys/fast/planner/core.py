@@ -13,22 +13,22 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.clock import NS_PER_MS
 from dualsys.errors import InstructionError, MessageError, PolicyError, SpecError
 from dualsys.fast.chunking.delay import DelayEstimator, played_from_ns, steps_begun
-from dualsys.fast.chunking.requests import Plain, RollForward, noises_for
-from dualsys.fast.chunking.strategy import ChunkStrategy, Overlap, require_suitable
+from dualsys.fast.chunking.requests import Plain, RollForward
+from dualsys.fast.chunking.strategy import ChunkStrategy, require_suitable
 from dualsys.fast.planner.arm import (
     ArmModel,
     ArmState,
     Kinematics,
     proprioception,
     require_tool_actions,
-    rolled_forward,
 )
 from dualsys.fast.planner.correction import Corrector, Seen
-from dualsys.fast.planner.frames import FrameHistory, WristFrame
-from dualsys.fast.planner.latents import Latent, LatentHistory
+from dualsys.fast.planner.frames import FrameHistory
+from dualsys.fast.planner.jobs import LACKS, JobMaker
+from dualsys.fast.planner.latents import LatentHistory
+from dualsys.fast.planner.motion import PlannedMotion, come_to_rest
 from dualsys.fast.planner.observer import Observer
 from dualsys.fast.planner.plans import PlanWriter
 from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatistics
@@ -37,8 +37,6 @@ from dualsys.fast.policies.policy import ResidualHead, System1
 from dualsys.fast.policies.sampling import draw
 from dualsys.messages import MAX_TEXT, ControlState, LatentPacket, Observation, Plan
 from dualsys.robots.kinematics import TOOL_DOWN
-
-_HISTORY_NS = 1000 * NS_PER_MS
 
 
 class PlannerCore:
@@ -79,15 +77,25 @@ class PlannerCore:
         self._action = policy.action
         self._scale_m = (policy.action.scale[0], policy.action.scale[1], policy.action.scale[2])
         self._arm_model = ArmModel(kinematics, tool_rotation, self._settings.open_m)
+        self._motion = PlannedMotion(self._arm_model, self._settings.max_divergence_m)
         self._latents = LatentHistory(session, policy.specs.latent, self._settings.latent_codec)
         self._observer = Observer(session, policy.specs.observation, self._settings)
         self._plans = PlanWriter(session)
         self._frames = FrameHistory(policy.wrist, self._settings.frame_lag_ns)
+        self._jobs = JobMaker(
+            self._action,
+            strategy,
+            self._motion,
+            self._latents,
+            self._frames,
+            self._delay,
+            seed,
+            self._settings,
+        )
         self._corrector: Corrector | None = None
         if "residual" in policy.capabilities:
             self._corrector = Corrector(cast(ResidualHead, policy), policy.action)
         self._session = session
-        self._seed = seed
         self._counts: Counter[str] = Counter()
         self._last_fault = ""
         self._waiting_for = ""
@@ -99,7 +107,6 @@ class PlannerCore:
         self._job_number = 0
         self._running: PlanJob | None = None
         self._arm: ArmState | None = None
-        self._track: Track | None = None
 
     @property
     def episode(self) -> int:
@@ -196,7 +203,7 @@ class PlannerCore:
         self._epoch = epoch
         self._running = None
         self._arm = None
-        self._track = None
+        self._motion.clear()
         self._plans.clear()
         if self._corrector is not None:
             self._corrector.clear()
@@ -228,7 +235,7 @@ class PlannerCore:
         """
         if not self._active or self._arm is None:
             return None
-        state = proprioception(self._arm, self._grip(now_ns))
+        state = proprioception(self._arm, self._motion.grip(now_ns, self._arm))
         try:
             observation = self._observer.observe(now_ns, images, state, self._episode, self._instruction)
         except (SpecError, MessageError) as error:
@@ -245,13 +252,18 @@ class PlannerCore:
         """
         if not self._active or self._running is not None:
             return None
-        inputs = self._inputs(now_ns)
-        if inputs is None:
+        inputs = self._jobs.inputs(now_ns, self._arm)
+        if isinstance(inputs, str):
+            self._counts[f"declined_no_{inputs}"] += 1
+            self._waiting_for = LACKS[inputs]
             return None
-        track = self._track_from(now_ns, inputs[0])
+        self._waiting_for = ""
+        track = self._track_from(now_ns, inputs.arm)
         if not self._strategy.wants_plan(now_ns, track):
             return None
-        self._running = self._job(now_ns, track, *inputs)
+        self._running = self._jobs.make(
+            now_ns, inputs, track, number=self._job_number, episode=self._episode, epoch=self._epoch
+        )
         self._job_number += 1
         self._counts["jobs"] += 1
         self._counts["guided_jobs"] += not isinstance(self._running.request, Plain | RollForward)
@@ -279,11 +291,11 @@ class PlannerCore:
             The new plan; None if the job is void, or if the chunk is unusable or wholly over. Each is
             counted, and the last good plan stays.
         """
-        arm = self._arm
+        arm, planned = self._arm, self._motion.track
         current = job is self._running
         if current:
             self._running = None
-        if not current or job.epoch != self._epoch or arm is None or self._track is None:
+        if not current or job.epoch != self._epoch or arm is None or planned is None:
             self._counts["stale_jobs"] += 1
             return None
         delay_ns = now_ns - job.t0_ns
@@ -297,7 +309,7 @@ class PlannerCore:
         actions = np.clip(chunk, -1.0, 1.0)
         self._counts["clipped_actions"] += int((actions != chunk).sum())
         timed = Chunk(job.grid_ns, self._action.step_ns, actions, self._scale_m)
-        track = _come_to_rest(self._track, arm)
+        track = come_to_rest(planned, arm)
         merged = self._strategy.merge(track, timed, now_ns, self._settings.workspace)
         if merged is track:
             self._counts["expired_chunks"] += 1
@@ -314,9 +326,10 @@ class PlannerCore:
         longer than control waits for a sign of life. Both carry the stamps of the original, so that nothing
         passes for fresher than it is.
         """
-        if self._track is None or self._waiting_for or now_ns >= self._track.end_ns:
+        track = self._motion.track
+        if track is None or self._waiting_for or now_ns >= track.end_ns:
             return None
-        return self._correct(now_ns, self._track) or self._plans.repeat(now_ns)
+        return self._correct(now_ns, track) or self._plans.repeat(now_ns)
 
     def abandon(self, job: PlanJob, reason: str) -> None:
         """Give up a job whose computation failed. The last good plan stays."""
@@ -347,7 +360,7 @@ class PlannerCore:
         if arm is None or frame is None or self._latents.newest is None:
             return None
         tokens, latent_age_s = self._latents.pair(now_ns)
-        state = proprioception(arm, self._grip(now_ns))
+        state = proprioception(arm, self._motion.grip(now_ns, arm))
         seen = Seen(tokens, latent_age_s, frame.features(self._policy.encode_wrist), state)
         try:
             nudged = corrector.correct(track, now_ns, seen, self._settings.workspace)
@@ -358,93 +371,20 @@ class PlannerCore:
 
     def _adopt(self, track: Track, now_ns: int, arm: ArmState) -> tuple[NDArray[np.int64], FloatArray]:
         """Make a track the planned motion; returns its knots from now on, as times and set-points."""
-        self._track = track.since(now_ns - _HISTORY_NS)
-        ahead = track.since(now_ns)
-        setpoints, reachable = self._arm_model.setpoints(ahead, arm)
+        t_ns, setpoints, reachable = self._motion.adopt(track, now_ns, arm)
         self._counts["unreachable_plans"] += not reachable
-        return ahead.t_ns, setpoints
-
-    def _inputs(self, now_ns: int) -> tuple[ArmState, Latent, WristFrame] | None:
-        """Arm state, latent and wrist image for a job; None if one is missing or old."""
-        arm, latent, frame = self._arm, self._latents.newest, self._frames.newest
-        self._waiting_for = ""
-        if arm is None or abs(now_ns - arm.t_ns) > self._settings.max_state_age_ns:
-            self._decline("declined_no_state", "a fresh arm state")
-        elif frame is None or abs(now_ns - frame.t_ns) > self._settings.max_frame_age_ns:
-            self._decline("declined_no_frame", "a fresh wrist image")
-        elif latent is None:
-            self._decline("declined_no_latent", "a latent of this episode")
-        else:
-            return arm, latent, frame
-        return None
-
-    def _job(self, now_ns: int, track: Track, arm: ArmState, latent: Latent, frame: WristFrame) -> PlanJob:
-        action = self._action
-        previous, valid = track.displacements(now_ns, action.step_ns, action.horizon, self._scale_m)
-        overlap = Overlap(previous, valid, self._delay.steps)
-        request = self._strategy.request(overlap)
-        lead_steps = request.lead_steps if isinstance(request, RollForward) else 0
-        grid_ns = now_ns + lead_steps * action.step_ns
-        tokens, latent_age_s = self._latents.pair(grid_ns)
-        rng = np.random.default_rng((self._seed, self._episode, self._job_number))
-        shape = (noises_for(request), *action.chunk.shape)
-        ahead = rolled_forward(arm, track, grid_ns) if lead_steps else arm
-        return PlanJob(
-            number=self._job_number,
-            episode=self._episode,
-            epoch=self._epoch,
-            t0_ns=now_ns,
-            grid_ns=grid_ns,
-            latent=latent,
-            t_observation_ns=min(arm.t_ns, frame.t_ns),
-            tokens=tokens,
-            latent_age_s=latent_age_s,
-            frames=self._frames.pair(),
-            proprioception=proprioception(ahead, self._grip(grid_ns)),
-            noise=rng.standard_normal(shape, dtype=np.float32),
-            overlap=overlap,
-            request=request,
-        )
+        return t_ns, setpoints
 
     def _track_from(self, now_ns: int, arm: ArmState) -> Track:
-        """The motion to continue: what is planned, or a fresh start where the arm is commanded to be.
-
-        A plan that is over, or that control has not followed, is nothing to be continuous with.
-        """
-        if self._track is not None and now_ns < self._track.end_ns:
-            planned_m = self._track.at(arm.t_ns)[0]
-            if np.linalg.norm(planned_m - arm.commanded_tool_m) <= self._settings.max_divergence_m:
-                return self._track
-            self._counts["divergences"] += 1
+        """The motion that the next chunk continues."""
+        track, start = self._motion.track_from(now_ns, arm)
+        if start != "continued":
+            self._counts[start] += 1
+            self._plans.clear()
+        if start == "divergences":
             self._strategy.reset()
-        else:
-            self._counts["fresh_starts"] += 1
-        grip = self._grip(now_ns)
-        self._plans.clear()
-        self._arm_model.anchor(arm, now_ns)
-        self._track = Track.holding(now_ns, arm.commanded_tool_m, grip)
-        return self._track
-
-    def _grip(self, t_ns: int) -> float:
-        """What the gripper is told at a time: by the track, or by the command while there is none."""
-        if self._track is not None:
-            return self._track.at(t_ns)[1]
-        return 1.0 if self._arm is None else self._arm_model.grip_of(float(self._arm.command[-1]))
-
-    def _decline(self, counter: str, missing: str) -> None:
-        self._counts[counter] += 1
-        self._waiting_for = missing
+        return track
 
     def _reject(self, counter: str, error: Exception) -> None:
         self._counts[counter] += 1
         self._last_fault = str(error)
-
-
-def _come_to_rest(track: Track, arm: ArmState) -> Track:
-    """The planned motion; if it ended before the state was measured, a rest where the arm was led meanwhile.
-
-    Control cannot stop at once where a plan ends: it brakes, and what comes next goes on from there.
-    """
-    if arm.t_ns <= track.end_ns:
-        return track
-    return Track.holding(track.end_ns, arm.commanded_tool_m, float(track.grip[-1]))
