@@ -75,12 +75,23 @@ class SayCommand:
 
 @dataclass(frozen=True)
 class RobotCommand:
-    """Stop a running arm, let it go on after a stop or a hold, or ask how it is."""
+    """Stop a running arm, let it go on, or ask how it is; list, check and jog robots."""
 
-    action: Positional[Literal["stop", "resume", "status"]]
-    """What to do."""
+    action: Positional[Literal["stop", "resume", "status", "list", "check", "jog"]]
+    """stop: brake and stop, for good. resume: let it go on after a stop or a hold. status: how it is.
+    list: the drivers there are. check: whether a driver keeps the contract. jog: move one axis a little."""
     config: Positional[Path] = DEFAULT_CONFIG
-    """YAML of the system."""
+    """YAML of the system; for check and jog also the name of a driver, such as simulated."""
+    i_am_at_the_stop: bool = False
+    """check, jog: somebody stands at the emergency stop of this real arm, so it may be moved."""
+    joint: str | None = None
+    """jog: which axis, by its name."""
+    by_rad: float | None = None
+    """jog: how far a joint moves, rad."""
+    by_m: float | None = None
+    """jog: how far a gripper opens, m."""
+    json: Path | None = None
+    """check: where to write the report for programs."""
 
 
 @dataclass(frozen=True)

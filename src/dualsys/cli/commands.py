@@ -56,6 +56,10 @@ def execute(argv: Sequence[str]) -> int:
                 return fast(command, overrides)
             case SayCommand():
                 return say(command, overrides)
+            case RobotCommand(action="list" | "check" | "jog"):
+                from dualsys.cli import robot_command
+
+                return robot_command.robot(command, overrides)
             case RobotCommand():
                 return robot(command, overrides)
             case TwinCommand():

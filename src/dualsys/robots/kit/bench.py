@@ -21,11 +21,11 @@ PACE_HZ: Final = 250.0
 """Most set-points per second that the kit sends, as many as control by default."""
 
 WATCH_S: Final = 1.0
-HOLD_S: Final = 0.3
-SETTLE_S: Final = 0.3
+HOLD_S: Final = 0.2
+SETTLE_S: Final = 0.25
 """After each motion, so that an arm that lags has come after."""
 
-REST_WATCH_S: Final = 0.4
+REST_WATCH_S: Final = 0.3
 ASTRAY: Final = 3.0
 """An arm is stopped when an axis is further from its set-point than so many times the motion."""
 

@@ -10,7 +10,7 @@ from dualsys.robots.kit.bench import PACE_HZ, WATCH_S, Bench
 from dualsys.robots.kit.judging import ended, named, raised, skipped
 from dualsys.robots.kit.outcomes import Outcome
 
-LOST_NS: Final = 2 * NS_PER_S
+LOST_NS: Final = NS_PER_S
 """How long a lost connection is watched."""
 
 HANG_S: Final = 0.25

@@ -1,0 +1,172 @@
+"""`dualsys robot list | check | jog`: drivers, whether one keeps the contract, and one axis at a time.
+
+What is done to a running system (`stop`, `resume`, `status`) is with the other commands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from dualsys.cli.arguments import RobotCommand
+from dualsys.clock import WallClock
+from dualsys.config import SystemConfig, load_config
+from dualsys.errors import ConfigError, RobotError
+from dualsys.robots.kit import Bench, Outcome, examine
+from dualsys.robots.link import LinkRobot
+from dualsys.robots.registry import RobotSettings, driver_named, open_robot, origin_of, robot_names
+
+ABSENT_TIMEOUT_S: Final = 0.5
+
+
+def robot(command: RobotCommand, overrides: Mapping[str, object]) -> int:
+    """Carry out one of them.
+
+    Returns:
+        Exit code: 1 if a check failed, else 0.
+
+    Raises:
+        ConfigError: The configuration or an option is wrong.
+        RobotError: The driver cannot be used, or the arm did not do as it was told.
+        BusError: The robot cannot be reached.
+    """
+    if command.action == "list":
+        print("\n".join(listing()))
+        return 0
+    with opened(command, overrides) as bench:
+        return check(bench, command.json) if command.action == "check" else jog(bench, command)
+
+
+def listing() -> Iterator[str]:
+    """Every driver: what it reaches, where it comes from, its library, and what it was tried on."""
+    for name in robot_names():
+        try:
+            driver = driver_named(name)
+        except RobotError as error:
+            # One that is broken does not hide the others.
+            yield f"{name}: {error}"
+            continue
+        library = "needs no library"
+        if driver.library:
+            how = "installed" if driver.usable else f"not installed: {driver.install or driver.library}"
+            library = f"needs {driver.library} ({how})"
+        yield f"{name}: {driver.says}"
+        yield f"    from {origin_of(name)}; {library}; contract {driver.contract}"
+        nothing = "it is no hardware" if driver.simulated else "nothing"
+        yield f"    tried on hardware: {driver.tried or nothing}"
+
+
+def check(bench: Bench, file: Path | None) -> int:
+    """Run the conformance kit. Returns 1 if anything failed."""
+
+    def told(outcome: Outcome) -> None:
+        print("\n".join(outcome.lines()), flush=True)
+
+    report = examine(bench, told)
+    print(report.closing_line())
+    if file is not None:
+        file.write_text(json.dumps(report.tree(), indent=2) + "\n", encoding="utf-8")
+    return 0 if report.passed else 1
+
+
+def jog(bench: Bench, command: RobotCommand) -> int:
+    """Move one axis."""
+    from dualsys.robots.jog import jog
+
+    ways = {"rad": command.by_rad, "m": command.by_m}
+    given = {unit: way for unit, way in ways.items() if way is not None}
+    if command.joint is None or len(given) != 1:
+        raise ConfigError("command line", ["jog: give --joint NAME, and one of --by-rad and --by-m"])
+    ((unit, way),) = given.items()
+    print(jog(bench, command.joint, way, unit))
+    return 0
+
+
+@contextmanager
+def opened(command: RobotCommand, overrides: Mapping[str, object]) -> Iterator[Bench]:
+    """The robot that a command names, by its driver or in a configuration.
+
+    A simulated arm that is named by its driver is started for the occasion, at addresses of its own.
+    """
+    with TemporaryDirectory(prefix="dualsys-") as name:
+        folder = Path(name)
+        if by_name := command.config.suffix not in (".yaml", ".yml") and not command.config.exists():
+            config = _config_of_driver(str(command.config), overrides, folder)
+        else:
+            config = load_config(command.config, overrides)
+        clock = WallClock()
+        simulated = driver_named(config.robot.driver).simulated
+        settings = _settings(config, clock)
+        nowhere = replace(
+            settings,
+            state_endpoint=f"ipc://{folder}/nobody.state",
+            command_endpoint=f"ipc://{folder}/nobody.command",
+            service_endpoint=f"ipc://{folder}/nobody.service",
+            connect_timeout_s=ABSENT_TIMEOUT_S,
+            protection=None,
+        )
+        driver = config.robot.driver
+        linked = isinstance(open_robot(driver, settings), LinkRobot)
+
+        def bench(drop: Callable[[], None] | None = None) -> Bench:
+            return Bench(
+                lambda: open_robot(driver, settings),
+                clock,
+                may_move=command.i_am_at_the_stop or simulated,
+                connect_timeout_s=settings.connect_timeout_s,
+                drop=drop,
+                absent=(lambda: open_robot(driver, nowhere)) if linked else None,
+            )
+
+        if not (simulated and by_name):
+            yield bench()
+            return
+        with _simulator(config, folder) as end:
+            yield bench(drop=end)
+
+
+def _config_of_driver(driver: str, overrides: Mapping[str, object], folder: Path) -> SystemConfig:
+    """Defaults with this driver; a simulated arm gets addresses in a folder."""
+    blank = folder / "robot.yaml"
+    blank.write_text("name: robot\n", encoding="utf-8")
+    given = {"robot.driver": driver, **overrides}
+    config = load_config(blank, given)
+    if not driver_named(driver).simulated:
+        return config
+    ends = ("state", "command", "service", "cameras")
+    own = {f"endpoints.robot.{name}": f"ipc://{folder}/{name}" for name in ends}
+    return load_config(blank, {**own, **given})
+
+
+def _settings(config: SystemConfig, clock: WallClock) -> RobotSettings:
+    ends = config.endpoints.robot
+    return RobotSettings(
+        state_endpoint=ends.state,
+        command_endpoint=ends.command,
+        service_endpoint=ends.service,
+        connect_timeout_s=config.robot.connect_timeout_s,
+        clock=clock,
+        protection=config.protection(),
+        options=config.robot.options,
+    )
+
+
+@contextmanager
+def _simulator(config: SystemConfig, folder: Path) -> Iterator[Callable[[], None]]:
+    """The simulated arm in a process of its own; yields what ends it at once."""
+    from dualsys.cli.process import process_command
+    from dualsys.supervisor.children import Children
+
+    path = folder / "simulated.yaml"
+    path.write_text(config.to_yaml(), encoding="utf-8")
+    children = Children(WallClock())
+    children.start("sim", process_command("sim", path), log=folder / "sim.log")
+    try:
+        yield children.kill
+    finally:
+        children.stop(("sim",), grace_s=3.0)

@@ -1,0 +1,145 @@
+"""`dualsys robot list`, `check` and `jog`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dualsys.cli import main, robot_command
+from dualsys.cli.arguments import RobotCommand, parse
+from dualsys.clock import WallClock
+from dualsys.robots import link
+from dualsys.robots.contract import Robot
+from dualsys.robots.kit import Bench
+from dualsys.robots.registry import RobotDriver
+from dualsys.robots.scripted import ScriptedArm, ScriptedRobot
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Callable[[RobotDriver], None]:
+    """Puts another driver in the place of `link`."""
+    return lambda made: monkeypatch.setattr(link, "DRIVER", made)
+
+
+def scripted(*_: object) -> Robot:
+    return ScriptedRobot(ScriptedArm(WallClock()))
+
+
+def test_every_option_is_understood() -> None:
+    words = "jog link --joint elbow --by-rad -0.05 --i-am-at-the-stop --robot.options.port /dev/ttyACM0"
+    command, overrides = parse(["robot", *words.split()])
+    assert command == RobotCommand("jog", Path("link"), joint="elbow", by_rad=-0.05, i_am_at_the_stop=True)
+    assert overrides == {"robot.options.port": "/dev/ttyACM0"}
+    assert parse(["robot", "check", "simulated", "--json", "a.json"])[0] == RobotCommand(
+        "check", Path("simulated"), json=Path("a.json")
+    )
+
+
+def test_drivers_are_listed_with_their_library_and_what_they_were_tried_on(
+    driver: Callable[[RobotDriver], None], driver_package: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver(RobotDriver("an arm", open=scripted, library="no_such_library", install="pip install it"))
+    assert main(["robot", "list"]) == 0
+    printed = capsys.readouterr().out
+    assert f"{driver_package}: the arm in the next room\n    from next-room; needs no library" in printed
+    assert "link: an arm\n    from dualsys; needs no_such_library (not installed: pip install it)" in printed
+    assert "tried on hardware: nothing" in printed
+    assert "simulated: " in printed
+
+
+def test_a_broken_driver_does_not_hide_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(link, "DRIVER", "none")
+    assert main(["robot", "list"]) == 0
+    printed = capsys.readouterr().out
+    assert "link: robot.driver: 'link' cannot be used" in printed
+    assert "simulated: a Franka Panda" in printed
+
+
+def test_a_real_arm_is_not_moved_without_consent_and_the_report_says_so(
+    driver: Callable[[RobotDriver], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arm = ScriptedArm(WallClock())
+    driver(RobotDriver("an arm", open=lambda _: ScriptedRobot(arm)))
+    file = tmp_path / "report.json"
+    assert main(["robot", "check", "link", "--json", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert arm.written == 0
+    assert "skipped  stays: it moves the arm\n           do: stand at the emergency stop" in printed
+    tree = json.loads(file.read_text("utf-8"))
+    assert tree["passed"] is True
+    assert {one["check"]: one["state"] for one in tree["checks"]}["stop"] == "skipped"
+
+
+def test_a_driver_that_breaks_the_contract_ends_with_code_1(
+    driver: Callable[[RobotDriver], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Open(ScriptedRobot):
+        def close(self) -> None:
+            """Keep everything."""
+
+    driver(RobotDriver("an arm", open=lambda _: Open(ScriptedArm(WallClock()))))
+    assert main(["robot", "check", "link"]) == 1
+    printed = capsys.readouterr().out
+    assert "FAILED   close: read() after close() raised nothing\n           expected: a RobotError" in printed
+    assert "scripted, 3 axes: 1 failed" in printed
+
+
+def test_a_jog_needs_consent_and_then_tells_what_should_have_been_seen(
+    driver: Callable[[RobotDriver], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arm = ScriptedArm(WallClock(), watchdog_ns=10**9)
+    driver(RobotDriver("an arm", open=lambda _: ScriptedRobot(arm)))
+    words = ["robot", "jog", "link", "--joint", "elbow", "--by-rad", "0.02"]
+    assert main(words) == 2
+    assert "--i-am-at-the-stop" in capsys.readouterr().err
+    assert arm.written == 0
+    assert main([*words, "--i-am-at-the-stop"]) == 0
+    assert "did you see it move by +1.15 degrees?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--joint", "elbow"], ["--by-rad", "1"], ["--joint", "elbow", "--by-rad", "1", "--by-m", "1"]],
+)
+def test_a_jog_that_is_not_complete_is_refused(
+    driver: Callable[[RobotDriver], None], capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    driver(RobotDriver("an arm", open=scripted))
+    assert main(["robot", "jog", "link", *words]) == 2
+    assert "give --joint NAME, and one of --by-rad and --by-m" in capsys.readouterr().err
+
+
+def test_an_unknown_driver_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["robot", "check", "toaster"]) == 2
+    assert "robot.driver: got 'toaster', expected one of" in capsys.readouterr().err
+
+
+def test_a_robot_that_is_not_there_is_told_and_the_rest_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends = [f"--endpoints.robot.{name}=ipc://{tmp_path}/{name}" for name in ("state", "command", "service")]
+    assert main(["robot", "check", "link", "--robot.connect_timeout_s", "0.2", *ends]) == 1
+    printed = capsys.readouterr().out
+    assert "ok       absence" in printed
+    assert "FAILED   connection: no answer from the robot" in printed
+    assert "unknown robot: 1 failed" in printed
+
+
+def test_the_simulated_arm_keeps_the_contract_and_is_started_for_the_occasion(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pybullet")
+    monkeypatch.setattr(robot_command, "Bench", partial(Bench, reach_rad=0.01, motion_s=0.1))
+    assert main(["robot", "check", "simulated", "--json", str(tmp_path / "report.json")]) in (0, 1)
+    checks = json.loads((tmp_path / "report.json").read_text("utf-8"))["checks"]
+    # Whether readings come in time depends on what else the computer does.
+    others = [one for one in checks if one["check"] != "readings in time"]
+    assert len(others) == 19
+    assert [one for one in others if one["state"] != "passed"] == []
+    assert "simulated_panda, 8 axes: " in capsys.readouterr().out
