@@ -75,3 +75,10 @@ def test_elsewhere_than_on_a_terminal_it_is_one_line() -> None:
     assert "\n" not in text
     assert text.startswith("episode 2 of 5  3.1 s  slow 5.0 Hz  control 250.0 Hz  RUNNING  latent age 312 ms")
     assert text.endswith("success 1/1")
+
+
+def test_a_round_trip_is_shown_in_its_parts_once_there_was_one() -> None:
+    view = dataclasses.replace(VIEW, round_trip="round trip 280 ms: up 40.2")
+    assert "round trip 280 ms: up 40.2" in shown(view)
+    assert "  round trip 280 ms: up 40.2  success 1/1" in line(view)
+    assert "round trip" not in shown(VIEW) + line(VIEW)

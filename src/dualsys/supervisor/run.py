@@ -22,6 +22,7 @@ from dualsys.supervisor.display import Display, milliseconds
 from dualsys.supervisor.interrupts import Interrupts
 from dualsys.supervisor.monitor import Monitor
 from dualsys.supervisor.peers import Peer, open_peers
+from dualsys.supervisor.round_trip import RoundTrip
 from dualsys.supervisor.scenes import FoundScenes, Scenes, SimulatedScenes
 from dualsys.supervisor.summary import EpisodeResult, RunSummary, emulation_line
 from dualsys.telemetry.live_view import LiveView, ProcessView
@@ -106,6 +107,7 @@ class Run:
         self._interrupts = Interrupts(self._children.kill)
         self._display = Display(console)
         self._episode: _Episode | None = None
+        self._round_trip: RoundTrip | None = None
         self._lost_slow: tuple[Ending, int] | None = None
         self._count = 0
         self._heard_ns = -1
@@ -121,6 +123,7 @@ class Run:
         self._recorder.tap = open_tap(context, self._config, "supervisor", self._clock)
         monitor = Monitor(context, self._config, self._recorder)
         peers = open_peers(context, self._config)
+        self._round_trip = RoundTrip(peers["planner"])
         self._recorder.event(self._now(), "run", name=self._config.name, config=str(self._config_path))
         try:
             with self._interrupts:
@@ -247,6 +250,8 @@ class Run:
         if self._count % _SUMMARY_EVERY == 0:
             self._write_summary(monitor)
         if self._display.due(now_ns):
+            if self._round_trip is not None:
+                self._round_trip.look(now_ns)
             self._display.show(now_ns, self._view(monitor, now_ns))
         pacer.wait()
 
@@ -391,6 +396,7 @@ class Run:
             successes=self._summary.successes,
             finished=self._summary.finished,
             says="" if monitor.latent is None else monitor.latent.text,
+            round_trip="" if self._round_trip is None else self._round_trip.words,
         )
 
     @property

@@ -46,6 +46,7 @@ class LiveView:
     successes: int
     finished: int
     says: str
+    round_trip: str = ""
 
 
 def table(view: LiveView) -> Group:
@@ -68,6 +69,7 @@ def table(view: LiveView) -> Group:
         rates,
         mode,
         Text(_ages(view)),
+        *([Text(view.round_trip)] if view.round_trip else []),
         Text(f"success so far: {success_line(view.successes, view.finished)}"),
     ]
     if view.says:
@@ -83,7 +85,16 @@ def line(view: LiveView) -> str:
     )
     reason = f" ({view.reason})" if view.reason else ""
     success = f"success {view.successes}/{view.finished}"
-    return f"{view.episode}  {view.elapsed_s:.1f} s  {rates}  {view.mode}{reason}  {_ages(view)}  {success}"
+    parts = (
+        view.episode,
+        f"{view.elapsed_s:.1f} s",
+        rates,
+        f"{view.mode}{reason}",
+        _ages(view),
+        view.round_trip,
+        success,
+    )
+    return "  ".join(part for part in parts if part)
 
 
 def _ages(view: LiveView) -> str:
