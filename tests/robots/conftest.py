@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dualsys.robots import servo_arm
 from dualsys.robots.servo_arm import ServoArm
 from dualsys.robots.servo_calibration import ArmFile
 
@@ -29,14 +30,17 @@ def double(kind: Kind) -> Iterator[ServoDouble]:
 
 
 @pytest.fixture
-def build(kind: Kind, double: ServoDouble, tmp_path: Path) -> Iterator[Callable[..., ServoArm]]:
+def build(
+    kind: Kind, double: ServoDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., ServoArm]]:
     """Makes the arm; it is closed after the test."""
+    monkeypatch.setattr(servo_arm, "SerialPort", double.port_class())
     made: list[ServoArm] = []
 
     def make(**changes: object) -> ServoArm:
         path = tmp_path / "arm.yaml"
         path.write_text(ArmFile.model_validate(arm_tree(kind.model, **changes)).to_yaml(), "utf-8")
-        made.append(ServoArm(settings_of(arm=str(path), port=double.port), kind.family))
+        made.append(ServoArm(settings_of(double.clock, arm=str(path), port=double.port), kind.family))
         return made[-1]
 
     yield make

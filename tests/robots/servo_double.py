@@ -6,20 +6,26 @@ protocol descriptions, so that a mistake in the driver is not repeated here.
 
 from __future__ import annotations
 
+import fcntl
+import math
 import os
 import select
 import termios
 import tty
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Protocol
 
-from dualsys.clock import NS_PER_S, WallClock
+from dualsys.clock import NS_PER_MS, NS_PER_S, Clock, VirtualClock, WallClock
+from dualsys.robots.servo_port import SerialPort
 
 CLOCK = WallClock()
 
-BROADCAST = 0xFE
+EAGERNESS_HZ = 40.0
+"""How soon a servo follows: it is late by the inverse of that."""
+
 PING, READ, WRITE, SYNC_READ, SYNC_WRITE = "ping", "read", "write", "sync read", "sync write"
 
 
@@ -227,76 +233,146 @@ class FeetechWire:
         return magnitude | (0x8000 if ticks_per_second < 0 else 0)
 
 
+class BusClock(VirtualClock):
+    """A clock on which sleeping gives the servos time to answer what they were asked before."""
+
+    def __init__(self) -> None:
+        super().__init__(NS_PER_S)
+        self.double: ServoDouble | None = None
+
+    def sleep_until_ns(self, deadline_ns: int) -> None:
+        if self.double is not None:
+            self.double.pump()
+        super().sleep_until_ns(deadline_ns)
+
+
 class ServoDouble:
-    """A bus with servos, on a pseudo-terminal, in a thread of its own.
+    """A bus with servos, on a pseudo-terminal, whose time is that of its clock, however busy the machine is.
 
     Args:
         wire: Protocol and table.
         models: Id to model number.
         position: Where every servo is, ticks.
+        clock: A `WallClock` for a bus that answers by itself, in a thread; by default one that is slept on.
     """
 
-    def __init__(self, wire: Wire, models: dict[int, int], position: int = 2048) -> None:
+    def __init__(
+        self, wire: Wire, models: dict[int, int], position: int = 2048, clock: Clock | None = None
+    ) -> None:
         self.wire = wire
+        self.clock: Clock = BusClock() if clock is None else clock
         self.servos = {
             servo: ScriptedServo(wire.new_table(model), position) for servo, model in models.items()
         }
         self.requests: list[Request] = []
+        self.unplugged = False
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave, termios.TCSANOW)
         self.port = os.ttyname(self._slave)
-        self._lock = Lock()
-        self._done = Event()
+        self._under_way = 0
         self._stream = bytearray()
-        self._moved_ns = CLOCK.now_ns()
+        self._moved_ns = self.clock.now_ns()
+        self._done = Event()
         self._thread = Thread(target=self._serve, daemon=True)
-        self._thread.start()
+        if isinstance(self.clock, BusClock):
+            self.clock.double = self
+        else:
+            self._thread.start()
 
     def close(self) -> None:
-        """Unplug the board."""
+        """Unplug the board. Calling it again does nothing."""
+        if self.unplugged:
+            return
+        self.unplugged = True
         self._done.set()
-        self._thread.join()
-        for handle in (self._master, self._slave):
-            if handle >= 0:
-                os.close(handle)
-        self._master = self._slave = -1
+        if self._thread.is_alive():
+            self._thread.join()
+        os.close(self._master)
+        os.close(self._slave)
 
-    def set(self, servo: int, address: int, size: int, value: int) -> None:
-        """Write a register behind the driver's back."""
-        with self._lock:
-            self.servos[servo].table[address : address + size] = value.to_bytes(size, "little")
+    def rest(self, duration_ms: float) -> None:
+        """Let time pass."""
+        self.clock.sleep_until_ns(self.clock.now_ns() + round(duration_ms * NS_PER_MS))
 
-    def get(self, servo: int, address: int, size: int = 1) -> int:
-        """Read a register behind the driver's back."""
-        with self._lock:
-            return int.from_bytes(self.servos[servo].table[address : address + size], "little")
+    def port_class(self) -> type[SerialPort]:
+        """A serial port that waits on the clock of this bus, and tells it what it sends."""
+        double = self
+
+        class BusPort(SerialPort):
+            def writePort(self, packet: Sequence[int]) -> int:  # noqa: N802
+                sent = super().writePort(packet)
+                double.expect(sent)
+                return sent
+
+            def _wait(self, handle: int, longest_ns: int) -> None:
+                del handle
+                double.pump()
+                if not self.waiting:
+                    double.clock.sleep_until_ns(double.clock.now_ns() + longest_ns + 1)
+
+        return BusPort
+
+    def expect(self, count: int) -> None:
+        """So many bytes are on their way to the servos: the kernel takes a while."""
+        self._under_way += count
+
+    def pump(self) -> None:
+        """Take what was sent, and answer it."""
+        if self.unplugged:
+            return
+        while self._under_way > 0:
+            assert select.select([self._master], [], [], 10)[0], "what was sent never came"
+            data = os.read(self._master, 4096)
+            self._under_way -= len(data)
+            self._stream += data
+        before = self._arrived()
+        sent = self._answer_all()
+        give_up_ns = CLOCK.now_ns() + 10 * NS_PER_S
+        while self._arrived() < before + sent:
+            assert CLOCK.now_ns() < give_up_ns, "what was answered never came"
 
     def _serve(self) -> None:
         while not self._done.is_set():
-            if not select.select([self._master], [], [], 0.02)[0]:
-                continue
-            try:
+            if select.select([self._master], [], [], 0.02)[0]:
                 self._stream += os.read(self._master, 4096)
-            except OSError:
-                return  # nobody has the other end open
-            with self._lock:
-                self._move()
-                for request in self.wire.parse(self._stream):
-                    self.requests.append(request)
-                    if reply := self._reply(request):
-                        os.write(self._master, reply)
+                self._answer_all()
+
+    def _arrived(self) -> int:
+        """Bytes that the driver can read."""
+        count = array("i", [0])
+        fcntl.ioctl(self._slave, termios.FIONREAD, count)
+        return count[0]
+
+    def _answer_all(self) -> int:
+        """Move, and answer whole packets. Returns how many bytes were sent."""
+        self._move()
+        sent = 0
+        for request in self.wire.parse(self._stream):
+            self.requests.append(request)
+            sent += os.write(self._master, self._reply(request))
+        return sent
+
+    def set(self, servo: int, address: int, size: int, value: int) -> None:
+        """Write a register behind the driver's back."""
+        self.servos[servo].table[address : address + size] = value.to_bytes(size, "little")
+
+    def get(self, servo: int, address: int, size: int = 1) -> int:
+        """Read a register behind the driver's back."""
+        return int.from_bytes(self.servos[servo].table[address : address + size], "little")
 
     def _move(self) -> None:
-        now_ns = CLOCK.now_ns()
+        now_ns = self.clock.now_ns()
         passed_s = (now_ns - self._moved_ns) / NS_PER_S
         self._moved_ns = now_ns
         address, size = self.wire.goal
         for servo in self.servos.values():
             away = int.from_bytes(servo.table[address : address + size], "little") - servo.position
-            on = servo.table[self.wire.torque] == 1 and not servo.blocked
-            step = max(-servo.speed * passed_s, min(servo.speed * passed_s, away)) if on else 0.0
-            servo.position += step
-            servo.turning = step / passed_s if passed_s > 0 else 0.0
+            if servo.table[self.wire.torque] != 1 or servo.blocked:
+                away = 0.0
+            # It comes closer by a part of the way per second, but never faster than it can turn.
+            step = away * -math.expm1(-EAGERNESS_HZ * passed_s)
+            servo.position += max(-servo.speed * passed_s, min(servo.speed * passed_s, step))
+            servo.turning = max(-servo.speed, min(servo.speed, EAGERNESS_HZ * away))
             self._put(servo, self.wire.position, round(servo.position))
             self._put(servo, self.wire.velocity, self.wire.speed(servo.turning))
 

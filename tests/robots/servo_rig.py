@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
+from dualsys.clock import NS_PER_MS, NS_PER_S, Clock
 from dualsys.fast.control.limits import FloatArray
 from dualsys.robots import dynamixel, feetech
 from dualsys.robots.contract import ArmReading
@@ -16,7 +16,6 @@ from dualsys.robots.servo_arm import ServoArm, ServoFamily
 
 from .servo_double import DynamixelWire, FeetechWire, Wire
 
-CLOCK = WallClock()
 HOME = np.zeros(3)
 RAD_PER_TICK = 2 * np.pi / 4096
 
@@ -70,27 +69,28 @@ def arm_tree(model: str, **changes: object) -> dict[str, object]:
         }
         for number, (name, direction) in enumerate((("base", 1), ("elbow", -1), ("hand", 1)), start=1)
     ]
-    # Rarely enough that an answer is never late on a busy machine; these tests tick faster than that.
-    return {"arm": "test_arm", "port": PORT, "rate_hz": 10.0, "joints": joints, **changes}
+    return {"arm": "test_arm", "port": PORT, "joints": joints, **changes}
 
 
-def settings_of(**options: str | int | None) -> RobotSettings:
+def settings_of(clock: Clock, **options: str | int | None) -> RobotSettings:
     """Settings with these options."""
-    return RobotSettings("", "", "", 5.0, CLOCK, options=options)
+    return RobotSettings("", "", "", 5.0, clock, options=options)
 
 
 def tick(arm: ServoArm, command: FloatArray | None = None) -> ArmReading:
     """One cycle: read, and perhaps write."""
+    clock = arm._settings.clock
     reading = arm.read()
     if command is not None:
         arm.write(command)
-    CLOCK.sleep_until_ns(CLOCK.now_ns() + 4 * NS_PER_MS)
+    clock.sleep_until_ns(clock.now_ns() + 20 * NS_PER_MS)
     return reading
 
 
 def until(arm: ServoArm, done: Callable[[ArmReading], bool], command: FloatArray | None = None) -> ArmReading:
     """Tick until a reading is as it should be, at most three seconds."""
-    deadline_ns = CLOCK.now_ns() + 3 * NS_PER_S
+    clock = arm._settings.clock
+    deadline_ns = clock.now_ns() + 3 * NS_PER_S
     while not done(reading := tick(arm, command)):
-        assert CLOCK.now_ns() < deadline_ns, reading
+        assert clock.now_ns() < deadline_ns, reading
     return reading

@@ -10,14 +10,17 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from dualsys.clock import NS_PER_MS, seconds
+from dualsys.clock import WallClock
 from dualsys.errors import ConfigError, MissingExtraError, RobotError
 from dualsys.robots import feetech
 from dualsys.robots.servo_arm import ServoArm
+from dualsys.robots.servo_bus import LATE_BYTES_NS
 from dualsys.robots.servo_calibration import ArmFile
 
 from .servo_double import SYNC_READ, ServoDouble
-from .servo_rig import CLOCK, HOME, RAD_PER_TICK, Kind, arm_tree, settings_of, tick, until
+from .servo_rig import HOME, RAD_PER_TICK, Kind, arm_tree, settings_of, tick, until
+
+CLOCK = WallClock()
 
 
 def test_nothing_jumps_when_the_motors_are_switched_on(
@@ -30,7 +33,7 @@ def test_nothing_jumps_when_the_motors_are_switched_on(
     assert arm.read().position == pytest.approx(np.array([-271, 271, -271]) * RAD_PER_TICK)
     assert [servo.goals for servo in double.servos.values()] == [[1777]] * 3
     assert [servo.torques for servo in double.servos.values()] == [[1]] * 3
-    CLOCK.sleep_until_ns(CLOCK.now_ns() + 50 * NS_PER_MS)
+    double.rest(50)
     assert until(arm, lambda _: True).status == "ok"
     assert [round(servo.position) for servo in double.servos.values()] == [1777] * 3
 
@@ -44,7 +47,7 @@ def test_goals_are_followed_in_the_direction_of_each_joint(
     reading = until(arm, lambda found: bool(np.abs(found.position - goal).max() < 0.01), goal)
     assert reading.status == "ok"
     ticks = [round(servo.position) for servo in double.servos.values()]
-    assert ticks == [2048 + 196, 2048 - 130, 2048 - 261]
+    assert ticks == pytest.approx([2048 + 196, 2048 - 130, 2048 - 261], abs=8)
 
 
 def test_velocities_are_those_of_the_joints(build: Callable[..., ServoArm], double: ServoDouble) -> None:
@@ -57,31 +60,59 @@ def test_velocities_are_those_of_the_joints(build: Callable[..., ServoArm], doub
     assert reading.velocity == pytest.approx(np.array([1, 1, -1]) * 1000 * RAD_PER_TICK, rel=0.05)
 
 
-def test_a_reading_is_as_old_as_it_says(build: Callable[..., ServoArm]) -> None:
+def test_a_reading_is_as_old_as_it_says(build: Callable[..., ServoArm], double: ServoDouble) -> None:
     arm = build()
     arm.connect()
-    before_ns = CLOCK.now_ns()
+    before_ns = double.clock.now_ns()
     first = until(arm, lambda found: found.t_ns > before_ns)
-    assert before_ns < first.t_ns <= CLOCK.now_ns()
+    assert before_ns < first.t_ns <= double.clock.now_ns()
     second = until(arm, lambda found: found.t_ns > first.t_ns)
     assert second is not first
 
 
-def test_no_call_in_a_cycle_waits_for_the_bus(build: Callable[..., ServoArm], double: ServoDouble) -> None:
+def test_no_call_in_a_cycle_waits_for_a_servo_that_says_nothing(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
     arm = build(tolerated_losses=100)
     arm.connect()
     tick(arm, HOME)
     double.servos[2].silent = -1
-    # A servo that says nothing costs an answer 75 ms of patience; none of it may be spent in a call.
     longest_ns = 0
     for _ in range(40):
-        began_ns = CLOCK.now_ns()
+        began_ns = double.clock.now_ns()
         arm.read()
         arm.write(HOME)
-        longest_ns = max(longest_ns, CLOCK.now_ns() - began_ns)
-        CLOCK.sleep_until_ns(CLOCK.now_ns() + 5 * NS_PER_MS)
-    assert seconds(longest_ns) < 0.06
-    assert arm.counts()["lost"] > 0
+        longest_ns = max(longest_ns, double.clock.now_ns() - began_ns)
+        double.rest(5)
+    assert arm.counts()["lost"] > 5
+    assert longest_ns <= LATE_BYTES_NS + 1
+
+
+def test_a_set_point_that_comes_while_answers_are_under_way_is_sent_after_them(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
+    arm = build()
+    arm.connect()
+    arm.read()
+    for step in (0.01, 0.02):
+        arm.write(np.full(3, step))
+    double.rest(20)
+    assert double.servos[1].goals == [2048]
+    arm.read()
+    double.rest(1)
+    assert double.servos[1].goals == [2048, 2061]
+
+
+def test_it_works_by_the_clock_on_the_wall(kind: Kind, tmp_path: Path) -> None:
+    double = ServoDouble(kind.wire(), dict.fromkeys((1, 2, 3), kind.number), clock=CLOCK)
+    path = tmp_path / "arm.yaml"
+    # Rarely enough that an answer is never late on a busy machine; it is ticked faster than that.
+    path.write_text(ArmFile.model_validate(arm_tree(kind.model, rate_hz=10.0)).to_yaml(), "utf-8")
+    arm = ServoArm(settings_of(CLOCK, arm=str(path), port=double.port), kind.family)
+    arm.connect()
+    until(arm, lambda found: abs(found.position[0] - 0.1) < 0.01, np.array([0.1, 0.0, 0.0]))
+    arm.close()
+    double.close()
 
 
 @pytest.mark.parametrize("command", [[0.0, np.nan, 0.0], [np.inf, 0.0, 0.0], [0.0, 0.0]])
@@ -93,7 +124,7 @@ def test_what_is_no_number_never_reaches_the_bus(
     sent = len(double.requests)
     with pytest.raises(RobotError, match="nothing was sent"):
         arm.write(np.array(command))
-    CLOCK.sleep_until_ns(CLOCK.now_ns() + 20 * NS_PER_MS)
+    double.rest(20)
     assert len(double.requests) == sent
 
 
@@ -117,7 +148,7 @@ def test_holding_keeps_the_motors_on_and_what_is_in_the_way_is_not_pushed(
     goal = np.array([0.3, 0.3, 0.3])
     until(arm, lambda found: abs(found.position[0] - 0.3) < 0.01, goal)
     arm.stop("a person asked")
-    CLOCK.sleep_until_ns(CLOCK.now_ns() + 50 * NS_PER_MS)
+    double.rest(50)
     assert [servo.goals[-1] for servo in double.servos.values()] == [2244, 2048, 2244]
     assert [servo.torques for servo in double.servos.values()] == [[1]] * 3
     arm.close()
@@ -202,19 +233,19 @@ def test_one_request_per_cycle_asks_every_servo(build: Callable[..., ServoArm], 
 
 def test_an_arm_without_a_file_says_how_to_make_one(kind: Kind) -> None:
     with pytest.raises(ConfigError, match=r"robot.options.arm: got None.*dualsys calibrate"):
-        ServoArm(settings_of(), kind.family)
+        ServoArm(settings_of(CLOCK), kind.family)
 
 
 def test_an_unknown_option_is_refused(kind: Kind) -> None:
     with pytest.raises(RobotError, match="unknown baud; there are arm, port"):
-        ServoArm(settings_of(baud=1), kind.family)
+        ServoArm(settings_of(CLOCK, baud=1), kind.family)
 
 
 def test_a_model_of_another_maker_is_refused(kind: Kind, tmp_path: Path) -> None:
     path = tmp_path / "arm.yaml"
     path.write_text(ArmFile.model_validate(arm_tree("toaster")).to_yaml(), "utf-8")
     with pytest.raises(ConfigError, match=rf"joints.0.model: got 'toaster', expected one of .*{kind.model}"):
-        ServoArm(settings_of(arm=str(path)), kind.family)
+        ServoArm(settings_of(CLOCK, arm=str(path)), kind.family)
 
 
 def test_a_missing_sdk_names_its_extra(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +254,7 @@ def test_a_missing_sdk_names_its_extra(kind: Kind, tmp_path: Path, monkeypatch: 
     for module in ("dynamixel_sdk", "scservo_sdk"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"pip install 'dualsys\[{kind.family.name}\]'"):
-        ServoArm(settings_of(arm=str(path)), kind.family)
+        ServoArm(settings_of(CLOCK, arm=str(path)), kind.family)
 
 
 def test_another_package_in_the_place_of_the_feetech_sdk_is_told(
@@ -233,4 +264,4 @@ def test_another_package_in_the_place_of_the_feetech_sdk_is_told(
     path.write_text(ArmFile.model_validate(arm_tree("sts3215")).to_yaml(), "utf-8")
     monkeypatch.setitem(sys.modules, "scservo_sdk", ModuleType("scservo_sdk"))
     with pytest.raises(RobotError, match="pip uninstall feetech-servo-sdk"):
-        ServoArm(settings_of(arm=str(path)), feetech.FAMILY)
+        ServoArm(settings_of(CLOCK, arm=str(path)), feetech.FAMILY)

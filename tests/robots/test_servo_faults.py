@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from dualsys.clock import NS_PER_MS, seconds
+from dualsys.clock import seconds
 from dualsys.errors import RobotError
 from dualsys.robots.servo_arm import ServoArm
 
 from .servo_double import ServoDouble
-from .servo_rig import CLOCK, HOME, Kind, tick, until
+from .servo_rig import HOME, Kind, tick, until
 
 
 def test_a_servo_of_another_model_is_refused_by_name(
@@ -66,7 +66,7 @@ def test_a_lost_answer_costs_a_reading_and_is_counted(
     tick(arm, HOME)
     double.servos[2].silent = 2
     until(arm, lambda _: arm.counts()["lost"] == 2, HOME)
-    then_ns = CLOCK.now_ns()
+    then_ns = double.clock.now_ns()
     reading = until(arm, lambda found: found.t_ns > then_ns, HOME)
     assert reading.status == "ok"
     assert arm.counts()["lost"] == 2
@@ -80,7 +80,7 @@ def test_a_damaged_answer_is_counted_and_never_believed(
     tick(arm, HOME)
     double.servos[2].garbled = 3
     until(arm, lambda _: arm.counts()["corrupted"] >= 3, HOME)
-    then_ns = CLOCK.now_ns()
+    then_ns = double.clock.now_ns()
     reading = until(arm, lambda found: found.t_ns > then_ns, HOME)
     assert reading.position == pytest.approx(HOME, abs=0.01)
 
@@ -92,10 +92,10 @@ def test_a_servo_that_vanishes_ends_it_within_the_tolerated_losses(
     arm.connect()
     tick(arm, HOME)
     double.servos[2].silent = -1
-    began_ns = CLOCK.now_ns()
+    began_ns = double.clock.now_ns()
     with pytest.raises(RobotError, match="no good answer from elbow for 3 cycles in a row"):
         until(arm, lambda _: False, HOME)
-    assert seconds(CLOCK.now_ns() - began_ns) < 1.5
+    assert seconds(double.clock.now_ns() - began_ns) < 1.5
     assert arm.counts()["lost"] == 3
 
 
@@ -109,7 +109,7 @@ def test_the_others_are_stopped_when_a_servo_has_vanished(
     with pytest.raises(RobotError, match="elbow"):
         until(arm, lambda _: False, HOME)
     arm.stop("a control tick failed")
-    CLOCK.sleep_until_ns(CLOCK.now_ns() + 50 * NS_PER_MS)
+    double.rest(50)
     assert double.servos[1].torques[-1] == double.servos[3].torques[-1] == 0
 
 
@@ -136,7 +136,7 @@ def test_a_hot_servo_stops_the_arm_with_its_name_until_it_has_cooled(
     until(arm, lambda found: found.status == "protective_stop")
     assert arm.fault == "hand: 56 degrees C, at most 55: let it cool to 50"
     double.set(3, kind.temperature, 1, 52)
-    then_ns = CLOCK.now_ns()
+    then_ns = double.clock.now_ns()
     assert until(arm, lambda found: found.t_ns > then_ns).status == "protective_stop"
     double.set(3, kind.temperature, 1, 50)
     until(arm, lambda found: found.status == "ok")
@@ -149,11 +149,11 @@ def test_a_high_load_is_borne_for_a_while_only(
     arm = build(protection={"max_load": 0.9, "max_load_s": 0.15})
     arm.connect()
     address, value = kind.load
-    began_ns = CLOCK.now_ns()
+    began_ns = double.clock.now_ns()
     double.set(2, address, 2, value)
     assert until(arm, lambda found: found.t_ns > began_ns).status == "ok"
     until(arm, lambda found: found.status == "protective_stop")
-    assert seconds(CLOCK.now_ns() - began_ns) >= 0.15
+    assert seconds(double.clock.now_ns() - began_ns) >= 0.15
     assert arm.fault.startswith("elbow: load 0.99 of what it can give, at most 0.9 for 0.15 s")
 
 

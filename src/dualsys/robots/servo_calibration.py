@@ -216,4 +216,4 @@ def load_arm(path: Path) -> ArmFile:
         return ArmFile.model_validate(tree)
     except ValidationError as error:
         faults = [line for detail in error.errors() for line in explain(ArmFile, detail)]
-        raise ConfigError(str(path), [*faults, remedy]) from None
+        raise ConfigError(str(path), [*faults[:-1], f"{faults[-1]}\n  {remedy}"]) from None

@@ -107,9 +107,9 @@ class SerialPort:
             port.reset_input_buffer()
 
     def writePort(self, packet: Sequence[int]) -> int:  # noqa: N802
-        """Send bytes; returns how many were taken: all, unless the adapter takes no more."""
+        """Send bytes; returns how many were taken: all, unless it takes no more."""
         with self._guarded() as port:
-            # pyserial's own `write` waits for room, and fails if this process was kept from running meanwhile.
+            # pyserial's own `write` waits for room, and fails if this process had to wait meanwhile.
             try:
                 return os.write(port.fileno(), bytes(packet))
             except BlockingIOError:
@@ -120,8 +120,12 @@ class SerialPort:
         with self._guarded() as port:
             remaining_ns = self._deadline_ns - self._clock.now_ns()
             if length > 0 and remaining_ns > 0 and not port.in_waiting:
-                select.select([port.fileno()], [], [], seconds(remaining_ns))
+                self._wait(port.fileno(), remaining_ns)
             return bytes(port.read(length))
+
+    def _wait(self, handle: int, longest_ns: int) -> None:
+        """Wait until something can be read."""
+        select.select([handle], [], [], seconds(longest_ns))
 
     @contextmanager
     def _guarded(self) -> Iterator[serial.Serial]:
