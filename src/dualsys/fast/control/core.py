@@ -15,7 +15,7 @@ from dualsys.fast.control.ages import Stamps, judge
 from dualsys.fast.control.follower import MALFORMED, REFUSALS, PlanFollower
 from dualsys.fast.control.gaps import GapWatch
 from dualsys.fast.control.limiter import Smoothing, make_limiter
-from dualsys.fast.control.limits import FloatArray, Limits, Step
+from dualsys.fast.control.limits import FloatArray, Limits, Step, every
 from dualsys.fast.control.modes import Mode, require_legal
 from dualsys.fast.control.output import COUNTERS, Followed, control_state
 from dualsys.fast.control.output import ControlOutput as ControlOutput
@@ -366,7 +366,7 @@ class ControlCore:
                 self._hold("the tool point leaves the workspace", latched=True)
         else:
             step = self._limiter.brake()
-        if not np.isfinite(step.position).all():
+        if not every(np.isfinite(step.position)):
             self._stop("a command is not finite", braking=False)
             return None
         self._command = step.position

@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol
 import numpy as np
 
 from dualsys.clock import NS_PER_S
-from dualsys.fast.control.limits import FloatArray, Limits, Step, brake_step, limit_step
+from dualsys.fast.control.limits import FloatArray, Limits, Step, brake_step, limit_step, some
 
 Smoothing = Literal["limiter", "ruckig"]
 """How commands are led along a plan."""
@@ -103,7 +103,7 @@ class WindowLimiter:
 
     def _smooth(self, step: Step) -> Step:
         self._raw, self._raw_velocity = step.position, step.velocity
-        self._still = 0 if step.velocity.any() else self._still + 1
+        self._still = 0 if some(step.velocity != 0.0) else self._still + 1
         if self._ticks == 1:
             self._position, self._velocity = step.position, step.velocity
             return step

@@ -177,6 +177,16 @@ class Step(NamedTuple):
     clamped_acceleration: bool
 
 
+def some(flags: NDArray[np.bool_]) -> bool:
+    """Whether any of [A] holds; on arrays this short, many times as fast as the method of the array."""
+    return any(flags.tolist())
+
+
+def every(flags: NDArray[np.bool_]) -> bool:
+    """Whether all of [A] hold; see `some`."""
+    return all(flags.tolist())
+
+
 def stopping_speed(gap: FloatArray, deceleration: FloatArray, dt_s: float) -> FloatArray:
     """Largest speed of this tick that still allows a stop within `gap`, exact for one command every `dt_s`.
 
@@ -236,11 +246,11 @@ def limit_step(
     speed = np.minimum(np.maximum(speed, -fall), rise)
     position = limits.clip(command + speed * dt_s)
     too_fast = too_sudden = False
-    if (speed != wanted).any():
+    if some(speed != wanted):
         slack = 1.0 + ROUNDING
         too_fast = bool((np.abs(wanted) > slack * limits.velocity).any())
         too_sudden = bool((np.abs(wanted - velocity) > slack * change).any())
-    outside = bool((inside != target).any())
+    outside = some(inside != target)
     return Step(position, (position - command) / dt_s, outside, too_fast, too_sudden)
 
 

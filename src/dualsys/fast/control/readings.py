@@ -8,7 +8,7 @@ import numpy as np
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import SpecError
-from dualsys.fast.control.limits import FloatArray, Limits
+from dualsys.fast.control.limits import FloatArray, Limits, every
 from dualsys.robots.contract import ArmReading
 
 
@@ -104,18 +104,19 @@ class ReadingGuard:
         if reading.position.shape != axes or reading.velocity.shape != axes:
             got = f"{list(reading.position.shape)} and {list(reading.velocity.shape)}"
             return f"reading: expected {axes[0]} positions and velocities, got {got}"
-        if not (np.isfinite(reading.position).all() and np.isfinite(reading.velocity).all()):
-            return "reading: expected finite numbers, got NaN or infinity"
-        outside = (reading.position < self._lowest) | (reading.position > self._highest)
-        beyond = outside | (np.abs(reading.velocity) > self._fastest)
-        if not beyond.any():
+        within = (reading.position >= self._lowest) & (reading.position <= self._highest)
+        good = within & (np.abs(reading.velocity) <= self._fastest)
+        if every(good):
             self._violations = 0
             return ""
+        # NaN and infinity are never within limits, so only what is not good has to be looked at.
+        if not (np.isfinite(reading.position).all() and np.isfinite(reading.velocity).all()):
+            return "reading: expected finite numbers, got NaN or infinity"
         self._violations += 1
         if self._violations < self._tolerances.violations:
             return ""
-        axis = int(beyond.argmax())
-        if outside[axis]:
+        axis = int(good.argmin())
+        if not within[axis]:
             limit = f"{self._limits.lower[axis]:g} to {self._limits.upper[axis]:g}"
             return f"reading: position of axis {axis} is {reading.position[axis]:g}, the limits are {limit}"
         limit = f"{self._limits.velocity[axis]:g}"
@@ -123,7 +124,7 @@ class ReadingGuard:
 
     def _frozen(self, now_ns: int, reading: ArmReading, command: FloatArray | None) -> str:
         seen, self._seen = self._seen, reading
-        still = seen is not None and (reading is seen or bool((reading.position == seen.position).all()))
+        still = seen is not None and (reading is seen or every(reading.position == seen.position))
         if not still or command is None or self._still_command is None:
             self._still_since_ns, self._still_command = now_ns, command
             return ""

@@ -113,21 +113,26 @@ def read_plan(plan: Plan, limits: Limits, gross_rad: float) -> tuple[Reference, 
     if times[0] < 0 or not (times[1:] > times[:-1]).all():
         raise PlanRefusedError("times", "plan.t_ns: expected strictly increasing times from zero on")
     inside = limits.clip(setpoints)
-    _refuse_gross(times, setpoints, inside, limits, gross_rad)
-    return Reference.through(times, inside), bool((inside != setpoints).any())
+    moved = bool((inside != setpoints).any())
+    if moved:
+        _refuse_far_outside(setpoints - inside, limits.joints, gross_rad)
+    _refuse_far_apart(times, inside, limits, gross_rad)
+    return Reference.through(times, inside), moved
 
 
-def _refuse_gross(
-    times: NDArray[np.int64], setpoints: FloatArray, inside: FloatArray, limits: Limits, gross_rad: float
-) -> None:
-    """Refuse a plan for joints that are far from what the arm can do; grippers are often told to crush."""
-    joints = limits.joints
-    outside = np.abs(setpoints - inside)[:, :joints].max(initial=0.0)
+def _refuse_far_outside(beyond: FloatArray, joints: int, gross_rad: float) -> None:
+    """Refuse a plan for joints that are far outside their limits; grippers are often told to crush."""
+    outside = np.abs(beyond[:, :joints]).max(initial=0.0)
     if outside > gross_rad:
         raise PlanRefusedError(
             "gross",
             f"plan.setpoints: a joint is {outside:.3g} rad outside its limits, at most {gross_rad:g} rad",
         )
+
+
+def _refuse_far_apart(times: NDArray[np.int64], inside: FloatArray, limits: Limits, gross_rad: float) -> None:
+    """Refuse a plan for joints that cannot get from one set-point to the next in time."""
+    joints = limits.joints
     possible = limits.velocity[:joints] * (np.diff(times) * NS_TO_S)[:, None]
     beyond = (np.abs(np.diff(inside[:, :joints], axis=0)) - possible).max(initial=0.0)
     if beyond > gross_rad:
