@@ -95,6 +95,22 @@ class RobotCommand:
 
 
 @dataclass(frozen=True)
+class CalibrateCommand:
+    """Make or renew the file of an arm of bus servos. Its motors are off, and you move it by hand."""
+
+    file: Positional[Path]
+    """The file of the arm. One that is there keeps its ids, models and protection."""
+    driver: Literal["feetech", "dynamixel"] = "feetech"
+    """What reaches it."""
+    port: str | None = None
+    """Serial port, such as /dev/ttyACM0; by default that in the file."""
+    arm: str = "so101"
+    """For a new file: which arm. Its servos have the ids 1, 2, ... in the order of its joints."""
+    model: str = "sts3215"
+    """For a new file: which servos."""
+
+
+@dataclass(frozen=True)
 class TwinCommand:
     """Measure success under latency on the digital twin: same seed, same result."""
 
@@ -229,6 +245,7 @@ Command = (
     | Annotated[SimCommand, tyro.conf.subcommand("sim")]
     | Annotated[SayCommand, tyro.conf.subcommand("say")]
     | Annotated[RobotCommand, tyro.conf.subcommand("robot")]
+    | Annotated[CalibrateCommand, tyro.conf.subcommand("calibrate")]
     | Annotated[TwinCommand, tyro.conf.subcommand("twin")]
     | Annotated[RecordCommand, tyro.conf.subcommand("record")]
     | Annotated[ReplayCommand, tyro.conf.subcommand("replay")]

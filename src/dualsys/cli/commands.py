@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from dualsys.cli.arguments import (
+    CalibrateCommand,
     DoctorCommand,
     ExportCommand,
     FastCommand,
@@ -62,6 +63,10 @@ def execute(argv: Sequence[str]) -> int:
                 return robot_command.robot(command, overrides)
             case RobotCommand():
                 return robot(command, overrides)
+            case CalibrateCommand():
+                from dualsys.cli.calibrate_command import calibrate
+
+                calibrate(command)
             case TwinCommand():
                 from dualsys.cli.twin_command import twin
 
