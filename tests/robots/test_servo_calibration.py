@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dualsys.config import load_config
 from dualsys.errors import ConfigError
 from dualsys.robots.profiles import SO101
-from dualsys.robots.servo_calibration import TICKS_PER_TURN, ArmFile, TickScale, load_arm
+from dualsys.robots.servo_calibration import (
+    TICKS_PER_TURN,
+    ArmFile,
+    JointEntry,
+    ProtectionSection,
+    TickScale,
+    load_arm,
+)
 
 from .servo_rig import arm_tree
 
@@ -148,3 +158,20 @@ def test_what_is_no_file_of_an_arm_is_told(tmp_path: Path, text: str) -> None:
         load_arm(path)
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load_arm(tmp_path / "none.yaml")
+
+
+def test_the_page_explains_every_field_and_its_example_fits(repository: Path) -> None:
+    page = (repository / "docs" / "servo-arms.md").read_text("utf-8")
+    fields = {*ArmFile.model_fields, *JointEntry.model_fields, *ProtectionSection.model_fields}
+    assert [name for name in sorted(fields) if not re.search(rf"\b{name}\b", page)] == []
+    example = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])
+    joint = example.pop("joints")[0]
+    rest = [{**joint, "name": name, "id": number} for number, name in enumerate(SO101.axes, start=1)]
+    assert ArmFile.model_validate({**example, "joints": rest}).joints[0] == JointEntry(**joint)
+
+
+def test_the_shipped_configuration_fits_an_so101_that_is_not_there(repository: Path) -> None:
+    config = load_config(repository / "configs" / "so101.yaml")
+    assert config.robot.driver == "feetech"
+    assert list(config.robot.options) == ["arm"]
+    assert config.control.rate_hz == ArmFile.model_validate(so101_tree()).rate_hz
