@@ -138,8 +138,8 @@ def test_the_simulated_arm_keeps_the_contract_and_is_started_for_the_occasion(
     monkeypatch.setattr(robot_command, "Bench", partial(Bench, reach_rad=0.01, motion_s=0.1))
     assert main(["robot", "check", "simulated", "--json", str(tmp_path / "report.json")]) in (0, 1)
     checks = json.loads((tmp_path / "report.json").read_text("utf-8"))["checks"]
-    # Whether readings come in time depends on what else the computer does.
-    others = [one for one in checks if one["check"] != "readings in time"]
-    assert len(others) == 19
+    # These depend on what else the computer does.
+    others = [one for one in checks if one["check"] not in ("readings in time", "calls do not wait")]
+    assert len(others) == 18
     assert [one for one in others if one["state"] != "passed"] == []
     assert "simulated_panda, 8 axes: " in capsys.readouterr().out

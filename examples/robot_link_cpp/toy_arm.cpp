@@ -1,0 +1,52 @@
+// A toy arm behind the robot link: two joints and a gripper, simulated at 1 kHz. Put your own arm in place of `Arm`.
+#include <csignal>
+#include <cstdio>
+#include <thread>
+
+#include "robot_link.hpp"
+
+constexpr auto kCycle = std::chrono::milliseconds(1);
+const Vector kLower{-2.0, -2.0, 0.0}, kUpper{2.0, 2.0, 0.08}, kSpeed{2.0, 2.0, 0.2};  // rad, rad, m
+const Vector kJump{0.1, 0.1, 0.02};
+const Texts kDetails{{"link", "1"},         {"robot", "toy_arm"},   {"axes", "shoulder elbow gripper_opening"},
+                     {"joints", "2"},       {"rate_hz", "1000"},    {"rest_s", "0.3"},
+                     {"lower", "-2 -2 0"},  {"upper", "2 2 0.08"},  {"velocity", "2 2 0.2"},
+                     {"acceleration", "10 10 2"}};
+
+struct Arm {
+  Vector position{0.4, -0.7, 0.02}, velocity{0.0, 0.0, 0.0}, target = position;
+
+  void step(double dt_s) {  // Follows its set-point with a lag of 20 ms, never faster than its limit.
+    for (size_t i = 0; i < position.size(); ++i) {
+      const double most = kSpeed[i] * dt_s, wanted = (target[i] - position[i]) * (1.0 - std::exp(-dt_s / 0.02));
+      const double moved = std::fmin(std::fmax(wanted, -most), most);
+      position[i] += moved, velocity[i] = moved / dt_s;
+    }
+  }
+};
+
+volatile std::sig_atomic_t ended = 0;
+
+int main(int count, char** words) try {
+  if (count != 4) {
+    std::fprintf(stderr, "usage: toy_arm STATE COMMAND SERVICE, three addresses such as tcp://127.0.0.1:7430\n");
+    return 2;
+  }
+  for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { ended = 1; });
+  using Clock = RobotLink::Clock;
+  RobotLink link(kDetails, kLower, kUpper, kJump, words + 1);
+  Arm arm;
+  for (auto due = Clock::now() + kCycle, last = Clock::now(); !ended; due += kCycle) {
+    std::this_thread::sleep_until(due);
+    const auto now = Clock::now();
+    while (due + kCycle <= now) due += kCycle;  // What was missed is left out, never made up for.
+    link.take_in(arm.position, arm.target);
+    arm.step(std::chrono::duration<double>(now - last).count());
+    link.publish(arm.position, arm.velocity);
+    last = now;
+  }
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "toy_arm: %s\n", error.what());
+  return 1;
+}
