@@ -31,6 +31,8 @@ MAX_TENSORS = 512
 MAX_ENTRIES = 1024
 """Most names in a mapping that people read: details, values, counters."""
 
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
@@ -72,9 +74,11 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
             raise MessageError(f"tensor: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
         if len(self.shape) > MAX_DIMENSIONS:
             raise MessageError(f"tensor: {len(self.shape)} dimensions, at most {MAX_DIMENSIONS} are allowed")
+        expected = dtype.itemsize * math.prod(self.shape)
+        if 0 < expected == len(self.data) <= MAX_TENSOR_BYTES:
+            return
         # A size of zero must not hide huge ones next to it: those overflow inside numpy.
         extent = dtype.itemsize * math.prod(max(size, 1) for size in self.shape)
-        expected = dtype.itemsize * math.prod(self.shape)
         if extent > MAX_TENSOR_BYTES or expected != len(self.data):
             raise MessageError(
                 f"tensor: {self.dtype}{list(self.shape)} takes {expected} bytes, got {len(self.data)} "
@@ -84,14 +88,18 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     @classmethod
     def of(cls, array: NDArray[np.generic]) -> Tensor:
         """Wrap an array. Raises MessageError for an element type outside the allow-list, or above the cap."""
+        name = _NAMES.get(array.dtype)
+        if name is not None:
+            return cls(name, array.shape, array.tobytes())
+        # Of another byte order, if it is allowed at all.
         dtype = DTYPES.get(array.dtype.name)
         if dtype is None:
             raise MessageError(f"tensor: dtype {array.dtype.name!r} is not one of {', '.join(DTYPES)}")
-        return cls(array.dtype.name, array.shape, array.astype(dtype, copy=False).tobytes())
+        return cls(array.dtype.name, array.shape, array.astype(dtype).tobytes())
 
     def array(self) -> NDArray[np.generic]:
         """Unwrap as a read-only view of the bytes."""
-        array = np.frombuffer(self.data, DTYPES[self.dtype]).reshape(self.shape)
+        array: NDArray[np.generic] = np.ndarray(self.shape, DTYPES[self.dtype], self.data)
         array.flags.writeable = False
         return array
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from dualsys.errors import MismatchError, SpecError
 
 DTYPES: dict[str, np.dtype[np.generic]] = {
-    name: np.dtype(name) for name in ("float16", "float32", "float64", "uint8", "uint16", "int8", "int32", "int64")
+    name: np.dtype(name)
+    for name in ("float16", "float32", "float64", "uint8", "uint16", "int8", "int32", "int64")
 }
 """The only element types that cross a boundary."""
 
@@ -108,7 +109,7 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if value.dtype != DTYPES[self.dtype] or value.shape != self.shape:
             got = f"{value.dtype}{list(value.shape)}"
             raise SpecError(f"{name}: expected {self.describe()}, got {got}")
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
+        if value.dtype.kind == "f" and np.count_nonzero(np.isfinite(value)) != value.size:
             raise SpecError(f"{name}: expected finite numbers, got NaN or infinity")
         if self.minimum is not None and value.size and value.min() < self.minimum:
             raise SpecError(f"{name}: expected {self.describe()}, got {value.min()}")

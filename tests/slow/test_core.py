@@ -205,7 +205,6 @@ def jpeg_that_states(height: int, width: int) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.fault_row(33)
 @pytest.mark.parametrize(
     "data",
     [

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar, cast
 
 import zmq
 
-from dualsys.bus.codec import decode, encode, most_bytes
+from dualsys.bus.codec import decoder, encode_into
 from dualsys.bus.order import HEADER_BYTES, Order, header
 from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, open_socket
 from dualsys.clock import NS_PER_MS
@@ -91,6 +91,8 @@ class LatestPublisher:
         self._number = secrets.randbits(64)
         self._counts = {topic: 0}
         self._prefixes = {topic: _prefix(topic)}
+        # Used again for every message: what is sent has been copied when `send` returns.
+        self._frame = bytearray()
         # All that comes in here are subscriptions.
         self._socket = open_socket(context, zmq.PUB, _MAX_SUBSCRIPTION_BYTES)
         self._socket.setsockopt(zmq.CONFLATE, 1)
@@ -115,7 +117,10 @@ class LatestPublisher:
         elif topic not in self._counts:
             self._counts[topic], self._prefixes[topic] = 0, _prefix(topic)
         count = self._counts[topic]
-        self._socket.send(self._prefixes[topic] + header(self._number, count) + encode(message), zmq.NOBLOCK)
+        start = self._prefixes[topic] + header(self._number, count)
+        self._frame[: len(start)] = start
+        encode_into(message, self._frame, len(start))
+        self._socket.send(self._frame, zmq.NOBLOCK)
         self._counts[topic] = count + 1
 
     def statistics(self) -> PublisherStatistics:
@@ -161,14 +166,17 @@ class LatestSubscriber(Generic[M]):
         topic: bytes = b"",
     ) -> None:
         self._prefix = _prefix(topic)
-        self._types = tuple(types)
-        largest = len(self._prefix) + HEADER_BYTES + most_bytes(*self._types)
+        self._decoder = decoder(tuple(types))
+        self._bound = bind
+        largest = len(self._prefix) + HEADER_BYTES + self._decoder.most_bytes
         self._socket = open_socket(context, zmq.SUB, largest)
         self._socket.setsockopt(zmq.CONFLATE, 1)
         self._socket.setsockopt(zmq.RCVBUF, _KERNEL_BYTES)
         self._socket.setsockopt(zmq.SUBSCRIBE, self._prefix)
         self._attachment = Attachment(self._socket, endpoint, bind=bind, setting=setting)
         self.endpoint = self._attachment.endpoint
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
         self._received = 0
         self._rejected = 0
         self._last_fault = ""
@@ -190,6 +198,9 @@ class LatestSubscriber(Generic[M]):
                 break
             message = self._decode(frame)
             newest = newest if message is None else message
+            # Each connection keeps one frame. Whoever connects has one; where peers connect, others may wait.
+            if not self._bound or not self._poller.poll(0):
+                break
         return newest
 
     def wait(self, timeout_ns: int) -> bool:
@@ -198,7 +209,7 @@ class LatestSubscriber(Generic[M]):
         Returns:
             Whether there is something.
         """
-        return bool(self._socket.poll(-(-max(timeout_ns, 0) // NS_PER_MS)))
+        return bool(self._poller.poll(-(-max(timeout_ns, 0) // NS_PER_MS)))
 
     def statistics(self) -> SubscriberStatistics:
         """Return totals since it was made."""
@@ -218,7 +229,7 @@ class LatestSubscriber(Generic[M]):
         content = frame.buffer[len(self._prefix) :]
         try:
             # Decoded first: what is not a message never moves the order on.
-            message = cast(M, decode(content[HEADER_BYTES:], *self._types))
+            message = cast(M, self._decoder(content[HEADER_BYTES:]))
             if not self._order.admit(content):
                 return None
         except MessageError as error:

@@ -6,6 +6,7 @@ Whatever bytes come in, decoding either returns a complete, valid message or rai
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, Union, overload
 
 import msgspec
@@ -48,14 +49,25 @@ def encode(message: Message) -> bytes:
     Raises:
         MessageError: It holds something that cannot be sent, or is larger than messages of its type may be.
     """
+    frame = bytearray()
+    encode_into(message, frame, 0)
+    return bytes(frame)
+
+
+def encode_into(message: Message, frame: bytearray, start: int) -> None:
+    """As `encode`, into memory that is used again: behind `start` bytes of `frame`, which then ends there.
+
+    Raises:
+        MessageError: As for `encode`; what `frame` holds then is not defined.
+    """
     try:
-        frame = _ENCODER.encode(message)
+        _ENCODER.encode_into(message, frame, start)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise MessageError(f"{type(message).__name__} cannot be sent: {_shown(error)}") from error
-    if len(frame) > (limit := most_bytes(type(message))):
+    size, limit = len(frame) - start, MESSAGE_BYTES.get(type(message), MAX_FRAME_BYTES)
+    if size > limit:
         name = type(message).__name__
-        raise MessageError(f"{name} takes {len(frame)} bytes, at most {limit} can be sent: make it smaller")
-    return frame
+        raise MessageError(f"{name} takes {size} bytes, at most {limit} can be sent: make it smaller")
 
 
 def most_bytes(*types: type[Message]) -> int:
@@ -80,20 +92,39 @@ def decode(frame: bytes | memoryview, /, *types: type[Message]) -> Message:
         MessageError: Anything is wrong with it: truncated, malformed, too large, another type, a value out of
             its bounds, an inconsistent tensor. Names the path of the field.
     """
-    if len(frame) > (limit := most_bytes(*types)):
-        raise MessageError(f"a frame of {len(frame)} bytes was refused: at most {limit} are read")
-    try:
-        message: Message = _decoder(types).decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        expected = " or ".join(kind.__name__ for kind in types) or "message"
-        raise MessageError(f"not a valid {expected}: {_shown(error)}") from error
-    return message
+    return decoder(types)(frame)
+
+
+class Decoder:
+    """Turns frames into messages of some types, as `decode` does; it is made once for many frames.
+
+    Args:
+        types: Accepted message types; none: all.
+    """
+
+    def __init__(self, types: Sequence[type[Message]]) -> None:
+        # A tuple of types cannot be joined by |.
+        accepted: Any = Union[tuple(types)] if types else AnyMessage  # noqa: UP007
+        self._decode: Callable[[bytes | memoryview], Message] = msgspec.msgpack.Decoder(accepted).decode
+        self._expected = " or ".join(kind.__name__ for kind in types) or "message"
+        self.most_bytes = most_bytes(*types)
+
+    def __call__(self, frame: bytes | memoryview) -> Message:
+        """Decode one frame; see `decode`."""
+        if len(frame) > self.most_bytes:
+            raise MessageError(
+                f"a frame of {len(frame)} bytes was refused: at most {self.most_bytes} are read"
+            )
+        try:
+            return self._decode(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise MessageError(f"not a valid {self._expected}: {_shown(error)}") from error
 
 
 @functools.lru_cache(maxsize=64)
-def _decoder(types: tuple[type[Message], ...]) -> msgspec.msgpack.Decoder[Any]:
-    accepted: Any = Union[types] if types else AnyMessage  # noqa: UP007 (a tuple of types cannot be joined by |)
-    return msgspec.msgpack.Decoder(accepted)
+def decoder(types: tuple[type[Message], ...]) -> Decoder:
+    """The decoder of these types."""
+    return Decoder(types)
 
 
 def _shown(error: BaseException) -> str:

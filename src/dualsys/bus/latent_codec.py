@@ -44,6 +44,7 @@ _WIRE_DTYPE: Final[dict[LatentCodec, str]] = {
     "bfloat16": "uint16",
     "int8": "int8",
 }
+_FLOAT32: Final = np.dtype(np.float32)
 _LARGEST_STEP: Final = 127
 _LARGEST_SCALE: Final = np.nextafter(np.finfo(np.float32).max / np.float32(_LARGEST_STEP), np.float32(0))
 
@@ -81,12 +82,13 @@ def encode_latent(tensors: Mapping[str, NDArray[np.generic]], codec: LatentCodec
     """
     parts: dict[str, Tensor] = {}
     for name, array in tensors.items():
-        coded: dict[str, NDArray[np.generic]] = {name: array}
-        if array.dtype == np.float32:
-            coded = _narrowed(name, np.asarray(array, np.float32), codec)
-        elif array.dtype.kind == "f":
+        if array.dtype.kind == "f":
             _require_finite(name, array)
-        parts |= {part: Tensor.of(values) for part, values in coded.items()}
+        if array.dtype == _FLOAT32 and codec != "float32":
+            for part, values in _narrowed(name, np.asarray(array, np.float32), codec).items():
+                parts[part] = Tensor.of(values)
+        else:
+            parts[name] = Tensor.of(array)
     return parts
 
 
@@ -109,27 +111,53 @@ def decode_latent(
         SpecError: A name, element type or shape is not what follows from specification and codec, a number is
             NaN or infinite, or out of range. Names the tensor, what came, and what was expected.
     """
-    expected = wire_specs(spec, codec)
-    if parts.keys() != expected.keys():
-        raise SpecError(f"latent.tensors: expected {sorted(expected)} as {codec}, got {sorted(parts)}")
-    for name, one in expected.items():
-        part = parts[name]
-        if part.dtype != one.dtype or part.shape != one.shape:
-            got = f"{part.dtype}{list(part.shape)}"
-            raise SpecError(f"latent.tensors.{name}: expected {one.describe()} as {codec}, got {got}")
-    arrays: dict[str, NDArray[np.generic]] = {}
-    for name, one in spec.tensors.items():
-        array = parts[name].array()
-        if one.dtype == "float32" and codec != "float32":
-            array = _within(_widened(name, parts, codec), one, codec)
-        arrays[name] = one.validate(array, f"latent.tensors.{name}")
-    return arrays
+    return LatentReader(spec, codec).read(parts)
+
+
+class LatentReader:
+    """Decodes many latents of one specification; see `decode_latent`.
+
+    Args:
+        spec: What a latent looks like.
+        codec: What both sides agreed on.
+
+    Raises:
+        SpecError: The codec does not suit the specification.
+    """
+
+    def __init__(self, spec: LatentSpec, codec: LatentCodec) -> None:
+        self._spec = spec
+        self._codec: LatentCodec = codec
+        self._wire = wire_specs(spec, codec)
+        self._expected = {name: (one.dtype, one.shape) for name, one in self._wire.items()}
+        self._labels = {name: f"latent.tensors.{name}" for name in spec.tensors}
+
+    def read(self, parts: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
+        """Turn the tensors of a packet into the arrays of a latent.
+
+        Raises:
+            SpecError: As for `decode_latent`.
+        """
+        if parts.keys() != self._expected.keys():
+            raise SpecError(
+                f"latent.tensors: expected {sorted(self._expected)} as {self._codec}, got {sorted(parts)}"
+            )
+        for name, expected in self._expected.items():
+            part = parts[name]
+            if (part.dtype, part.shape) != expected:
+                wanted, got = self._wire[name].describe(), f"{part.dtype}{list(part.shape)}"
+                raise SpecError(f"latent.tensors.{name}: expected {wanted} as {self._codec}, got {got}")
+        arrays: dict[str, NDArray[np.generic]] = {}
+        for name, one in self._spec.tensors.items():
+            if one.dtype == "float32" and self._codec != "float32":
+                array: NDArray[np.generic] = _within(_widened(name, parts, self._codec), one, self._codec)
+            else:
+                array = parts[name].array()
+            arrays[name] = one.validate(array, self._labels[name])
+        return arrays
 
 
 def _narrowed(name: str, array: NDArray[np.float32], codec: LatentCodec) -> dict[str, NDArray[np.generic]]:
-    _require_finite(name, array)
-    if codec == "float32":
-        return {name: array}
     if codec == "float16":
         with np.errstate(over="ignore"):
             half = array.astype(np.float16)
@@ -181,7 +209,7 @@ def _within(array: NDArray[np.float32], spec: TensorSpec, codec: LatentCodec) ->
 
 
 def _require_finite(name: str, array: NDArray[np.generic]) -> None:
-    if not np.isfinite(array).all():
+    if np.count_nonzero(np.isfinite(array)) != array.size:
         raise MessageError(f"latent.{name}: expected finite numbers, got NaN or infinity")
 
 

@@ -40,6 +40,7 @@ class Order:
         self.superseded = 0
         self.outdated = 0
         self._last: OrderedDict[int, int] = OrderedDict()
+        self._newest = -1
 
     def admit(self, frame: memoryview) -> bool:
         """Whether a frame, from its header on, is news. If so, only what comes later is news from then on.
@@ -57,6 +58,9 @@ class Order:
         if last is not None:
             self.superseded += number - last - 1
         self._last[publisher] = number
+        if publisher == self._newest:
+            return True
+        self._newest = publisher
         self._last.move_to_end(publisher)
         if len(self._last) > REMEMBERED_PUBLISHERS:
             self._last.popitem(last=False)

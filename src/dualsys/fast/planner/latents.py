@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.bus.latent_codec import decode_latent, wire_specs
+from dualsys.bus.latent_codec import LatentReader
 from dualsys.clock import NS_PER_S
 from dualsys.errors import SpecError
 from dualsys.messages import LatentCodec, LatentPacket, Observation
@@ -56,10 +56,10 @@ class LatentHistory:
         if TOKENS not in spec.tensors:
             names = ", ".join(spec.tensors) or "none"
             raise SpecError(f"latent: expected a tensor named {TOKENS!r}, the specification has {names}")
-        wire_specs(spec, codec)
         self._session = session
         self._spec = spec
         self._codec: LatentCodec = codec
+        self._reader = LatentReader(spec, codec)
         self._sent: dict[int, int] = {}
         self._newest_observation = -1
         self._kept: deque[Latent] = deque(maxlen=2)
@@ -135,4 +135,4 @@ class LatentHistory:
             raise SpecError(f"latent.kind: expected {self._spec.kind!r}, got {packet.kind!r}")
         if packet.codec != self._codec:
             raise SpecError(f"latent.codec: expected {self._codec!r}, got {packet.codec!r}")
-        return decode_latent(packet.tensors, self._codec, self._spec)[TOKENS].astype(np.float32)
+        return self._reader.read(packet.tensors)[TOKENS].astype(np.float32)

@@ -1,0 +1,86 @@
+"""The bus benchmark's floor: plain pyzmq, a pair of sockets that moves as many bytes and looks at none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from dualsys.bench.bus_ours import frame_bytes, observation, packet
+from dualsys.bench.bus_payloads import ANSWER_S, NAMES, Addresses, Line, Stamps, latents, no_answer
+from dualsys.bus.keys import KeyStore
+from dualsys.clock import WallClock
+from dualsys.errors import PeerTimeoutError
+
+
+def _pair(line: Line, addresses: Addresses, own: str) -> zmq.Socket[bytes]:
+    socket = zmq.Context().socket(zmq.PAIR)
+    socket.setsockopt(zmq.LINGER, 0)
+    if line.keyed:
+        key = KeyStore(addresses.homes / own).own()
+        socket.setsockopt(zmq.CURVE_SECRETKEY, key.secret)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, key.public)
+        if own == "cloud":
+            socket.setsockopt(zmq.CURVE_SERVER, 1)
+        else:
+            socket.setsockopt(zmq.CURVE_SERVERKEY, KeyStore(addresses.homes / "cloud").own().public)
+    return socket
+
+
+class RawNear:
+    """The end that asks. Its answers are empty arrays: bytes are not turned into anything here.
+
+    Args:
+        line: Which link.
+        addresses: Of the far end.
+        images: Those that will be sent, for their size.
+
+    Raises:
+        PeerTimeoutError: Nobody answers.
+    """
+
+    def __init__(self, line: Line, addresses: Addresses, images: Mapping[str, NDArray[np.uint8]]) -> None:
+        self._name, self._address = line.name, addresses.up
+        self._clock, self.received_ns = WallClock(), 0
+        self._socket = _pair(line, addresses, "edge")
+        self._socket.setsockopt(zmq.RCVTIMEO, round(ANSWER_S * 1000))
+        self._socket.connect(addresses.up)
+        sizes = [frame_bytes(observation(number, 1, {})) for number in range(len(NAMES))]
+        sizes[NAMES.index("observation")] = frame_bytes(observation(0, 1, images))
+        # The first byte tells the far end which of its own to send.
+        self._questions = [bytes([number]) * size for number, size in enumerate(sizes)]
+        try:
+            self.exchange(0, {})
+        except PeerTimeoutError:
+            self.close()
+            raise
+
+    def exchange(self, number: int, images: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """See `Near`."""
+        del images
+        self._socket.send(self._questions[number])
+        try:
+            self._socket.recv()
+        except zmq.Again as error:
+            raise no_answer(self._name, self._address) from error
+        self.received_ns = self._clock.now_ns()
+        return np.zeros((0, 0), np.float32)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._socket.context.destroy(linger=0)
+
+
+def serve_raw(line: Line, addresses: Addresses, stamp: Stamps, ready: Callable[[], None]) -> None:
+    """Answers for as long as the process lives; see `bus_far.serve`."""
+    socket = _pair(line, addresses, "cloud")
+    socket.bind(addresses.up)
+    asked = observation(0, 1, {})
+    answers = [bytes(frame_bytes(packet(asked, latent))) for latent in latents()]
+    ready()
+    while True:
+        number = socket.recv()[0]
+        stamp.sending(stamp.making())
+        socket.send(answers[number])
