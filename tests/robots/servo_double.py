@@ -26,6 +26,9 @@ CLOCK = WallClock()
 EAGERNESS_HZ = 40.0
 """How soon a servo follows: it is late by the inverse of that."""
 
+SPEED_MEAN_S = 0.01
+"""Time over which a servo takes the mean of its speed."""
+
 PING, READ, WRITE, SYNC_READ, SYNC_WRITE = "ping", "read", "write", "sync read", "sync write"
 
 
@@ -371,8 +374,12 @@ class ServoDouble:
                 away = 0.0
             # It comes closer by a part of the way per second, but never faster than it can turn.
             step = away * -math.expm1(-EAGERNESS_HZ * passed_s)
-            servo.position += max(-servo.speed * passed_s, min(servo.speed * passed_s, step))
-            servo.turning = max(-servo.speed, min(servo.speed, EAGERNESS_HZ * away))
+            step = max(-servo.speed * passed_s, min(servo.speed * passed_s, step))
+            servo.position += step
+            # Its speed is a mean over some time, as in servos, which take differences of positions.
+            if passed_s > 0:
+                weight = -math.expm1(-passed_s / SPEED_MEAN_S)
+                servo.turning += weight * (step / passed_s - servo.turning)
             self._put(servo, self.wire.position, round(servo.position))
             self._put(servo, self.wire.velocity, self.wire.speed(servo.turning))
 

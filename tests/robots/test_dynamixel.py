@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 
+import numpy as np
 import pytest
 
+from dualsys.errors import RobotError
 from dualsys.robots.dynamixel import DRIVER, MODELS
 from dualsys.robots.registry import driver_named
+from dualsys.robots.servo_arm import ServoArm
 from dualsys.robots.servo_registers import Register, ServoModel
+
+from .servo_double import ServoDouble
+from .servo_rig import KINDS, until
 
 TABLES = files("dynamixel_easy_sdk") / "control_table"
 
@@ -81,3 +89,43 @@ def test_it_is_a_driver_of_dualsys() -> None:
     assert DRIVER.usable
     assert DRIVER.install == "pip install 'dualsys[dynamixel]'"
     assert not DRIVER.simulated
+
+
+XM430 = replace(KINDS["dynamixel"], model="xm430-w350", number=1020)
+
+
+@pytest.mark.parametrize("kind", [XM430], ids=["xm430-w350"])
+def test_a_current_is_compared_with_the_limit_that_is_set_in_the_servo(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
+    double.set(3, 38, 2, 500)
+    arm = build(protection={"max_load": 0.8, "max_load_s": 0.1})
+    arm.connect()
+    for servo in (1, 3):
+        double.set(servo, 126, 2, (1 << 16) - 420)
+    until(arm, lambda found: found.status == "protective_stop")
+    assert arm.fault.startswith("hand: load 0.84 of what it can give")
+    assert "base" not in arm.fault
+    arm.close()
+    double.set(2, 38, 2, 0)
+    with pytest.raises(RobotError, match="elbow: the current limit of servo 2 is 0, expected more than 0"):
+        arm.connect()
+
+
+@pytest.mark.parametrize("kind", [KINDS["dynamixel"]], ids=["dynamixel"])
+def test_an_answer_that_looks_like_a_header_comes_through(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
+    # A velocity of -1, then a position of 0x07FD, is FF FF FF FF FD on the wire: protocol 2.0 stuffs it.
+    for servo in double.servos.values():
+        servo.position = 0x07FD
+        servo.blocked = True
+    arm = build()
+    arm.connect()
+    for servo in double.servos.values():
+        servo.turning = -15.7
+    first = arm.read()
+    reading = until(arm, lambda found: found.t_ns > first.t_ns and found.velocity[0] < 0)
+    assert reading.velocity[0] == pytest.approx(-0.024, abs=0.001)
+    assert reading.position[0] == pytest.approx((0x07FD - 2048) * 2 * np.pi / 4096)
+    assert arm.counts()["corrupted"] == 0

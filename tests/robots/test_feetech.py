@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import scservo_sdk
 
 from dualsys.robots.feetech import DRIVER, REGISTERS
 from dualsys.robots.registry import driver_named
+from dualsys.robots.servo_arm import ServoArm
+
+from .servo_double import ServoDouble
+from .servo_rig import KINDS, until
 
 
 @pytest.mark.parametrize(
@@ -45,3 +52,18 @@ def test_it_is_a_driver_of_dualsys() -> None:
     assert DRIVER.usable
     assert DRIVER.install == "pip install 'dualsys[feetech]'"
     assert not DRIVER.simulated
+
+
+@pytest.mark.parametrize("kind", [KINDS["feetech"]], ids=["feetech"])
+def test_a_servo_that_counts_its_speed_in_fifties_is_understood(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
+    double.set(2, 18, 1, 8)
+    for servo in double.servos.values():
+        servo.speed = 1000.0
+    arm = build()
+    arm.connect()
+    goal = np.array([1.4, 1.4, -1.4])
+    reading = until(arm, lambda found: found.velocity[0] > 1.48, goal)
+    assert reading.velocity[1] == pytest.approx(50 * reading.velocity[0])
+    assert reading.velocity[2] == pytest.approx(-reading.velocity[0])

@@ -56,7 +56,7 @@ def test_velocities_are_those_of_the_joints(build: Callable[..., ServoArm], doub
     arm = build()
     arm.connect()
     goal = np.array([1.4, 1.4, -1.4])
-    reading = until(arm, lambda found: bool(np.abs(found.velocity).min() > 1.0), goal)
+    reading = until(arm, lambda found: bool(np.abs(found.velocity).min() > 1.48), goal)
     assert reading.velocity == pytest.approx(np.array([1, 1, -1]) * 1000 * RAD_PER_TICK, rel=0.05)
 
 

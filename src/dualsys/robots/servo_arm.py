@@ -266,7 +266,8 @@ class ServoArm:
             largest = self._bus.get(joint.id, model.load_limit)
             if largest <= 0:
                 raise RobotError(
-                    f"{joint.name}: the current limit of servo {joint.id} is 0, expected a positive one"
+                    f"{joint.name}: the current limit of servo {joint.id} is {largest}, expected more than "
+                    "0: set it with the maker's tool"
                 )
             self._load_unit[at] = 1.0 / largest
 
