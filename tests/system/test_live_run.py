@@ -16,6 +16,8 @@ from dualsys.recorder.reading import RecordingReader
 from dualsys.recorder.records import ControlPlan, RecorderEnd
 from dualsys.recorder.replay import replay
 
+from .audit import processes, watched
+
 ROOT = Path(__file__).parents[2]
 ENDPOINTS = {
     "slow": ("observation", "latent", "service"),
@@ -28,7 +30,9 @@ ENDPOINTS = {
 pytestmark = pytest.mark.timeout(300)
 
 
-def _run(folder: Path, sockets: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    folder: Path, sockets: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     endpoints = [
         text
         for room, names in ENDPOINTS.items()
@@ -42,6 +46,7 @@ def _run(folder: Path, sockets: Path, *arguments: str) -> subprocess.CompletedPr
         text=True,
         timeout=240,
         check=False,
+        env=environment,
     )
 
 
@@ -63,9 +68,18 @@ def test_a_live_episode_gets_its_verdict_and_leaves_a_complete_folder(
 def test_a_recorded_run_is_intact_and_every_command_is_computed_again_bit_for_bit(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    audit = tmp_path_factory.mktemp("audit")
     episode = ("--task", "touch", "--episodes", "1", "--run.episode_timeout_s", "6", "--run.report", "false")
-    done = _run(tmp_path, tmp_path_factory.mktemp("s"), *episode, "--record.enabled", "true")
+    done = _run(
+        tmp_path,
+        tmp_path_factory.mktemp("s"),
+        *episode,
+        "--record.enabled",
+        "true",
+        environment=watched(audit),
+    )
     assert done.returncode in (0, 1), done.stderr
+    _assert_nothing_was_unpickled(audit)
     (folder,) = tmp_path.iterdir()
     assert f"sealed, hash {verify(folder / FILE_NAME).head}" in " ".join(done.stdout.split())
     assert verify(folder / FILE_NAME).intact
@@ -85,6 +99,24 @@ def test_a_recorded_run_is_intact_and_every_command_is_computed_again_bit_for_bi
     told = " ".join(explain(folder, f"{followed.t_ns + 20_000_000}ns"))
     for words in ("episode 0, told at its start: ", ": taken ", " by strategy rtc", "reading of the arm: "):
         assert words in told
+
+
+def _assert_nothing_was_unpickled(audit: Path) -> None:
+    """No process of the run unpickled anything, and no module of ours brought pickle in."""
+    told = processes(audit)
+    started = " ".join(lines[0] for lines in told)
+    for room in ("dualsys run", "slow", "sim", "control", "planner", "recorder"):
+        assert room in started, started
+    assert [line for lines in told for line in lines[1:]] == []
+
+
+def test_the_audit_sees_what_is_unpickled(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import pickle, pathlib\npickle.loads(pickle.dumps(pathlib.Path))\n", encoding="utf-8")
+    subprocess.run([sys.executable, str(script)], env=watched(tmp_path), check=True, timeout=60)
+    ((_, *lines),) = processes(tmp_path)
+    assert "imported pickle by __main__" in lines
+    assert "unpickled pathlib.Path" in lines
 
 
 def test_an_unknown_word_is_answered_with_the_known_ones(
