@@ -115,6 +115,34 @@ def test_a_jog_that_is_not_complete_is_refused(
     assert "give --joint NAME, and one of --by-rad and --by-m" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words", [["--by-rad", "0.2"], ["--by-m", "0"], ["--by-rad", "-0.01"], ["--by-m", "nan"]]
+)
+def test_a_check_moves_an_axis_a_little_only(
+    driver: Callable[[RobotDriver], None], capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    driver(RobotDriver("an arm", open=scripted))
+    assert main(["robot", "check", "link", "--i-am-at-the-stop", *words]) == 2
+    assert f"check: {words[0]}: got" in capsys.readouterr().err
+
+
+def test_where_a_driver_hangs_is_printed(
+    driver: Callable[[RobotDriver], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    class Hanging(ScriptedRobot):
+        def connect(self) -> None:
+            deadline_ns = WallClock().now_ns() + 400_000_000
+            WallClock().sleep_until_ns(deadline_ns)
+            super().connect()
+
+    monkeypatch.setattr(robot_command, "HANG_S", 0.1)
+    driver(RobotDriver("an arm", open=lambda _: Hanging(ScriptedArm(WallClock()))))
+    main(["robot", "check", "link", "--robot.connect_timeout_s", "0.1"])
+    assert "in sleep_until_ns" in capfd.readouterr().err
+
+
 def test_an_unknown_driver_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["robot", "check", "toaster"]) == 2
     assert "robot.driver: got 'toaster', expected one of" in capsys.readouterr().err
@@ -135,11 +163,14 @@ def test_the_simulated_arm_keeps_the_contract_and_is_started_for_the_occasion(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pybullet")
-    monkeypatch.setattr(robot_command, "Bench", partial(Bench, reach_rad=0.01, motion_s=0.1))
-    assert main(["robot", "check", "simulated", "--json", str(tmp_path / "report.json")]) in (0, 1)
+    monkeypatch.setattr(robot_command, "Bench", partial(Bench, motion_s=0.1))
+    file = str(tmp_path / "report.json")
+    assert main(["robot", "check", "simulated", "--by-rad", "0.01", "--json", file]) in (0, 1)
     checks = json.loads((tmp_path / "report.json").read_text("utf-8"))["checks"]
     # These depend on what else the computer does.
     others = [one for one in checks if one["check"] not in ("readings in time", "calls do not wait")]
     assert len(others) == 18
     assert [one for one in others if one["state"] != "passed"] == []
-    assert "simulated_panda, 8 axes: " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "simulated_panda, 8 axes: " in printed
+    assert "each axis in turn is moved by 0.01 rad or 4 mm" in printed

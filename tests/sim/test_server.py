@@ -18,8 +18,9 @@ from dualsys.bus.service import ServiceClient
 from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
 from dualsys.messages import CameraFrame
+from dualsys.robots.link import LinkRobot
 from dualsys.robots.registry import RobotSettings
-from dualsys.robots.simulated import SimulatedRobot
+from dualsys.robots.simulated import SIMULATED_PANDA, SimulatedRobot
 
 pytest.importorskip("pybullet")
 
@@ -95,6 +96,18 @@ def test_it_says_what_it_is(client: ServiceClient) -> None:
     welcome = shake_hands(client, "supervisor", 0, None, 20.0)
     assert (welcome.role, welcome.details["robot"]) == ("robot", "simulated_panda")
     assert welcome.details["axes"].split()[-1] == "gripper_opening"
+
+
+def test_any_driver_of_the_link_learns_what_it_is(server: Server) -> None:
+    ends = (server.end(name) for name in ("state", "command", "service"))
+    robot = LinkRobot(RobotSettings(*ends, 20.0, CLOCK))
+    robot.connect()
+    spec = robot.spec
+    robot.close()
+    assert (spec.name, spec.axes) == (SIMULATED_PANDA.name, SIMULATED_PANDA.axes)
+    assert (spec.rate_hz, spec.rest_s) == (SIMULATED_PANDA.rate_hz, SIMULATED_PANDA.rest_s)
+    for name in ("lower", "upper", "velocity", "acceleration", "jerk"):
+        np.testing.assert_array_equal(getattr(spec.limits, name), getattr(SIMULATED_PANDA.limits, name))
 
 
 def test_the_driver_moves_the_arm(server: Server) -> None:

@@ -87,9 +87,9 @@ class RobotCommand:
     joint: str | None = None
     """jog: which axis, by its name."""
     by_rad: float | None = None
-    """jog: how far a joint moves, rad."""
+    """jog: how far a joint moves, rad. check: how far each joint is moved, by default 0.02."""
     by_m: float | None = None
-    """jog: how far a gripper opens, m."""
+    """jog: how far a gripper opens, m. check: how far each gripper is moved, by default 0.004."""
     json: Path | None = None
     """check: where to write the report for programs."""
 

@@ -5,6 +5,7 @@ What is done to a running system (`stop`, `resume`, `status`) is with the other 
 
 from __future__ import annotations
 
+import faulthandler
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,14 @@ from dualsys.robots.link import LinkRobot
 from dualsys.robots.registry import RobotSettings, driver_named, open_robot, origin_of, robot_names
 
 ABSENT_TIMEOUT_S: Final = 0.5
+
+STDERR: Final = 2
+
+HANG_S: Final = 60.0
+"""A check that takes longer than so, and than a connection may, hangs."""
+
+MOST_REACH: Final = {"rad": 0.1, "m": 0.02}
+"""How far an axis may be moved by a check."""
 
 
 def robot(command: RobotCommand, overrides: Mapping[str, object]) -> int:
@@ -62,12 +71,26 @@ def listing() -> Iterator[str]:
 
 
 def check(bench: Bench, file: Path | None) -> int:
-    """Run the conformance kit. Returns 1 if anything failed."""
+    """Run the conformance kit. Returns 1 if anything failed.
+
+    A driver that hangs in a call cannot be called back; where it hangs is printed.
+    """
 
     def told(outcome: Outcome) -> None:
         print("\n".join(outcome.lines()), flush=True)
+        watch()
 
-    report = examine(bench, told)
+    def watch() -> None:
+        faulthandler.dump_traceback_later(bench.connect_timeout_s + HANG_S, file=STDERR)
+
+    if bench.may_move:
+        far = f"{bench.reach_rad:g} rad or {1000 * bench.reach_m:g} mm"
+        print(f"each axis in turn is moved by {far} and back, slowly; an arm that goes elsewhere is stopped")
+    watch()
+    try:
+        report = examine(bench, told)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     print(report.closing_line())
     if file is not None:
         file.write_text(json.dumps(report.tree(), indent=2) + "\n", encoding="utf-8")
@@ -121,6 +144,7 @@ def opened(command: RobotCommand, overrides: Mapping[str, object]) -> Iterator[B
                 connect_timeout_s=settings.connect_timeout_s,
                 drop=drop,
                 absent=(lambda: open_robot(driver, nowhere)) if linked else None,
+                **_reach(command),
             )
 
         if not (simulated and by_name):
@@ -128,6 +152,22 @@ def opened(command: RobotCommand, overrides: Mapping[str, object]) -> Iterator[B
             return
         with _simulator(config, folder) as end:
             yield bench(drop=end)
+
+
+def _reach(command: RobotCommand) -> dict[str, float]:
+    """How far a check moves the axes, where it is said."""
+    if command.action != "check":
+        return {}
+    given = {"rad": command.by_rad, "m": command.by_m}
+    reach = {unit: value for unit, value in given.items() if value is not None}
+    faults = [
+        f"check: --by-{unit}: got {value:g}, expected more than 0 and at most {MOST_REACH[unit]:g} {unit}"
+        for unit, value in reach.items()
+        if not 0 < value <= MOST_REACH[unit]
+    ]
+    if faults:
+        raise ConfigError("command line", faults)
+    return {f"reach_{unit}": value for unit, value in reach.items()}
 
 
 def _config_of_driver(driver: str, overrides: Mapping[str, object], folder: Path) -> SystemConfig:

@@ -149,12 +149,13 @@ def explain_departure(told: FloatArray, went: FloatArray, tolerance: FloatArray,
         joints: How many of the axes are joints.
     """
     moved = np.abs(went) > 0.3 * tolerance
-    degrees = np.where(np.arange(len(told)) < joints, _DEGREES, 1.0)
+    turns = np.arange(len(told)) < joints
+    degrees = np.where(turns, _DEGREES, 1.0)
     guesses = {
         "set-points arrive in degrees": told * degrees,
         "set-points are taken for degrees": told / degrees,
         "set-points arrive 10 times too large": told * 10,
-        "signs are turned round": -told,
+        "signs are turned round": np.where(turns, -told, told),
     }
     found = [
         text
