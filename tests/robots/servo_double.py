@@ -13,7 +13,7 @@ import select
 import termios
 import tty
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Protocol
@@ -269,6 +269,8 @@ class ServoDouble:
         }
         self.requests: list[Request] = []
         self.unplugged = False
+        self.noise: Callable[[bytes], bytes] = bytes
+        """What becomes of the answers to a sync read on the line."""
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave, termios.TCSANOW)
         self.port = os.ttyname(self._slave)
@@ -352,7 +354,8 @@ class ServoDouble:
         sent = 0
         for request in self.wire.parse(self._stream):
             self.requests.append(request)
-            sent += os.write(self._master, self._reply(request))
+            reply = self._reply(request)
+            sent += os.write(self._master, self.noise(reply) if request.kind == SYNC_READ else reply)
         return sent
 
     def set(self, servo: int, address: int, size: int, value: int) -> None:

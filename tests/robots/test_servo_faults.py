@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from dualsys.clock import seconds
 from dualsys.errors import RobotError
 from dualsys.robots.servo_arm import ServoArm
+from dualsys.robots.servo_bus import LATE_BYTES_NS
 
 from .servo_double import ServoDouble
 from .servo_rig import HOME, Kind, tick, until
@@ -179,3 +181,38 @@ def test_an_arm_with_a_fault_is_not_switched_on(
     with pytest.raises(RobotError, match="test_arm cannot be switched on: base: 75 degrees C"):
         build().connect()
     assert all(not servo.torques for servo in double.servos.values())
+
+
+def test_noise_on_the_line_is_neither_believed_nor_waited_for(
+    build: Callable[..., ServoArm], double: ServoDouble, rng: np.random.Generator
+) -> None:
+    arm = build(tolerated_losses=100)
+    arm.connect()
+    for servo in double.servos.values():
+        servo.blocked = True
+    pieces = [b"\xff\xff", b"\xff\xff\xfd\x00", b"\x01", b"\x55", b"\x00", b"\xfd"]
+
+    def noise(answers: bytes) -> bytes:
+        way = rng.integers(4)
+        if way == 0:  # whatever comes
+            return rng.bytes(int(rng.integers(0, 120)))
+        if way == 1:  # what looks like the beginning of answers
+            return b"".join(pieces[number] for number in rng.integers(0, len(pieces), 30))
+        if way == 2:  # cut off, anywhere
+            return answers[: rng.integers(0, len(answers))]
+        spoilt = bytearray(answers)  # one bit is another
+        spoilt[rng.integers(0, len(spoilt))] ^= 1 << int(rng.integers(0, 8))
+        return bytes(spoilt)
+
+    double.noise = noise
+    for _ in range(80):
+        began_ns = double.clock.now_ns()
+        reading = arm.read()
+        arm.write(HOME)
+        assert double.clock.now_ns() - began_ns <= 2 * (LATE_BYTES_NS + 1)
+        assert reading.position.tolist() == HOME.tolist()
+        double.rest(20)
+    assert arm.counts()["corrupted"] > 20
+    double.noise = bytes
+    then_ns = double.clock.now_ns()
+    until(arm, lambda found: found.t_ns > then_ns, HOME)
