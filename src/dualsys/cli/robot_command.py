@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from dualsys.cli.arguments import RobotCommand
-from dualsys.clock import WallClock
+from dualsys.clock import WallClock, nanoseconds
 from dualsys.config import SystemConfig, load_config
-from dualsys.errors import ConfigError, RobotError
+from dualsys.errors import ConfigError, PeerTimeoutError, RobotError
 from dualsys.robots.kit import Bench, Outcome, examine
 from dualsys.robots.link import LinkRobot
 from dualsys.robots.registry import RobotSettings, driver_named, open_robot, origin_of, robot_names
@@ -199,14 +199,27 @@ def _settings(config: SystemConfig, clock: WallClock) -> RobotSettings:
 @contextmanager
 def _simulator(config: SystemConfig, folder: Path) -> Iterator[Callable[[], None]]:
     """The simulated arm in a process of its own; yields what ends it at once."""
+    from dualsys.bus.sockets import close_context, open_context
     from dualsys.cli.process import process_command
-    from dualsys.supervisor.children import Children
+    from dualsys.supervisor.children import Children, ProcessEndedError
+    from dualsys.supervisor.peers import Peer
 
     path = folder / "simulated.yaml"
     path.write_text(config.to_yaml(), encoding="utf-8")
-    children = Children(WallClock())
+    clock, context = WallClock(), open_context()
+    children = Children(clock)
     children.start("sim", process_command("sim", path), log=folder / "sim.log")
     try:
+        # A physics engine takes its time to load: that is no fault of the robot.
+        peer = Peer(context, config.endpoints.robot.service, "the simulated robot")
+        waited_s = config.run.startup_timeout_s
+        deadline_ns = clock.now_ns() + nanoseconds(waited_s)
+        while peer.knock() is None:
+            if endings := children.ended():
+                raise ProcessEndedError(endings[0])
+            if clock.now_ns() > deadline_ns:
+                raise PeerTimeoutError("the simulated robot", peer.endpoint, waited_s)
         yield children.kill
     finally:
+        close_context(context)
         children.stop(("sim",), grace_s=3.0)
