@@ -45,7 +45,7 @@ def test_an_untrained_network_does_not_listen_to_its_aim() -> None:
 def test_another_aim_is_another_velocity(net: System1Net) -> None:
     before = velocity(net, encoded())
     with torch.no_grad():
-        net.aim_out.bias += torch.tensor([0.5, *[0.0] * 7])
+        net.aim_out.bias += torch.tensor([0.5, *[0.0] * 8])
     assert (velocity(net, encoded()) - before).abs().max() > 1e-3
 
 

@@ -203,7 +203,7 @@ def test_aims_are_told_from_the_tool_in_tenths() -> None:
     aims = np.full((9, VARIANTS, 8), 0.5, np.float32)
     aims[..., 3:6] = np.nan
     aim = ExampleSampler([replace(data, aims=aims)]).draw(5)["aim"].numpy()
-    np.testing.assert_allclose(aim, [[2.5, 2.5, 2.5, *[np.nan] * 3, 5.0, 5.0]] * 5, rtol=1e-6)
+    np.testing.assert_allclose(aim, [[2.5, 2.5, 2.5, *[np.nan] * 3, 5.0, 5.0, 1.0]] * 5, rtol=1e-6)
 
 
 def test_an_aim_that_was_knocked_away_is_told_as_the_farthest() -> None:
@@ -211,12 +211,22 @@ def test_an_aim_that_was_knocked_away_is_told_as_the_farthest() -> None:
     aims = np.full((9, VARIANTS, 8), 70.0, np.float32)
     aims[..., 2] = -40.0
     aim = ExampleSampler([replace(data, aims=aims)]).draw(5)["aim"].numpy()
-    np.testing.assert_allclose(aim, [[6.0, 6.0, -6.0, *[6.0] * 5]] * 5, rtol=1e-6)
+    np.testing.assert_allclose(aim, [[6.0, 6.0, -6.0, *[6.0] * 5, 1.0]] * 5, rtol=1e-6)
 
 
-def test_an_aim_that_is_not_there_costs_nothing() -> None:
-    truth = torch.tensor([[0.3] * 8, [float("nan")] * 8])
-    predicted = torch.tensor([[0.3] * 8, [9.0] * 8], requires_grad=True)
+def test_an_object_that_is_not_there_is_told_as_absent() -> None:
+    aims = np.full((9, VARIANTS, 8), 0.5, np.float32)
+    aims[..., :3] = np.nan
+    aims[..., 6:] = np.nan
+    aim = ExampleSampler([replace(numbered(9), aims=aims)]).draw(5)["aim"].numpy()
+    assert np.isnan(aim[:, [0, 1, 2, 6, 7]]).all()
+    assert np.isfinite(aim[:, 3:6]).all()
+    np.testing.assert_array_equal(aim[:, 8], -1.0)
+
+
+def test_an_aim_that_does_not_exist_costs_nothing() -> None:
+    truth = torch.tensor([[0.3] * 9, [float("nan")] * 9])
+    predicted = torch.tensor([[0.3] * 9, [9.0] * 9], requires_grad=True)
     loss = action.aim_loss(predicted, truth)
     loss.backward()
     assert loss.item() == 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,16 +122,31 @@ def test_words_that_carry_the_meaning_stay(rng: np.random.Generator) -> None:
         assert spelt(word_indices("touch red cube", vocabulary_list(), rng)) == "touch red cube"
 
 
-def test_all_tasks_of_a_scene_are_drawn_alike_and_one_in_six_objects_is_absent() -> None:
+def test_half_of_the_instructions_are_of_what_few_scenes_offer_and_a_quarter_name_an_absent_object() -> None:
     episode = make_episode("place", 2)
     drawn = draw_variants(episode.table(), np.random.default_rng(1), 6000, -1, False)
     assert len(drawn) == 6000
     tasks = Counter(goal.task for _, goal in drawn)
     assert set(tasks) == {"follow", "pick", "place", "touch"}
+    assert tasks["place"] / 6000 == pytest.approx(0.5, abs=0.03)
+    for task in ("follow", "pick", "touch"):
+        assert tasks[task] / 6000 == pytest.approx(1 / 6, abs=0.03)
+    absent = np.mean([goal.target_index < 0 for _, goal in drawn])
+    assert absent == pytest.approx(1 / 4, abs=0.03)
+
+
+def test_where_nothing_is_rare_all_tasks_are_drawn_alike() -> None:
+    drawn = draw_variants(make_episode("push", 4).table(), np.random.default_rng(1), 6000, -1, False)
+    tasks = Counter(goal.task for _, goal in drawn)
     for count in tasks.values():
         assert count / 6000 == pytest.approx(1 / len(tasks), abs=0.03)
-    absent = np.mean([goal.target_index < 0 for _, goal in drawn])
-    assert absent == pytest.approx(1 / 6, abs=0.03)
+
+
+def test_where_no_block_is_left_behind_the_wall_there_is_nothing_to_ask() -> None:
+    table = make_episode("around", 3).table()
+    gone = replace(table, position_m=table.position_m + np.array([0.0, 0.0, -100.0]))
+    gone.position_m[:, :2] = 0.3, -0.3
+    assert draw_variants(gone, np.random.default_rng(1), 3, -1, False) == []
 
 
 def test_the_same_generator_draws_the_same_instructions() -> None:

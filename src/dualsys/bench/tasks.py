@@ -16,7 +16,7 @@ from dualsys.twin.settings import LatentMode, TwinSettings
 if TYPE_CHECKING:
     from dualsys_sim.episode import Event, Phrasing
 
-TASKS = ("touch", "pick", "place", "push", "conveyor", "follow")
+TASKS = ("touch", "pick", "place", "push", "conveyor", "follow", "around", "intercept")
 
 
 @dataclass(frozen=True)

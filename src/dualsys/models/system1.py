@@ -29,8 +29,9 @@ from dualsys.models.layers import (
 
 AIM_SCALES = (0.1, 0.3, 1.0)
 """In these units (dm, dm/s) the denoiser is told the aim: finely near the tool, coarsely far from it."""
-AIM_SIZE = 8
-"""What a plan is about: named object and its goal relative to the tool [3] each, its velocity [2]."""
+AIM_SIZE = 9
+"""What a plan is about: named object and its goal relative to the tool [3] each, its velocity [2], and
+whether it is there at all (1) or not (-1)."""
 
 TIME_FREQUENCIES = 16
 AGE_FREQUENCIES = 8

@@ -189,4 +189,6 @@ class System2Net(nn.Module):
         """The exported graph: tokens, position of the named object, probability of its presence, goal."""
         latent = self.think(self.see(image), words)
         reading = self.reading(latent)
-        return latent, reading.position, torch.sigmoid(reading.presence), reading.goal
+        # Not `sigmoid`: the runtime's has an absolute error that is much of a small probability.
+        presence = 1.0 / (1.0 + torch.exp(-reading.presence))
+        return latent, reading.position, presence, reading.goal

@@ -1,6 +1,6 @@
 """`python -m dualsys.train`: from nothing to the two bundles of the table-top demo.
 
-Stages: random scenes, expert recordings, System 2, its latents, System 1; then twice: a pair of draft
+Stages: random scenes, expert recordings, System 2, its latents, System 1; then three times: a pair of draft
 bundles, recordings that this pair drives and the experts label, System 1 again; last, the bundles. The second
 time System 2 is refined first, on recordings of its own. System 1 must not learn from latents of images that
 System 2 was trained on: they are better than any it will meet at work, and it would trust them too much.
@@ -33,8 +33,8 @@ from dualsys.train.vision import VisionData, reading_accuracy, train_system2
 
 SEED_SPACING = 1_000_000
 ROUND_SPACING = 100_000
-REFINE2_RATE, REFINE1_RATE = 6e-4, 5e-4
-"""Peak learning rates of what is trained further."""
+REFINE_RATE, FURTHER_RATE = 8e-4, 5e-4
+"""Peak learning rates of what is trained further: where System 2 changes, and where it does not."""
 HELD_OUT_SCENES = 200
 
 
@@ -54,6 +54,8 @@ class Recipe:
         draft_episodes, draft_steps: Episodes that the first draft drives, and steps of System 1 on them.
         policy_episodes: Episodes that the second draft drives, as many for either system.
         refine2_steps, refine1_steps: Steps of System 2 and of System 1 on them.
+        last_episodes, last_steps: Episodes that the third draft drives, and steps of System 1 on them and
+            on all that drafts drove before for it.
     """
 
     out: Path = Path("bundles/tabletop")
@@ -62,14 +64,16 @@ class Recipe:
     scale: float = 1.0
     workers: int = 2
     scenes: int = 10000
-    expert_episodes: int = 360
+    expert_episodes: int = 480
     system2_steps: int = 3600
     system1_steps: int = 1800
     draft_episodes: int = 240
     draft_steps: int = 1100
     policy_episodes: int = 240
-    refine2_steps: int = 800
-    refine1_steps: int = 1000
+    refine2_steps: int = 2400
+    refine1_steps: int = 2500
+    last_episodes: int = 480
+    last_steps: int = 1200
 
     def size(self, count: int) -> int:
         """A count after scaling, at least 1."""
@@ -97,7 +101,7 @@ def main() -> None:
     driven = _record_round(recipe, 1, first, recipe.draft_episodes)
     seen = [learned, _with_latents(system2, load(driven), driven)]
     steps = recipe.size(recipe.draft_steps)
-    system1 = _train_system1(recipe, runs, seen, "system1-draft", steps, system1, REFINE1_RATE)
+    system1 = _train_system1(recipe, runs, seen, "system1-draft", steps, system1, FURTHER_RATE)
 
     second = _draft(recipe, 2, system2, system1, specs, words)
     for_system2 = load(_record_round(recipe, 2, second, recipe.policy_episodes))
@@ -106,13 +110,19 @@ def main() -> None:
     accuracy = _check_system2(recipe, system2)
     parts = [_with_latents(system2, load(folder), folder, "latents-refined") for folder in (driven, last)]
     steps = recipe.size(recipe.refine1_steps)
-    system1 = _train_system1(recipe, runs, parts, "system1-refined", steps, system1, REFINE1_RATE)
+    system1 = _train_system1(recipe, runs, parts, "system1-refined", steps, system1, REFINE_RATE)
+
+    third = _draft(recipe, 3, system2, system1, specs, words)
+    driven = _record_round(recipe, 4, third, recipe.last_episodes)
+    parts.append(_with_latents(system2, load(driven), driven, "latents-refined"))
+    steps = recipe.size(recipe.last_steps)
+    system1 = _train_system1(recipe, runs, parts, "system1-last", steps, system1, FURTHER_RATE)
     provenance: dict[str, Any] = {
         "command": "python -m dualsys.train",
         "seed": recipe.seed,
         "scale": recipe.scale,
         "minutes_this_run": round((clock.now_ns() - begun_ns) / NS_PER_S / 60, 1),
-        "steps_recorded": [len(part.wrist) for part in (*seen, parts[-1])],
+        "steps_recorded": [len(part.wrist) for part in (*seen, *parts[1:])],
         "parameters": {
             "system1": sum(p.numel() for p in system1.parameters()),
             "system2": sum(p.numel() for p in system2.parameters()),
@@ -170,7 +180,7 @@ def _refine_system2(recipe: Recipe, runs: Path, start: System2Net, frames: list[
         steps=recipe.size(recipe.refine2_steps),
         seed=recipe.seed + 1,
         name="system2-refined",
-        peak_rate=REFINE2_RATE,
+        peak_rate=REFINE_RATE,
     )
 
 

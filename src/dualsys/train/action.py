@@ -166,18 +166,21 @@ class ExampleSampler:
 
 
 def _from_tool(aims: NDArray[np.float32], tool_m: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Aims `[B, 8]` as System 1 is to tell them: relative to the tool `[B, 3]`, in dm and dm/s.
+    """Aims `[B, 8]` as System 1 is to tell them, `[B, 9]`: relative to the tool `[B, 3]`, in dm and dm/s.
 
-    An object that was knocked away flies faster and farther than anybody needs to tell.
+    An object that was knocked away flies faster and farther than anybody needs to tell. The last number is
+    whether the named object is there: its goal alone would draw the arm.
     """
     relative = aims.copy()
     relative[:, :3] -= tool_m
     relative[:, 3:6] -= tool_m
-    return np.asarray(10.0 * np.clip(relative, -LARGEST_AIM, LARGEST_AIM), dtype=np.float32)
+    told = 10.0 * np.clip(relative, -LARGEST_AIM, LARGEST_AIM)
+    there = np.where(np.isfinite(aims[:, :1]), 1.0, -1.0)
+    return np.concatenate([told, there], axis=1).astype(np.float32)
 
 
 def aim_loss(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Smooth L1 of the aims `[B, 8]`, over those that exist."""
+    """Smooth L1 of the aims `[B, 9]`, over those that exist."""
     known = torch.isfinite(truth)
     error = (predicted.float() - torch.where(known, truth, predicted.float())) / AIM_UNIT
     return smooth_l1_loss(error, torch.zeros_like(error), reduction="sum") / known.sum().clamp(min=1)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from dualsys.train.loop import progress_bar
 from dualsys.train.policy_actor import policy_actor
 from dualsys.train.scenes import vocabulary_list
-from dualsys.train.variants import draw_variants, meaning, word_indices
+from dualsys.train.variants import draw_variants, meaning, second_place, word_indices
 from dualsys_sim.episode import Episode, make_episode
 from dualsys_sim.labels import expert_chunk
 from dualsys_sim.runner import Actor, Regoal, Step, Trajectory, expert_actor, run_episode
@@ -39,12 +39,12 @@ VARIANTS: Final = 6
 HORIZON: Final = 16
 EXPERT_MIX: Final = (
     "touch", "pick", "pick", "place", "place", "place",
-    "push", "push", "conveyor", "conveyor", "follow", "follow",
+    "push", "push", "conveyor", "conveyor", "follow", "follow", "around", "around", "intercept", "intercept",
 )  # fmt: skip
 """Tasks of the episodes that experts drive."""
 POLICY_MIX: Final = (
     "touch", "pick", "place", "place", "place", "place", "push", "push", "conveyor", "conveyor",
-    "follow", "follow",
+    "follow", "follow", "around", "around", "intercept", "intercept",
 )  # fmt: skip
 """Tasks of the episodes that a policy drives: more of those that take long, where its mistakes add up."""
 REGOAL_CHANCE: Final = 0.006
@@ -137,7 +137,9 @@ def _record_episode(world: World, seed: int, drivers: Bundles | None) -> Arrays:
 
 def _draw_episode(rng: np.random.Generator, seed: int, mix: tuple[str, ...]) -> Episode:
     task = mix[int(rng.integers(len(mix)))]
-    events = [None, None, None, "changed", "absent"]
+    events = [None, None, None, "absent"]
+    if task != "intercept":
+        events.append("changed")
     if task in ("touch", "pick", "place"):
         events += ["moved", "moved"]
     event = events[int(rng.integers(len(events)))]
@@ -154,14 +156,15 @@ def _regoal(variants: list[tuple[str, Goal]], rng: np.random.Generator) -> Regoa
     return choose
 
 
-def _aim(goal: Goal, position: NDArray[np.generic], velocity: NDArray[np.generic]) -> FloatArray:
-    """Named object [3], where it is to go [3] (m, base frame), its velocity [2] (m/s); NaN for none."""
+def _aim(goal: Goal, table: ObjectTable) -> FloatArray:
+    """Named object [3], where it is to go or the wall before it [3] (m, base frame), and the velocity of the
+    object [2] (m/s); NaN for none.
+    """
     aim = np.full(8, np.nan)
     if goal.target_index >= 0:
-        aim[:3] = position[goal.target_index]
-        aim[6:] = velocity[goal.target_index][:2]
-    if goal.goal_index >= 0:
-        aim[3:6] = position[goal.goal_index]
+        aim[:3] = table.position_m[goal.target_index]
+        aim[6:] = table.velocity_m_s[goal.target_index][:2]
+    aim[3:6] = second_place(goal, table)
     return aim
 
 
@@ -192,21 +195,21 @@ def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.ra
     state_rows = np.column_stack([tool, command - tool, width, speed, gripper]).astype(np.float32)
     goals = [goal for _, goal in variants]
     words = vocabulary_list()
-    frames = range(0, len(tool), 2)
-    tables = [ObjectTable(table.kind, table.colour, positions[step], velocities[step]) for step in frames]
-    meanings = [[meaning(text, goal, now) for text, goal in variants] for now in tables]
+    moved = zip(positions.astype(np.float64), velocities.astype(np.float64), strict=True)
+    tables = [replace(table, position_m=now, velocity_m_s=speed) for now, speed in moved]
+    meanings = [[meaning(text, goal, now) for text, goal in variants] for now in tables[::2]]
     texts = np.stack([word_indices(text, words, rng) for text, _ in variants])
     return {
         "wrist": trajectory.array("wrist_image"),
         "proprioception": state_rows,
         "chunks": chunks,
         "aims": np.array(
-            [[_aim(goal, positions[step], velocities[step]) for goal in goals] for step in range(len(tool))],
+            [[_aim(goal, now) for goal in goals] for now in tables],
             dtype=np.float32,
         ),
         "active": np.array([goals.index(goal) for goal in trajectory.goals], dtype=np.int8),
         "fixed": trajectory.array("fixed_image"),
-        "words": np.repeat(texts[None], len(tables), axis=0),
+        "words": np.repeat(texts[None], len(tables[::2]), axis=0),
         "places": np.array([[places for places, _ in row] for row in meanings], dtype=np.float32),
         "classes": np.array([[classes for _, classes in row] for row in meanings], dtype=np.int8),
     }

@@ -22,12 +22,14 @@ from dualsys_sim import arena
 from dualsys_sim.cameras import CAMERA_SHAPES
 from dualsys_sim.episode import Episode, make_episode
 from dualsys_sim.language import vocabulary
-from dualsys_sim.state import ObjectTable
+from dualsys_sim.state import Goal, ObjectTable
 from dualsys_sim.world import World
 
 IMAGES_PER_SCENE = 4
 SCENES_PER_CHUNK = 50
-VARIANTS = 4
+VARIANTS = 6
+SCENE_MIX = ("place", "conveyor", "place", "around", "pick", "place", "intercept", "follow")
+"""Tasks of the scenes in turn: what needs no furniture can be asked of all but the walled ones."""
 SHIFT_M = 0.02
 ARRAYS = ("images", "words", "places", "classes")
 
@@ -64,11 +66,14 @@ def _draw_chunk(start: int, seed: int) -> dict[str, NDArray[np.generic]]:
     with World() as world:
         for index in range(start, start + SCENES_PER_CHUNK):
             rng = np.random.default_rng([seed, index])
-            episode = make_episode(TRAINED_TASKS[index % len(TRAINED_TASKS)], seed + index)
+            episode = make_episode(SCENE_MIX[index % len(SCENE_MIX)], seed + index)
             world.reset(episode)
             for _ in range(IMAGES_PER_SCENE):
-                table = _disturb(world, episode, rng)
-                variants = draw_variants(table, rng, VARIANTS, episode.moving_index, episode.belt is not None)
+                variants: list[tuple[str, Goal]] = []
+                while not variants:
+                    table = _disturb(world, episode, rng)
+                    belt = episode.belt is not None
+                    variants = draw_variants(table, rng, VARIANTS, episode.moving_index, belt)
                 meanings = [meaning(text, goal, table) for text, goal in variants]
                 rows["images"].append(world.render("fixed"))
                 rows["words"].append(np.stack([word_indices(text, words, rng) for text, _ in variants]))
