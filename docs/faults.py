@@ -36,7 +36,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("Messages come twice or out of order", "take only what is newer than the last"),
     Row(
         "The planner or control is killed",
-        "hold within the age of a plan; the robot's watchdog is independent; a restarted one waits to be told",
+        "hold within the age of a plan; the robot has its own watchdog; a restarted one waits to be told",
     ),
     Row("The planner hangs", "as if it were killed; the supervisor ends it"),
     Row("A tick overruns its period by less than one", "keep the phase, count, never catch up"),

@@ -73,16 +73,11 @@ def test_only_the_clock_module_reads_time(path: Path) -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=name_of)
 def test_nothing_loads_code_from_data(path: Path) -> None:
     # Bundles, recordings and messages come from strangers; none of them may run.
+    # The transport that is measured to compare with does on purpose what this rule forbids.
+    peer = {"pickle"} if name_of(path) == "src/dualsys/bench/bus_pickle_grpc.py" else set()
     tree = tree_of(path)
-    assert not imported_names(tree) & {
-        "pickle",
-        "cPickle",
-        "dill",
-        "cloudpickle",
-        "joblib",
-        "marshal",
-        "shelve",
-    }
+    loaders = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    assert imported_names(tree) & loaders == peer
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
