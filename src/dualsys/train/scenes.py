@@ -22,7 +22,7 @@ from dualsys_sim import arena
 from dualsys_sim.cameras import CAMERA_SHAPES
 from dualsys_sim.episode import Episode, make_episode
 from dualsys_sim.language import vocabulary
-from dualsys_sim.state import Goal, ObjectTable
+from dualsys_sim.state import ObjectTable
 from dualsys_sim.world import World
 
 IMAGES_PER_SCENE = 4
@@ -68,12 +68,11 @@ def _draw_chunk(start: int, seed: int) -> dict[str, NDArray[np.generic]]:
             rng = np.random.default_rng([seed, index])
             episode = make_episode(SCENE_MIX[index % len(SCENE_MIX)], seed + index)
             world.reset(episode)
+            belt = episode.belt is not None
             for _ in range(IMAGES_PER_SCENE):
-                variants: list[tuple[str, Goal]] = []
-                while not variants:
+                table = _disturb(world, episode, rng)
+                while not (variants := draw_variants(table, rng, VARIANTS, episode.moving_index, belt)):
                     table = _disturb(world, episode, rng)
-                    belt = episode.belt is not None
-                    variants = draw_variants(table, rng, VARIANTS, episode.moving_index, belt)
                 meanings = [meaning(text, goal, table) for text, goal in variants]
                 rows["images"].append(world.render("fixed"))
                 rows["words"].append(np.stack([word_indices(text, words, rng) for text, _ in variants]))
