@@ -89,20 +89,15 @@ def test_a_frozen_system2_holds_the_arm_and_its_return_moves_nothing(system: Sys
 def test_a_killed_system2_holds_the_arm_and_a_restarted_one_is_taken_up_on_command_only(
     system: System,
 ) -> None:
-    for _ in range(ATTEMPTS):
-        system.set_moving()
-        killed_ns = system.send("slow", signal.SIGKILL)
-        told("slow killed", system.still_after_ms(killed_ns), LATENT_HARD_MS + BRAKING_MS)
-        system.start("slow")
-        restarted_ns = CLOCK.now_ns()
-        system.watch(500)
-        assert not system.moved_since(restarted_ns), "the arm moved although nobody resumed it"
-        assert system.state is not None
-        reason = system.state.reason
-        # On a busy machine a process that starts can make the simulator stutter, which stops the arm.
-        if "reading" not in reason:
-            break
-    assert (system.state.mode, "latent is" in reason) == ("HOLDING", True), reason
+    system.set_moving()
+    killed_ns = system.send("slow", signal.SIGKILL)
+    told("slow killed", system.still_after_ms(killed_ns), LATENT_HARD_MS + BRAKING_MS)
+    system.start("slow")
+    restarted_ns = CLOCK.now_ns()
+    system.watch(500)
+    assert not system.moved_since(restarted_ns), "the arm moved although nobody resumed it"
+    assert system.state is not None
+    assert (system.state.mode, "latent is" in system.state.reason) == ("HOLDING", True)
     system.resume()
     system.until(lambda: system.moved_since(restarted_ns), "the arm moves again")
 
@@ -174,7 +169,7 @@ def test_a_frozen_simulator_stops_control_and_its_return_moves_nothing(system: S
     print(f"simulator frozen: control has stopped after {stopped_ms:.0f} ms")
     assert stopped_ms <= READING_HARD_MS + BRAKING_MS
     system.send("sim", signal.SIGCONT)
-    system.still_after_ms(CLOCK.now_ns())  # the last command is still carried out, to its end
+    system.watch(200)  # the last command is still carried out, to its end
     thawed_ns = CLOCK.now_ns()
     system.watch(300)
     assert not system.moved_since(thawed_ns)
