@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +20,13 @@ from dualsys.train.vision import (
     VisionData,
     draw_batch,
     jitter_light,
+    kind_loss,
     look_loss,
     look_targets,
     reading_accuracy,
     reading_losses,
     train_system2,
+    with_nowhere,
 )
 from dualsys_sim.cameras import FIXED_CAMERA
 from dualsys_sim.episode import make_episode
@@ -93,6 +96,45 @@ def reading_of(count: int) -> Reading:
     shapes = {"position": (3,), "goal": (3,), "presence": (), "task": (4,), "direction": (4,), "colour": (6,)}
     tensors = {name: torch.randn(count, *shape).requires_grad_() for name, shape in shapes.items()}
     return Reading(**tensors, shape=torch.randn(count, 2).requires_grad_())
+
+
+def test_what_is_absent_is_looked_for_nowhere() -> None:
+    targets = torch.rand(3, 2, 5)
+    classes = torch.tensor([[1, 0, 0, 0, 0], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]])
+    wider = with_nowhere(targets, classes)
+    assert wider.shape == (3, 2, 6)
+    torch.testing.assert_close(wider[[0, 2], :, :5], targets[[0, 2]])
+    torch.testing.assert_close(wider[1, 1, :5], targets[1, 1])
+    assert wider[1, 0].tolist() == [0, 0, 0, 0, 0, 1]
+    assert not wider[[0, 2], :, 5].any()
+    assert wider[1, 1, 5] == 0
+
+
+class _Kinds(torch.nn.Module):
+    """Image tokens that say themselves what they show: three colours, then two shapes."""
+
+    def kinds(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        colour, shape = tokens.split([3, 2], dim=-1)
+        return colour, shape
+
+
+def test_kinds_are_read_where_the_named_object_appears() -> None:
+    sure = 20.0
+    tokens = sure * torch.tensor([[[1.0, 0, 0, 1, 0], [0, 1, 0, 0, 1]], [[0, 0, 1, 0, 1], [1, 0, 0, 1, 0]]])
+    # Two questions of each image; the third names what is not there, the fourth is out of view.
+    looks = torch.tensor([[0.0, 1], [1, 0], [1, 0], [np.nan, np.nan]])
+    right = torch.tensor([[1, 0, 0, 1, 1], [1, 0, 0, 0, 0], [0, 0, 0, 1, 0], [1, 0, 0, 1, 0]])
+    net: Any = _Kinds()
+    assert kind_loss(net, tokens, looks, right) < 1e-6
+    wrong = right.clone()
+    wrong[0, 3:] = torch.tensor([0, 0])
+    assert kind_loss(net, tokens, looks, wrong) > sure / 2
+
+
+def test_no_object_in_view_teaches_no_kind() -> None:
+    looks, classes = torch.full((2, 2), np.nan), torch.tensor([[1, 0, 0, 1, 1], [0, 0, 0, 0, 0]])
+    net: Any = _Kinds()
+    assert kind_loss(net, torch.zeros(1, 2, 5), looks, classes) == 0
 
 
 def test_unknown_places_and_ignored_classes_cost_nothing() -> None:

@@ -108,6 +108,11 @@ TASK: Final = Task(
         "go past the wall to {target}",
         "touch {target} without touching the wall",
         "go around the wall to {target} and touch it",
+        "reach {target} behind the wall",
+        "go past the wall and touch {target}",
+        "touch {target} past the wall",
+        "go to {target} around the wall",
+        "reach past the wall to {target}",
     ),
     unseen=(
         "reach around the wall and touch {target}",

@@ -114,6 +114,9 @@ TASK: Final = Task(
         "nudge {target} {direction}",
         "move {target} {direction}",
         "push {target} along the table {direction}",
+        "go to {target} and push it {direction}",
+        "reach {target} and move it {direction}",
+        "please move {target} {direction}",
     ),
     unseen=(
         "please slide {target} {direction}",

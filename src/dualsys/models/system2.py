@@ -121,6 +121,7 @@ class System2Net(nn.Module):
         self.config = config
         width = config.width
         self.vision = VisionTower(config)
+        self.nowhere = nn.Parameter(torch.randn(1, 1, width) * 0.5)
         self.words = nn.Embedding(config.vocabulary, width, padding_idx=0)
         self.order = nn.Parameter(torch.randn(1, config.max_words, width) * 0.2)
         self.queries = nn.Parameter(torch.randn(1, config.queries, width) * 0.5)
@@ -128,6 +129,7 @@ class System2Net(nn.Module):
         self.gist = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width)
         self.point = nn.Linear(width, 3)
+        self.kind = nn.Linear(width, config.colours + config.shapes)
         outputs = 3 + 3 + 1 + config.tasks + config.directions + config.colours + config.shapes
         self.read = nn.Sequential(
             nn.Linear(config.queries * width, 256),
@@ -139,8 +141,24 @@ class System2Net(nn.Module):
 
     def see(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Keys and values of the image tokens for every block: once per image, for all instructions."""
-        tokens = self.vision(image)
+        return self.index(self.vision(image))
+
+    def index(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of image tokens `[N, tokens, width]` and of one more, `nowhere`, for every block.
+
+        Attention must go somewhere: without that token a query for what is not in the image would get a
+        mixture of what is.
+        """
+        tokens = torch.cat([tokens, self.nowhere.expand(len(tokens), -1, -1)], dim=1)
         return [block.cross_attention.keys_values(tokens) for block in self.blocks]
+
+    def kinds(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Colour and shape, as logits, that image tokens `[B, width]` show. For training.
+
+        Which block is meant is mostly told by its colour alone: what the words say seldom teaches shapes.
+        """
+        colour, shape = self.kind(tokens).split([self.config.colours, self.config.shapes], dim=-1)
+        return colour, shape
 
     def think(
         self, seen: list[tuple[Tensor, Tensor]], words: Tensor, looks: list[Tensor] | None = None

@@ -27,6 +27,10 @@ POSITION_SCALE_M = 0.02
 """Position errors are measured in units of this; beyond it the loss grows linearly."""
 FALLEN_M = -0.05
 """Height below which an object is no longer on the table."""
+PRESENCE_WEIGHT = 2.0
+"""Weight of the loss on whether the named object is there: the arm must not stir if it is not."""
+KIND_SHARE = 0.5
+"""Weight of the loss on what is seen where the named object is."""
 SHIFT_PX = 1
 """Images are shifted by up to so much each way, as a camera that is turned by half a degree would see it."""
 
@@ -84,6 +88,15 @@ def look_targets(places: NDArray[np.float32], height_px: int, width_px: int) -> 
     return targets
 
 
+def with_nowhere(targets: Tensor, classes: Tensor) -> Tensor:
+    """Attention `[B, 2, M]` over image tokens as `[B, 2, M + 1]`: for what is absent, the last token."""
+    wider = torch.nn.functional.pad(targets, (0, 1))
+    absent = classes[:, 0] == 0
+    wider[absent, 0] = 0.0
+    wider[absent, 0, -1] = 1.0
+    return wider
+
+
 def look_loss(looks: list[Tensor], targets: Tensor) -> Tensor:
     """Cross-entropy of where the pointing heads look, scores `[B, 2, M]` per block, and where they should."""
     known = torch.isfinite(targets).all(dim=-1)
@@ -102,13 +115,34 @@ def place_loss(predicted: Tensor, truth: Tensor) -> Tensor:
     return smooth_l1_loss(error, torch.zeros_like(error), reduction="sum") / known.sum().clamp(min=1)
 
 
+def kind_loss(net: System2Net, tokens: Tensor, targets: Tensor, classes: Tensor) -> Tensor:
+    """Cross-entropy of the colour and the shape that are seen where the named objects are.
+
+    Args:
+        net: System 2.
+        tokens: Image tokens `[N, M, width]`.
+        targets: Where the named object of each of B instructions appears, `[B, M]`; NaN if nowhere.
+        classes: `[B, 5]`, see `VisionData`.
+    """
+    known = torch.isfinite(targets).all(dim=-1) & (classes[:, 0] == 1)
+    rows = known.nonzero().squeeze(-1)
+    if len(rows) == 0:
+        return tokens.new_zeros(())
+    images = rows // (len(targets) // len(tokens))
+    seen = torch.einsum("bm,bmd->bd", targets[rows].to(tokens.dtype), tokens[images])
+    colour, shape = net.kinds(seen)
+    truth = classes[rows].long()
+    return cross_entropy(colour.float(), truth[:, 3]) + cross_entropy(shape.float(), truth[:, 4])
+
+
 def reading_losses(reading: Reading, places: Tensor, classes: Tensor) -> dict[str, Tensor]:
     """Losses of the auxiliary heads, B instructions; places `[B, 6]`, NaN for none, classes `[B, 5]`."""
     present, task, direction, colour, shape = classes.long().unbind(dim=-1)
     return {
         "position": place_loss(reading.position, places[:, :3]),
         "goal": 0.5 * place_loss(reading.goal, places[:, 3:]),
-        "presence": binary_cross_entropy_with_logits(reading.presence.float(), present.float()),
+        "presence": PRESENCE_WEIGHT
+        * binary_cross_entropy_with_logits(reading.presence.float(), present.float()),
         "task": 0.3 * cross_entropy(reading.task.float(), task),
         "direction": 0.3 * cross_entropy(reading.direction.float(), direction),
         "colour": 0.3 * cross_entropy(reading.colour.float(), colour),
@@ -169,14 +203,18 @@ def train_system2(
 
     def loss_of(_: int) -> dict[str, Tensor]:
         images, words, places, classes = (tensor.to(where) for tensor in draw_batch(parts, BATCH))
-        seen = net.see(jitter_view(jitter_light(images)))
+        tokens = net.vision(jitter_view(jitter_light(images)))
+        seen = net.index(tokens)
         looks: list[Tensor] = []
         latent = net.think(seen, words, looks)
         reading, pointed = net.reading(latent), net.pointed(latent)
         size = net.config
-        targets = look_targets(places.cpu().numpy(), size.height_px, size.width_px)
+        targets = torch.from_numpy(look_targets(places.cpu().numpy(), size.height_px, size.width_px)).to(
+            where
+        )
         return reading_losses(reading, places, classes) | {
-            "look": look_loss(looks, torch.from_numpy(targets).to(where)),
+            "look": look_loss(looks, with_nowhere(targets, classes)),
+            "kind": KIND_SHARE * kind_loss(net, tokens, targets[:, 0], classes),
             "point": 0.5 * place_loss(pointed[:, 0], places[:, :3])
             + 0.25 * place_loss(pointed[:, 1], places[:, 3:]),
         }
