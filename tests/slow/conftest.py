@@ -78,38 +78,42 @@ def observe() -> Callable[..., Observation]:
     return make
 
 
-def tiny_graph(path: Path, width: int = WIDTH, output: str = "tokens") -> None:
-    """Write a graph: tokens[i, j] = mean of the image in [0, 1] + first word; presence is that mean too."""
+def tiny_graph(path: Path, width: int = WIDTH, output: str = "tokens", batch: int | str = 1) -> None:
+    """Write a graph: tokens[i, j] = mean of the image in [0, 1] + first word; presence is that mean too.
+
+    `batch` is the size of the first axis; a name leaves it open.
+    """
     helper, kinds = onnx.helper, onnx.TensorProto
     constants = [
         helper.make_tensor("scale", kinds.FLOAT, [], [255.0]),
         helper.make_tensor("zero", kinds.INT64, [1], [0]),
         helper.make_tensor("one", kinds.INT64, [1], [1]),
-        helper.make_tensor("axis", kinds.INT64, [1], [1]),
+        helper.make_tensor("pixel_axes", kinds.INT64, [3], [1, 2, 3]),
         helper.make_tensor("token_shape", kinds.INT64, [3], [1, 2, 4]),
         helper.make_tensor("point_shape", kinds.INT64, [2], [1, 3]),
     ]
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=kinds.FLOAT),
         helper.make_node("Div", ["pixels", "scale"], ["scaled"]),
-        helper.make_node("ReduceMean", ["scaled"], ["brightness"], keepdims=0),
-        helper.make_node("Slice", ["words", "zero", "one", "axis"], ["first"]),
+        helper.make_node("ReduceMean", ["scaled", "pixel_axes"], ["presence"], keepdims=0),
+        helper.make_node("Slice", ["words", "zero", "one", "one"], ["first"]),
         helper.make_node("Cast", ["first"], ["word"], to=kinds.FLOAT),
-        helper.make_node("Reshape", ["brightness", "one"], ["presence"]),
-        helper.make_node("Add", ["word", "presence"], ["sum"]),
-        helper.make_node("Expand", ["sum", "token_shape"], [output]),
-        helper.make_node("Expand", ["presence", "point_shape"], ["position"]),
-        helper.make_node("Expand", ["presence", "point_shape"], ["goal"]),
+        helper.make_node("Unsqueeze", ["presence", "one"], ["column"]),
+        helper.make_node("Add", ["word", "column"], ["sum"]),
+        helper.make_node("Unsqueeze", ["sum", "one"], ["token"]),
+        helper.make_node("Expand", ["token", "token_shape"], [output]),
+        helper.make_node("Expand", ["column", "point_shape"], ["position"]),
+        helper.make_node("Expand", ["column", "point_shape"], ["goal"]),
     ]
     inputs = [
-        helper.make_tensor_value_info("image", kinds.UINT8, [1, HEIGHT, width, 3]),
-        helper.make_tensor_value_info("words", kinds.INT64, [1, MAX_WORDS]),
+        helper.make_tensor_value_info("image", kinds.UINT8, [batch, HEIGHT, width, 3]),
+        helper.make_tensor_value_info("words", kinds.INT64, [batch, MAX_WORDS]),
     ]
     outputs = [
-        helper.make_tensor_value_info(output, kinds.FLOAT, [1, 2, 4]),
-        helper.make_tensor_value_info("position", kinds.FLOAT, [1, 3]),
-        helper.make_tensor_value_info("presence", kinds.FLOAT, [1]),
-        helper.make_tensor_value_info("goal", kinds.FLOAT, [1, 3]),
+        helper.make_tensor_value_info(output, kinds.FLOAT, [batch, 2, 4]),
+        helper.make_tensor_value_info("position", kinds.FLOAT, [batch, 3]),
+        helper.make_tensor_value_info("presence", kinds.FLOAT, [batch]),
+        helper.make_tensor_value_info("goal", kinds.FLOAT, [batch, 3]),
     ]
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

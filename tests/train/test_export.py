@@ -13,6 +13,7 @@ from dualsys.bundles import load_manifest
 from dualsys.errors import BundleError
 from dualsys.fast.policies.onnx import OnnxSystem1
 from dualsys.models import System1Config, System1Net, System2Net
+from dualsys.slow.backend import System2Input
 from dualsys.slow.backends.onnx import OnnxSystem2
 from dualsys.train import agreement, checkpoint, export
 from dualsys.train.agreement import Agreement
@@ -55,6 +56,21 @@ def test_an_exported_system2_reads_what_torch_reads(
     output = OnnxSystem2(bundles.system2).encode({"fixed": image}, np.zeros(9, np.float32), WORDS)
     tokens, *_ = small_system2(torch.from_numpy(image[None]), torch.from_numpy(words[None]))
     np.testing.assert_allclose(output.tensors["tokens"], tokens[0].numpy(), atol=1e-4)
+
+
+def test_an_exported_system2_reads_several_images_with_a_sentence_each_in_one_pass(
+    bundles: Bundles, rng: np.random.Generator
+) -> None:
+    system2 = OnnxSystem2(bundles.system2)
+    said = [WORDS, "touch the green cube", "push the blue block left"]
+    images = rng.integers(0, 256, (len(said), 96, 128, 3), dtype=np.uint8)
+    state = np.zeros(9, np.float32)
+    inputs = [System2Input({"fixed": image}, state, text) for image, text in zip(images, said, strict=True)]
+    assert system2.batch_sizes(len(said)) == (1, 2, 3)
+    for together, one in zip(system2.encode_batch(inputs), inputs, strict=True):
+        alone = system2.encode(one.images, state, one.instruction)
+        np.testing.assert_allclose(together.tensors["tokens"], alone.tensors["tokens"], atol=1e-5)
+        assert together.text.split(" (")[0] == alone.text.split(" (")[0]
 
 
 def test_an_exported_system1_acts_as_torch_does(

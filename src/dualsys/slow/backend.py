@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.specs import SystemSpecs
+
+
+@dataclass(frozen=True)
+class System2Input:
+    """What one robot shows and says, for one forward pass.
+
+    Attributes:
+        images: Camera name to uint8 `[height, width, 3]` RGB, as `specs.observation.cameras` says.
+        proprioception: float32, as `specs.observation.proprioception` says.
+        instruction: One that `check_instruction` accepts.
+    """
+
+    images: Mapping[str, NDArray[np.uint8]]
+    proprioception: NDArray[np.float32]
+    instruction: str
 
 
 @dataclass(frozen=True)
@@ -64,5 +79,32 @@ class System2(Protocol):
         Raises:
             InstructionError: The instruction cannot be understood.
             PolicyError: The model failed.
+        """
+        ...
+
+
+class BatchedSystem2(System2, Protocol):
+    """A slow model that can take the inputs of several robots in one forward pass."""
+
+    def batch_sizes(self, largest: int) -> tuple[int, ...]:
+        """The sizes of a batch that one pass can have, ascending from 1.
+
+        Args:
+            largest: The largest size that is wanted, at least 1.
+        """
+        ...
+
+    def encode_batch(self, inputs: Sequence[System2Input]) -> list[System2Output]:
+        """Run the model once. What becomes of an input does not depend on the others, beyond rounding.
+
+        Args:
+            inputs: As many as one of `batch_sizes` says.
+
+        Returns:
+            One output for each input, in their order.
+
+        Raises:
+            InstructionError: An instruction cannot be understood.
+            PolicyError: The model failed, or there is no pass of that size.
         """
         ...

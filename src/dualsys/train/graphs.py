@@ -44,12 +44,16 @@ class Graph:
         reference: What it must compute, given a network of the kind and the inputs in order.
         draw: Inputs from the domain of the graph, by seed; their shapes are those of the graph.
         outputs: Names of the outputs.
+        batched: The first axis of every input and output is a batch, of any size that inputs of one call
+            share; what becomes of one element does not depend on the others. Inputs are drawn in several
+            sizes, with seed 0 in batches of one.
     """
 
     function: Callable[..., Any]
     reference: Callable[..., Any]
     draw: Callable[[int], Inputs]
     outputs: tuple[str, ...]
+    batched: bool = False
 
 
 CONTEXT = ("keys", "values", "state")
@@ -57,6 +61,9 @@ CONTEXT = ("keys", "values", "state")
 
 BETA = 5.0
 """Largest guidance weight, of the paper."""
+
+LARGEST_DRAWN_BATCH = 3
+"""Most elements of a batch among the inputs on which a batched graph is compared with its network."""
 
 
 class ChunkSampler:
@@ -259,14 +266,14 @@ class Domain:
 
 
 def system2_graphs(net: System2Net) -> dict[str, Graph]:
-    """As `system1_graphs`, for a System 2 bundle. Any image, any words."""
+    """As `system1_graphs`, for a System 2 bundle. Any image, any words, and any number of such pairs."""
     config = net.config
 
     def draw(seed: int) -> Inputs:
-        random = torch.Generator().manual_seed(seed)
-        size = (1, config.height_px, config.width_px, 3)
+        random, batch = torch.Generator().manual_seed(seed), 1 + seed % LARGEST_DRAWN_BATCH
+        size = (batch, config.height_px, config.width_px, 3)
         image = torch.randint(0, 256, size, generator=random, dtype=torch.uint8)
-        words = torch.randint(1, config.vocabulary, (1, config.max_words), generator=random)
+        words = torch.randint(1, config.vocabulary, (batch, config.max_words), generator=random)
         return {"image": image, "words": words}
 
     def encode(image: Tensor, words: Tensor) -> tuple[Tensor, ...]:
@@ -276,7 +283,7 @@ def system2_graphs(net: System2Net) -> dict[str, Graph]:
         return net(image, words)
 
     outputs = ("tokens", "position", "presence", "goal")
-    return {"system2.onnx": Graph(encode, reference, draw, outputs)}
+    return {"system2.onnx": Graph(encode, reference, draw, outputs, batched=True)}
 
 
 def _triple(context: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:

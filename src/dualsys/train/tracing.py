@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,10 +16,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from dualsys.train.graphs import Graph
 
 OPSET = 18
+BATCH = "batch"
+"""Name of the axis whose size a batched graph leaves open."""
 
 
 def trace(graph: Graph) -> onnx.ModelProto:
-    """Trace a graph at the shapes of its inputs.
+    """Trace a graph at the shapes of its inputs; the size of the batch stays open where it has one.
 
     What comes of it needs neither torch nor automatic differentiation to run.
     """
@@ -30,12 +32,22 @@ def trace(graph: Graph) -> onnx.ModelProto:
         return graph.function(*given)
 
     with torch.no_grad(), quiet():
-        traced = make_fx(function, tracing_mode="real")(*inputs.values())
-        _drop_detached(traced)
+        if graph.batched:
+            # A batch of one would be taken for a constant.
+            given = tuple(torch.cat([value, value]) for value in inputs.values())
+            axis = torch.export.Dim(BATCH, min=1)
+            shapes: Any = (tuple({0: axis} for _ in given),)
+            module: nn.Module = _Module(function)
+        else:
+            # Differentiates: what is traced has the operations of the Jacobian in it, and no batch.
+            given, shapes = tuple(inputs.values()), None
+            module = make_fx(function, tracing_mode="real")(*given)
+            _drop_detached(module)
         program = torch.onnx.export(
-            traced,
-            tuple(inputs.values()),
+            module,
+            given,
             dynamo=True,
+            dynamic_shapes=shapes,
             input_names=list(inputs),
             output_names=list(graph.outputs),
             opset_version=OPSET,
@@ -46,6 +58,17 @@ def trace(graph: Graph) -> onnx.ModelProto:
     model = program.model_proto
     _strip(model)
     return model
+
+
+class _Module(nn.Module):
+    """A function as the module that the exporter wants."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, *given: Tensor) -> Any:
+        return self._function(*given)
 
 
 @contextmanager

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 
-from dualsys.bundles import hash_files, load_manifest, write_manifest
+from dualsys.bundles import MANIFEST, Manifest, hash_files, load_manifest, write_manifest
 from dualsys.errors import BundleError, InstructionError, PolicyError
 from dualsys.messages import Observation
+from dualsys.slow.backend import System2Input
 from dualsys.slow.backends.onnx import OnnxSystem2
 from dualsys.slow.core import SlowCore
 
@@ -44,6 +46,48 @@ def test_it_introduces_itself_as_its_manifest_says(make_bundle: MakeBundle) -> N
     system2, manifest = OnnxSystem2(folder), load_manifest(folder, "system2")
     assert (system2.name, system2.weights, system2.specs) == ("tiny", manifest.weights, manifest.specs)
     assert system2.words == ("block", "push", "red", "the")
+
+
+def test_several_robots_share_one_pass_and_each_gets_its_own_latent(make_bundle: MakeBundle) -> None:
+    system2 = OnnxSystem2(make_bundle(batch="batch"))
+    assert system2.batch_sizes(3) == (1, 2, 3)
+    said = ["block", "push the block", "red"]
+    inputs = [System2Input(grey(level), STATE, text) for level, text in zip([255, 51, 0], said, strict=True)]
+    outputs = system2.encode_batch(inputs)
+    for output, expected in zip(outputs, [5.0, 1.2, 3.0], strict=True):
+        np.testing.assert_allclose(output.tensors["tokens"], np.full((2, 4), expected), rtol=1e-6)
+    assert [output.text.split(" (")[0] for output in outputs] == [
+        "object at",
+        "nothing in view fits 'push the block'",
+        "nothing in view fits 'red'",
+    ]
+    assert system2.encode(grey(51), STATE, "push the block").text == outputs[1].text
+    with pytest.raises(InstructionError, match="unknown words: lift"):
+        system2.encode_batch([*inputs, System2Input(grey(0), STATE, "lift")])
+
+
+def test_the_graph_of_an_older_bundle_takes_one_robot_at_a_time(make_bundle: MakeBundle) -> None:
+    system2 = OnnxSystem2(make_bundle())
+    assert system2.batch_sizes(8) == (1,)
+    with pytest.raises(PolicyError, match="'tiny' failed"):
+        system2.encode_batch([System2Input(grey(0), STATE, "push")] * 2)
+
+
+def test_a_graph_whose_batch_is_open_on_one_side_only_is_refused(make_bundle: MakeBundle) -> None:
+    folder = make_bundle(batch="batch")
+    path = folder / "system2.onnx"
+    model = onnx.load(path)
+    model.graph.input[1].type.tensor_type.shape.dim[0].dim_value = 1
+    path.write_bytes(model.SerializeToString())
+    files = hash_files(folder, ["system2.onnx"])
+    write_manifest(folder, msgspec.structs.replace(load_manifest_unchecked(folder), files=files))
+    with pytest.raises(BundleError, match=r"words: expected .*'batch', 5.* the graph has .*\(1, 5\)"):
+        OnnxSystem2(folder)
+
+
+def load_manifest_unchecked(folder: Path) -> Manifest:
+    """The manifest of a bundle whose files are other ones by now."""
+    return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
 
 
 def test_unknown_words_are_refused(make_bundle: MakeBundle) -> None:

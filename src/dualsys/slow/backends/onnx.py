@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dualsys.bundles import bundle_file, load_manifest
 from dualsys.errors import BundleError, PolicyError
-from dualsys.slow.backend import System2Output
+from dualsys.slow.backend import System2Input, System2Output
 from dualsys.slow.vocabulary import Vocabulary
 from dualsys.specs import SystemSpecs
 
@@ -20,16 +20,16 @@ GRAPH = "system2.onnx"
 
 _IN_VIEW = 0.5
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
-_GROUNDING = {"position": (1, 3), "presence": (1,), "goal": (1, 3)}
+_GROUNDING = {"position": (3,), "presence": (), "goal": (3,)}
 
 
 class OnnxSystem2:
     """A System 2 that sees one camera and reads words.
 
-    Its graph maps `image` uint8 `[1, height, width, 3]` and `words` int64 `[1, max_words]` to the tensors of
-    the latent, and to where it believes that the named object is: `position` and `goal` float32 `[1, 3]`
-    (base frame, m), `presence` float32 `[1]` (probability that the object is in view). The latter are told to
-    people, as text.
+    Its graph maps `image` uint8 `[B, height, width, 3]` and `words` int64 `[B, max_words]` to the tensors of
+    the latent, and to where it believes that the named object is: `position` and `goal` float32 `[B, 3]`
+    (base frame, m), `presence` float32 `[B]` (probability that the object is in view). The latter are told to
+    people, as text. B, the size of the batch, is open, or 1 in the graphs of older bundles.
 
     Args:
         bundle_dir: Folder of the bundle.
@@ -45,11 +45,11 @@ class OnnxSystem2:
         path = bundle_file(bundle_dir, self._manifest, GRAPH)
         self._camera = self._only_camera(path)
         self._session = _open(path, threads)
-        self._require_interface(path)
+        self._any_batch = self._require_interface(path)
         self._outputs = [*self.specs.latent.tensors, *_GROUNDING]
         # The first pass allocates and is slow; no observation should wait for it.
         image = np.zeros(self.specs.observation.cameras[self._camera].shape, np.uint8)
-        self._forward(image, np.zeros(self._manifest.max_words, np.int64))
+        self._forward(image[None], np.zeros((1, self._manifest.max_words), np.int64))
 
     @property
     def specs(self) -> SystemSpecs:
@@ -88,14 +88,33 @@ class OnnxSystem2:
             InstructionError: The instruction cannot be understood.
             PolicyError: The runtime failed.
         """
-        del proprioception
-        outputs = self._forward(images[self._camera], self._vocabulary.encode(instruction))
-        tensors = {name: outputs[name][0] for name in self.specs.latent.tensors}
-        return System2Output(tensors, _describe(instruction, outputs))
+        return self.encode_batch([System2Input(images, proprioception, instruction)])[0]
+
+    def batch_sizes(self, largest: int) -> tuple[int, ...]:
+        """The sizes of a batch that one pass can have: all of them, or 1 alone in an older bundle."""
+        return tuple(range(1, largest + 1)) if self._any_batch else (1,)
+
+    def encode_batch(self, inputs: Sequence[System2Input]) -> list[System2Output]:
+        """Run the graph once, as `encode` does for one input.
+
+        Raises:
+            InstructionError: An instruction cannot be understood.
+            PolicyError: The runtime failed, or the graph takes no batch of that size.
+        """
+        image = np.stack([one.images[self._camera] for one in inputs])
+        words = np.stack([self._vocabulary.encode(one.instruction) for one in inputs])
+        outputs = self._forward(image, words)
+        return [
+            System2Output(
+                {name: outputs[name][row] for name in self.specs.latent.tensors},
+                _describe(one.instruction, {name: outputs[name][row] for name in _GROUNDING}),
+            )
+            for row, one in enumerate(inputs)
+        ]
 
     def _forward(self, image: NDArray[np.uint8], words: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         try:
-            values = self._session.run(self._outputs, {"image": image[None], "words": words[None]})
+            values = self._session.run(self._outputs, {"image": image, "words": words})
         except Exception as error:
             # The runtime's own exceptions have no common base apart from Exception.
             raise PolicyError(f"System 2 {self.name!r} failed: {error}") from error
@@ -110,23 +129,28 @@ class OnnxSystem2:
             )
         return next(iter(cameras))
 
-    def _require_interface(self, path: Path) -> None:
-        """Compare what the graph takes and makes with what the manifest promises."""
+    def _require_interface(self, path: Path) -> bool:
+        """Compare what the graph takes and makes with what the manifest promises.
+
+        Returns:
+            Whether the size of the batch is open.
+        """
         camera = self.specs.observation.cameras[self._camera]
-        inputs = {
-            "image": (camera.dtype, (1, *camera.shape)),
-            "words": ("int64", (1, self._manifest.max_words)),
-        }
-        latent = {name: (spec.dtype, (1, *spec.shape)) for name, spec in self.specs.latent.tensors.items()}
+        inputs = {"image": (camera.dtype, camera.shape), "words": ("int64", (self._manifest.max_words,))}
+        latent = {name: (spec.dtype, spec.shape) for name, spec in self.specs.latent.tensors.items()}
         outputs = latent | {name: ("float32", shape) for name, shape in _GROUNDING.items()}
-        for expected, nodes in ((inputs, self._session.get_inputs()), (outputs, self._session.get_outputs())):
-            found = {node.name: (_DTYPES.get(node.type, node.type), tuple(node.shape)) for node in nodes}
-            for name, wanted in expected.items():
-                if found.get(name) != wanted:
-                    got = found.get(name, "nothing of that name")
-                    raise BundleError(
-                        f"{path}: {name}: expected {wanted}, the graph has {got}; export it again"
-                    )
+        session = self._session
+        nodes = [*session.get_inputs(), *session.get_outputs()]
+        found = {node.name: (_DTYPES.get(node.type, node.type), tuple(node.shape)) for node in nodes}
+        # An axis of open size has a name in place of a number; all must have the same.
+        first = found["image"][1][:1] if "image" in found else ()
+        batch = first if first and isinstance(first[0], str) else (1,)
+        for name, (dtype, shape) in (inputs | outputs).items():
+            wanted = dtype, (*batch, *shape)
+            if found.get(name) != wanted:
+                got = found.get(name, "nothing of that name")
+                raise BundleError(f"{path}: {name}: expected {wanted}, the graph has {got}; export it again")
+        return batch != (1,)
 
 
 def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -142,8 +166,8 @@ def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 def _describe(instruction: str, outputs: Mapping[str, NDArray[Any]]) -> str:
-    presence = float(outputs["presence"][0])
+    presence = float(outputs["presence"])
     if not presence >= _IN_VIEW:
         return f"nothing in view fits {instruction!r} (probability {presence:.2f})"
-    places = (", ".join(f"{part_m:.3f}" for part_m in outputs[name][0]) for name in ("position", "goal"))
+    places = (", ".join(f"{part_m:.3f}" for part_m in outputs[name]) for name in ("position", "goal"))
     return "object at ({}) m, goal ({}) m".format(*places)
