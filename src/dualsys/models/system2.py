@@ -149,7 +149,7 @@ class System2Net(nn.Module):
         Attention must go somewhere: without that token a query for what is not in the image would get a
         mixture of what is.
         """
-        tokens = torch.cat([tokens, self.nowhere.expand(len(tokens), -1, -1)], dim=1)
+        tokens = torch.cat([tokens, self.nowhere.expand(tokens.shape[0], -1, -1)], dim=1)
         return [block.cross_attention.keys_values(tokens) for block in self.blocks]
 
     def kinds(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
