@@ -101,6 +101,10 @@ class StrategyConfig(Section):
     options: dict[str, StrategyOption] = Field(
         default={}, description="options of that strategy; those not given have its defaults"
     )
+    residual: bool = Field(
+        default=False,
+        description="let the residual head of System 1 correct single actions between two plans (A2C2)",
+    )
 
 
 class FastConfig(Section):

@@ -133,7 +133,7 @@ def recorded(
 ) -> tuple[ListTap, list[Plan]]:
     tap, policy = ListTap("planner"), Restless()
     policy.capabilities = frozenset(set(CAPABILITIES) - {"residual"} | set(offered))
-    settings = PlannerSettings(latent_codec=codec)
+    settings = PlannerSettings(latent_codec=codec, residual="residual" in offered)
     core = open_core(tap, {}, policy, make_strategy(name), arm, SESSION, 3, settings)
     return tap, drive(core, policy, arm, sent or codec)
 
@@ -193,6 +193,25 @@ def test_what_a_residual_head_adds_is_recorded_and_replayed(save: Save) -> None:
     difference, _ = outcome(save(forge(tap, PlannerRepeat, other, residual=changed)))
     assert difference is not None
     assert difference.where == "a plan between two jobs"
+
+
+def test_a_recording_from_before_corrections_could_be_switched_off_is_replayed(save: Save) -> None:
+    tap, plans = recorded("synchronous", "residual")
+    (begin,) = (one for one in tap.records(PlannerBegin) if isinstance(one, PlannerBegin))
+    earlier = {name: value for name, value in begin.settings.items() if name != "residual"}
+    difference, compared = outcome(save(forge(tap, PlannerBegin, 0, settings=earlier)))
+    assert difference is None
+    assert compared["plans"] == len(plans)
+
+
+def test_a_head_that_is_not_asked_for_is_not_listened_to(save: Save) -> None:
+    tap, policy = ListTap("planner"), Restless()
+    policy.capabilities = frozenset(CAPABILITIES)
+    core = open_core(tap, {}, policy, make_strategy("synchronous"), GANTRY, SESSION, 3, PlannerSettings())
+    drive(core, policy)
+    repeats = [one for one in tap.records(PlannerRepeat) if isinstance(one, PlannerRepeat)]
+    assert all(one.residual.shape == (0,) and not one.failed for one in repeats)
+    assert outcome(save(tap.envelopes))[0] is None
 
 
 def test_a_recorded_planner_plans_as_a_plain_one() -> None:

@@ -35,6 +35,8 @@ class RunCommand:
     """Do not emulate a larger System 2: no delay, no rate limit."""
     strategy: StrategyName | None = None
     """Chunk strategy; `dualsys list strategies` tells them apart. By default that of the configuration."""
+    residual: bool = False
+    """Let the residual head of System 1, if it has one, correct single actions between two plans."""
     gui: bool = False
     """Open a window on the simulated world."""
 
@@ -131,6 +133,8 @@ class TwinCommand:
     """Duration of a plan, written like --system2-delay; 60ms by default."""
     strategy: StrategyName | None = None
     """Chunk strategy; `dualsys list strategies` tells them apart. By default that of the configuration."""
+    residual: bool = False
+    """Let the residual head of System 1, if it has one, correct single actions between two plans."""
     event: Literal["moved", "changed", "absent"] | None = None
     """What happens on the way."""
     phrasing: Literal["seen", "unseen"] = "seen"
@@ -228,6 +232,8 @@ class ExportCommand:
     variant: Literal["fp16", "int8"] | None = None
     """Try a lower precision. Its error and its speed are told; it is kept only if it is exact enough and
     faster than float32."""
+    residual: Path | None = None
+    """Checkpoint of a residual head for this System 1, such as data/checkpoints/residual.pt."""
 
 
 @dataclass(frozen=True)

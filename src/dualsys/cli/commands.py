@@ -141,6 +141,8 @@ def run_settings(command: RunCommand) -> dict[str, object]:
         settings |= {"slow.delay_ms": 0.0, "slow.rate_hz": None, "fast.delay_ms": 0.0}
     if command.strategy is not None:
         settings["fast.strategy.name"] = command.strategy
+    if command.residual:
+        settings["fast.strategy.residual"] = True
     if command.gui:
         settings["sim.gui"] = True
     return settings

@@ -19,7 +19,7 @@ def export(command: ExportCommand) -> None:
         optional(package, "exporting a bundle", "train")
     from dualsys.train.export import export_checkpoint
 
-    manifest, trial = export_checkpoint(command.checkpoint, command.out, command.variant)
+    manifest, trial = export_checkpoint(command.checkpoint, command.out, command.variant, command.residual)
     for name, figures in manifest.training["error_against_torch_float64"].items():
         told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in figures.items())
         print(f"{name}: error against torch in float64: {told}")

@@ -10,6 +10,7 @@ from dualsys.config import SystemConfig
 from dualsys.config_faults import allowed, settings_of
 from dualsys.errors import RobotError
 from dualsys.fast.chunking.strategy import STRATEGIES, default_options, strategy_class
+from dualsys.fast.planner import correction
 from dualsys.robots.registry import driver_named, robot_names
 
 
@@ -57,6 +58,9 @@ def _fill_strategies(listing: Table) -> None:
         listing.add_row(name, about.summary, about.paper, about.needs or "plain samples", about.cost)
         options = [f"{option}: {in_yaml(value)}" for option, value in default_options(name).items()]
         listing.add_row("", f"options: {', '.join(options) or 'none'}", style="dim")
+    about = correction.ABOUT
+    listing.add_row("", about.summary, about.paper, about.needs, about.cost)
+    listing.add_row("", "setting: fast.strategy.residual: false", style="dim")
 
 
 def in_yaml(value: object) -> str:

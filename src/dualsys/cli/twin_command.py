@@ -20,7 +20,11 @@ def twin(command: TwinCommand, overrides: Mapping[str, object]) -> int:
     Returns:
         Exit code 0: a low success rate is a result, not an error.
     """
-    chosen = {} if command.strategy is None else {"fast.strategy.name": command.strategy}
+    chosen: dict[str, object] = {}
+    if command.strategy is not None:
+        chosen["fast.strategy.name"] = command.strategy
+    if command.residual:
+        chosen["fast.strategy.residual"] = True
     config = load_config(command.config, {**chosen, **overrides})
     system2_delay, system1_delay = command.system2_delay, command.system1_delay
     rate = command.system2_rate

@@ -26,6 +26,7 @@ from dualsys.models.layers import (
     fourier_features,
     images_to_float,
 )
+from dualsys.models.residual import ResidualNet
 
 AIM_SCALES = (0.1, 0.3, 1.0)
 """In these units (dm, dm/s) the denoiser is told the aim: finely near the tool, coarsely far from it."""
@@ -33,6 +34,8 @@ AIM_SIZE = 9
 """What a plan is about: named object and its goal relative to the tool [3] each, its velocity [2], and
 whether it is there at all (1) or not (-1)."""
 
+STATE_TOKENS = 2
+"""Context tokens that stand for the state of the arm, first of all."""
 TIME_FREQUENCIES = 16
 AGE_FREQUENCIES = 8
 MODULATIONS = 9
@@ -165,6 +168,8 @@ class System1Net(nn.Module):
         self.state_scale: Tensor
         self.register_buffer("state_mean", torch.zeros(config.proprioception))
         self.register_buffer("state_scale", torch.ones(config.proprioception))
+        self.residual: ResidualNet | None = None
+        """What corrects single actions; attached to a frozen network, see `train.residual`."""
 
     def encode(self, tokens: Tensor, latent_age_s: Tensor, wrist: Tensor, proprioception: Tensor) -> Tensor:
         """Context tokens `[B, N, width]`: everything that does not depend on the chunk.
@@ -225,10 +230,29 @@ class System1Net(nn.Module):
 
         No gradient goes back through it, so that it stays an estimate of the truth.
         """
-        aim = self.aim(encoded).detach()
-        told = torch.cat([aim, *(torch.tanh(aim / scale) for scale in AIM_SCALES)], dim=-1)
-        state = encoded[:, :2] + self.aim_in(told).unsqueeze(1)
+        state = encoded[:, :2] + self.aim_in(self._told(encoded)).unsqueeze(1)
         return torch.cat([state, encoded[:, 2:]], dim=1)
+
+    def _told(self, encoded: Tensor) -> Tensor:
+        """The aim as others are told it, in several units."""
+        aim = self.aim(encoded).detach()
+        return torch.cat([aim, *(torch.tanh(aim / scale) for scale in AIM_SCALES)], dim=-1)
+
+    @property
+    def summary_size(self) -> int:
+        """Length of `summary`, F."""
+        return STATE_TOKENS * self.config.width + AIM_SIZE * (1 + len(AIM_SCALES))
+
+    def summary(self, encoded: Tensor) -> Tensor:
+        """What a residual head is told of the present, `[B, F]`: the tokens of the state, and the aim."""
+        return torch.cat([encoded[:, :STATE_TOKENS].flatten(1), self._told(encoded)], dim=-1)
+
+    def correction(self, action: Tensor, phase: Tensor, encoded: Tensor) -> Tensor:
+        """What to add to planned actions `[B, A]` at phases `[B, 2]`, given the context tokens of now."""
+        if self.residual is None:
+            raise ValueError("this System 1 has no residual head")
+        corrected: Tensor = self.residual(action, phase, self.summary(encoded))
+        return corrected
 
     def modulations(self, tau: Tensor, state: Tensor) -> list[Tensor]:
         """Modulation of every denoiser block; independent of the chunk.

@@ -109,7 +109,8 @@ class RecordedPlannerCore(PlannerCore):
         self._tap = tap
         self._calls = 0
         self.watch = Watch(tap, BEGINS_PER_LOOK)
-        self._heard = HeardPolicy(policy) if "residual" in policy.capabilities else None
+        asked = settings is not None and settings.residual and "residual" in policy.capabilities
+        self._heard = HeardPolicy(policy) if asked else None
         listened: Any = self._heard or policy
         super().__init__(listened, strategy, kinematics, session, seed, settings)
         tap.put(

@@ -204,13 +204,15 @@ class PlannerReplay:
             raise RecordingError(f"planner: kinematics {begin.kinematics!r} is not one of {known}")
         try:
             self._policy = RecordedPolicy(begin)
+            # Before there was a switch, a head was always listened to.
+            settings = {"residual": "residual" in begin.capabilities} | begin.settings
             return PlannerCore(
                 self._policy,
                 make_strategy(begin.strategy, **begin.options),
                 self._kinematics[begin.kinematics],
                 begin.session,
                 begin.seed,
-                msgspec.convert(begin.settings, PlannerSettings),
+                msgspec.convert(settings, PlannerSettings),
             )
         except (DualsysError, ValueError) as error:
             raise RecordingError(f"planner: its beginning cannot be replayed: {error}") from error

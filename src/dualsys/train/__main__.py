@@ -2,8 +2,9 @@
 
 Stages: random scenes, expert recordings, System 2, its latents, System 1; then three times: a pair of draft
 bundles, recordings that this pair drives and the experts label, System 1 again; last, the bundles. The second
-time System 2 is refined first, on recordings of its own. System 1 must not learn from latents of images that
-System 2 was trained on: they are better than any it will meet at work, and it would trust them too much.
+time System 2 is refined first, on recordings of its own. The residual head of the last System 1 is trained on
+the same recordings. System 1 must not learn from latents of images that System 2 was trained on: they are
+better than any it will meet at work, and it would trust them too much.
 Every stage keeps what it made in the data folder, so an interrupted run goes on where it stopped; the same
 seed gives the same data and the same batches.
 """
@@ -27,6 +28,7 @@ from dualsys.specs import SystemSpecs
 from dualsys.train.action import ActionData, encode_latents, set_state_scale, train_system1
 from dualsys.train.export import export_system1, export_system2, system_specs
 from dualsys.train.recordings import Arrays, Bundles, load, record
+from dualsys.train.residual import measure, train_residual
 from dualsys.train.scenes import make_scenes, vocabulary_list
 from dualsys.train.variants import MAX_WORDS, class_counts
 from dualsys.train.vision import VisionData, reading_accuracy, train_system2
@@ -56,6 +58,7 @@ class Recipe:
         refine2_steps, refine1_steps: Steps of System 2 and of System 1 on them.
         last_episodes, last_steps: Episodes that the third draft drives, and steps of System 1 on them and
             on all that drafts drove before for it.
+        residual_steps: Steps of the residual head on the same recordings.
     """
 
     out: Path = Path("bundles/tabletop")
@@ -74,6 +77,7 @@ class Recipe:
     refine1_steps: int = 2500
     last_episodes: int = 480
     last_steps: int = 1200
+    residual_steps: int = 1000
 
     def size(self, count: int) -> int:
         """A count after scaling, at least 1."""
@@ -117,6 +121,9 @@ def main() -> None:
     parts.append(_with_latents(system2, load(driven), driven, "latents-refined"))
     steps = recipe.size(recipe.last_steps)
     system1 = _train_system1(recipe, runs, parts, "system1-last", steps, system1, FURTHER_RATE)
+    steps = recipe.size(recipe.residual_steps)
+    head = train_residual(system1, parts, runs, steps=steps, seed=recipe.seed)
+    corrections = measure(system1, head, parts, recipe.seed)
     provenance: dict[str, Any] = {
         "command": "python -m dualsys.train",
         "seed": recipe.seed,
@@ -128,7 +135,9 @@ def main() -> None:
             "system2": sum(p.numel() for p in system2.parameters()),
         },
         "system2_on_held_out_scenes": {name: round(value, 4) for name, value in accuracy.items()},
+        "residual_on_held_out_episodes": corrections,
     }
+    system1.residual = head
     export_system2(system2, specs, words, recipe.out / "system2", provenance)
     export_system1(system1, specs, recipe.out / "system1", provenance)
     print(json.dumps(provenance, indent=2))

@@ -130,39 +130,65 @@ class ExampleSampler:
         other = torch.randint(part.chunks.shape[1], (size,)).numpy()
         variant = np.where(torch.rand(size).numpy() < ACTIVE_SHARE, part.active[step], other)
         first = part.first_step[step]
-        newest, before, ages = self._draw_latents(step - first)
-        base = part.first_frame[step]
-        tokens = np.stack(
-            [part.latents[base + newest, variant], part.latents[base + before, variant]], axis=1
-        )
-        earlier = np.maximum(step - PREVIOUS_FRAME_STEPS, first)
         return {
-            "wrist": torch.from_numpy(np.stack([part.wrist[step], part.wrist[earlier]], axis=1)),
-            "proprioception": torch.from_numpy(part.proprioception[step]),
-            "tokens": torch.from_numpy(tokens.astype(np.float32)),
-            "age_s": ages,
+            **seen_at(part, step, variant, *draw_latents(step - first)),
             "chunk": torch.from_numpy(part.chunks[step, variant].astype(np.float32)),
             "aim": torch.from_numpy(_from_tool(part.aims[step, variant], part.proprioception[step, :3])),
         }
 
-    @staticmethod
-    def _draw_latents(since_start: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor]:
-        """Frame numbers within the episode of the newest latent and the one before, and their ages."""
-        size = len(since_start)
-        rare = torch.rand(size) < RARE_AGE_SHARE
-        age_s = torch.where(
-            rare,
-            NORMAL_AGE_S + (LARGEST_AGE_S - NORMAL_AGE_S) * torch.rand(size),
-            NORMAL_AGE_S * torch.rand(size),
-        )
-        gap_s = 2 * STEP_S + (LARGEST_GAP_S - 2 * STEP_S) * torch.rand(size)
-        gap_s = torch.where(torch.rand(size) < SINGLE_LATENT_SHARE, torch.zeros(size), gap_s)
-        frame_s = FRAME_STEPS * STEP_S
-        now_s = since_start * STEP_S
-        newest = np.maximum(np.floor((now_s - age_s.numpy()) / frame_s + 1e-6), 0).astype(np.int64)
-        before = np.maximum(newest - np.round(gap_s.numpy() / frame_s), 0).astype(np.int64)
-        ages = np.stack([now_s - newest * frame_s, now_s - before * frame_s], axis=1).astype(np.float32)
-        return newest, before, torch.from_numpy(ages)
+
+def draw_latents(since_start: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Frame numbers `[B]` within the episode of the newest latent and of the one before.
+
+    Args:
+        since_start: Steps `[B]` since the episode began.
+    """
+    size = len(since_start)
+    rare = torch.rand(size) < RARE_AGE_SHARE
+    age_s = torch.where(
+        rare,
+        NORMAL_AGE_S + (LARGEST_AGE_S - NORMAL_AGE_S) * torch.rand(size),
+        NORMAL_AGE_S * torch.rand(size),
+    )
+    gap_s = 2 * STEP_S + (LARGEST_GAP_S - 2 * STEP_S) * torch.rand(size)
+    gap_s = torch.where(torch.rand(size) < SINGLE_LATENT_SHARE, torch.zeros(size), gap_s)
+    frame_s = FRAME_STEPS * STEP_S
+    now_s = since_start * STEP_S
+    newest = np.maximum(np.floor((now_s - age_s.numpy()) / frame_s + 1e-6), 0).astype(np.int64)
+    before = np.maximum(newest - np.round(gap_s.numpy() / frame_s), 0).astype(np.int64)
+    return newest, before
+
+
+def seen_at(
+    part: ActionData,
+    step: NDArray[np.int64],
+    variant: NDArray[np.int64],
+    newest: NDArray[np.int64],
+    before: NDArray[np.int64],
+) -> dict[str, Tensor]:
+    """What System 1 sees at recorded steps.
+
+    Args:
+        part: The recording.
+        step: Rows `[B]`.
+        variant: Instruction of each.
+        newest, before: Frame numbers of its latents within the episode, see `draw_latents`.
+
+    Returns:
+        `wrist` uint8 `[B, 2, px, px, 3]`, `proprioception` `[B, P]`, `tokens` `[B, 2, tokens, width]` and
+        `age_s` `[B, 2]`, newest first.
+    """
+    first, base = part.first_step[step], part.first_frame[step]
+    tokens = np.stack([part.latents[base + newest, variant], part.latents[base + before, variant]], axis=1)
+    earlier = np.maximum(step - PREVIOUS_FRAME_STEPS, first)
+    now_s, frame_s = (step - first) * STEP_S, FRAME_STEPS * STEP_S
+    ages = np.stack([now_s - newest * frame_s, now_s - before * frame_s], axis=1).astype(np.float32)
+    return {
+        "wrist": torch.from_numpy(np.stack([part.wrist[step], part.wrist[earlier]], axis=1)),
+        "proprioception": torch.from_numpy(part.proprioception[step]),
+        "tokens": torch.from_numpy(tokens.astype(np.float32)),
+        "age_s": torch.from_numpy(ages),
+    }
 
 
 def _from_tool(aims: NDArray[np.float32], tool_m: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -31,10 +31,10 @@ def load_network(path: Path) -> System1Net | System2Net:
     Raises:
         BundleError: It cannot be read, is of another network or of another size, or a weight is not finite.
     """
-    weights = _weights(path)
+    weights = averaged_weights(path)
     nets: tuple[System1Net | System2Net, ...] = (System1Net(System1Config()), new_system2())
     net = max(nets, key=lambda net: len(net.state_dict().keys() & weights.keys()))
-    _require_fit(path, weights, net.state_dict())
+    require_fit(path, weights, net.state_dict())
     net.load_state_dict(weights)
     return net
 
@@ -47,7 +47,8 @@ def load_system1(path: Path) -> System1Net:
     return net
 
 
-def _weights(path: Path) -> dict[str, Tensor]:
+def averaged_weights(path: Path) -> dict[str, Tensor]:
+    """The averaged weights of a checkpoint. Raises BundleError if it cannot be read or has none."""
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -61,7 +62,8 @@ def _weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _require_fit(path: Path, weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+def require_fit(path: Path, weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Raise BundleError unless weights have the names and shapes of a network's own, and are finite."""
     missing, unknown = own.keys() - weights.keys(), weights.keys() - own.keys()
     for fault, names in (("is missing", missing), ("is unknown", unknown)):
         if names:

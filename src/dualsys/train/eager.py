@@ -28,8 +28,8 @@ from dualsys.models.flow import (
 )
 from dualsys.models.system1 import System1Config, System1Net
 from dualsys.train.checkpoint import load_system1
-from dualsys.train.export import EULER_STEPS, export_untrained
-from dualsys.train.graphs import Inputs, field_of, prefix_field_of, system1_graphs
+from dualsys.train.export import export_untrained
+from dualsys.train.graphs import EULER_STEPS, Inputs, field_of, prefix_field_of, system1_graphs
 
 Array = NDArray[Any]
 

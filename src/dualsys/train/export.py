@@ -30,8 +30,9 @@ from dualsys.models.system2 import System2Net
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
 from dualsys.train import agreement
 from dualsys.train.checkpoint import load_network, new_system2
-from dualsys.train.graphs import BETA, CONTEXT, Graph, system1_graphs, system2_graphs
+from dualsys.train.graphs import BETA, CONTEXT, EULER_STEPS, Graph, system1_graphs, system2_graphs
 from dualsys.train.precision import Trial, Variant, attempt
+from dualsys.train.residual import load_residual
 from dualsys.train.scenes import vocabulary_list
 from dualsys.train.tracing import trace
 from dualsys.train.variants import MAX_WORDS
@@ -39,7 +40,6 @@ from dualsys.train.weights import FILE, WeightFile, round_to_half
 from dualsys_sim import arena
 
 NAME = "tabletop"
-EULER_STEPS = 5
 
 
 def system_specs(system2: System2Net, proprioception: int) -> SystemSpecs:
@@ -65,7 +65,7 @@ def action_spec(system1: System1Net) -> ActionSpec:
 
 
 def export_checkpoint(
-    path: Path, folder: Path, variant: Variant | None = None
+    path: Path, folder: Path, variant: Variant | None = None, residual: Path | None = None
 ) -> tuple[Manifest, Trial | None]:
     """Make a bundle of a checkpoint of either system.
 
@@ -73,6 +73,7 @@ def export_checkpoint(
         path: What `python -m dualsys.train` left.
         folder: Where to: new, empty or of an older bundle.
         variant: A lower precision to try; kept only if it wins, see `precision`.
+        residual: Checkpoint of a residual head that was trained on this System 1; None for none.
 
     Returns:
         What was written as `bundle.json`, and how the variant did.
@@ -84,13 +85,18 @@ def export_checkpoint(
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
         raise BundleError(f"{folder}: is not empty and holds no bundle; give another folder")
     net = load_network(path)
-    provenance = {
+    provenance: dict[str, Any] = {
         "command": "dualsys export",
         "checkpoint": hash_files(path.parent, [path.name]),
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
     }
     if isinstance(net, System1Net):
+        if residual is not None:
+            net.residual = load_residual(residual, net)
+            provenance["residual"] = hash_files(residual.parent, [residual.name])
         return _export_system1(net, _usual_specs(net), folder, provenance, variant=variant)
+    if residual is not None:
+        raise BundleError(f"{path}: holds a System 2, which has no residual head; give a System 1")
     specs = system_specs(net, System1Config().proprioception)
     return _export_system2(net, specs, vocabulary_list(), folder, provenance, variant=variant)
 
@@ -106,7 +112,8 @@ def export_system1(
     """Write a System 1 bundle.
 
     Args:
-        net: The network; it is frozen, and its weights are rounded to float16. It computes in float32.
+        net: The network, with its residual head if it shall have one; it is frozen, and its weights are
+            rounded to float16. It computes in float32.
         specs: What it and its System 2 agree on.
         folder: Where to.
         training: Where the weights came from.

@@ -9,6 +9,7 @@ automatic differentiation), and with inputs from the domain that it is meant for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,9 @@ class Graph:
 
 CONTEXT = ("keys", "values", "state")
 """Names of the tensors that the condition graph hands to the samplers."""
+
+EULER_STEPS = 5
+"""Of the samplers that are shipped."""
 
 BETA = 5.0
 """Largest guidance weight, of the paper."""
@@ -150,7 +154,7 @@ def prefix_field_of(
 
 
 def system1_graphs(net: System1Net, steps: int) -> dict[str, Graph]:
-    """The graphs of a System 1 bundle, by file name."""
+    """The graphs of a System 1 bundle, by file name; with a residual head, that too."""
     samplers, domain = ChunkSampler(net, steps), Domain(net, steps)
 
     def plain(net: System1Net, noise: Tensor, *context: Tensor) -> Tensor:
@@ -175,6 +179,12 @@ def system1_graphs(net: System1Net, steps: int) -> dict[str, Graph]:
     def velocity(net: System1Net, x: Tensor, tau: Tensor, *context: Tensor) -> Tensor:
         return net.velocity(x, tau, _triple(context))
 
+    def residual(net: System1Net, action: Tensor, phase: Tensor, *seen: Tensor) -> Tensor:
+        return net.correction(action, phase, net.encode(*seen))
+
+    head = {
+        "residual.onnx": Graph(lambda *given: residual(net, *given), residual, domain.residual, ("residual",))
+    }
     return {
         "wrist.onnx": Graph(net.wrist, lambda net, image: net.wrist(image), domain.wrist, ("features",)),
         "condition.onnx": Graph(net.context, lambda net, *seen: net.context(*seen), domain.seen, CONTEXT),
@@ -182,7 +192,14 @@ def system1_graphs(net: System1Net, steps: int) -> dict[str, Graph]:
         "guided.onnx": Graph(samplers.guided, guided, domain.guided, ("chunk",)),
         "prefix.onnx": Graph(samplers.prefix, prefix, domain.prefix, ("chunk",)),
         "velocity.onnx": Graph(samplers.velocity, velocity, domain.velocity, ("velocity",)),
+        **({} if net.residual is None else head),
     }
+
+
+def phase_of(step: Tensor, horizon: int) -> Tensor:
+    """Phases `[B, 2]` of the actions k = `step` `[B]` in chunks of H = `horizon`: sine, cosine of 2 pi k / H."""
+    angle = 2.0 * math.pi * step / horizon
+    return torch.stack([angle.sin(), angle.cos()], dim=-1)
 
 
 class Domain:
@@ -250,6 +267,13 @@ class Domain:
         mix = tau.unsqueeze(-1)
         x = mix * self._actions(seed) + (1.0 - mix) * self._chunk(seed)
         return {"x": x, "tau": tau} | self._context(seed)
+
+    def residual(self, seed: int) -> Inputs:
+        """Of `residual.onnx`: any action of a chunk."""
+        config, random = self._net.config, torch.Generator().manual_seed(seed)
+        step = torch.randint(config.horizon, (1,), generator=random)
+        planned = {"action": self._actions(seed)[:, 0], "phase": phase_of(step, config.horizon)}
+        return planned | self.seen(seed)
 
     def _context(self, seed: int) -> Inputs:
         with torch.no_grad():

@@ -121,7 +121,9 @@ class _Run:
         strategy = make_strategy(settings.strategy, **settings.strategy_options)
         self._slow = SlowCore(parts.system2, settings.latent_codec)
         planner = PlannerSettings(
-            expected_delay_ns=settings.system1_delay.expected_ns, latent_codec=settings.latent_codec
+            expected_delay_ns=settings.system1_delay.expected_ns,
+            latent_codec=settings.latent_codec,
+            residual=settings.residual,
         )
         self._planner = PlannerCore(parts.system1, strategy, PANDA, session, said.seed, planner)
         self._control = ControlCore(

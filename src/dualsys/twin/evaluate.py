@@ -139,6 +139,7 @@ def settings_of(
         acceleration_fraction=control.limits.acceleration_fraction,
         latent=latent,
         latent_codec=slow.latent_codec,
+        residual=config.fast.strategy.residual,
     )
 
 

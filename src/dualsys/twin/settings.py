@@ -81,6 +81,8 @@ class TwinSettings:
         acceleration_fraction: The same for accelerations.
         latent: What System 1 is given in place of the latent.
         latent_codec: How latents travel, and so how exact they arrive.
+        residual: Let the residual head of System 1 correct single actions between two plans, and while one
+            is being computed.
 
     Raises:
         ConfigError: Lists every value that is not allowed.
@@ -100,6 +102,7 @@ class TwinSettings:
     acceleration_fraction: float = 1.0
     latent: LatentMode = "true"
     latent_codec: LatentCodec = "float32"
+    residual: bool = False
 
     def __post_init__(self) -> None:
         faults = [
@@ -134,6 +137,7 @@ class TwinSettings:
             "speed_fraction": self.speed_fraction,
             "acceleration_fraction": self.acceleration_fraction,
             "latent": self.latent,
-            # Only where it changes anything: results from before there were codecs keep their digests.
+            # Only where they change anything: results from before there were any keep their digests.
             **({} if self.latent_codec == "float32" else {"latent_codec": self.latent_codec}),
+            **({"residual": True} if self.residual else {}),
         }

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from dualsys.clock import NS_PER_MS
-from dualsys.errors import PolicyError
+from dualsys.errors import ConfigError, PolicyError
+from dualsys.fast.planner.records import PlannerSettings
 from dualsys.messages import Plan
 
 from ..policies.double import EVERYTHING, FieldPolicy
 
 T0 = 10**9
 STEP_NS = 40 * NS_PER_MS
+CORRECTED = PlannerSettings(residual=True)
 
 
 class Still(FieldPolicy):
@@ -32,7 +34,7 @@ class Still(FieldPolicy):
 @pytest.fixture
 def bench(make_bench: Callable[..., Any]) -> Any:
     """A synchronous planner with a residual head, in the middle of a chunk that began at T0."""
-    made = make_bench("synchronous", policy=Still(nudge=(0.25, 0.0, -0.1, -2.0)))
+    made = make_bench("synchronous", policy=Still(nudge=(0.25, 0.0, -0.1, -2.0)), settings=CORRECTED)
     made.ready(T0)
     made.plan(T0)
     return made
@@ -91,7 +93,9 @@ def test_the_head_is_shown_the_present_and_the_planned_action(bench: Any) -> Non
     np.testing.assert_allclose(heard["action"], [0.5, 0, 0, 1], atol=1e-5)
     np.testing.assert_allclose(heard["phase"], [math.sin(math.pi / 4), math.cos(math.pi / 4)], atol=1e-6)
     np.testing.assert_allclose(heard["age"], [0.08, 0.08], atol=1e-6)
-    assert (heard["wrist"] == 7.0).all()
+    assert heard["wrist"].shape[0] == 2
+    assert (heard["wrist"][0] == 7.0).all()
+    assert (heard["wrist"][1] == 0.0).all()
     assert heard["state"][0] == pytest.approx(0.432)
 
 
@@ -132,7 +136,7 @@ def test_a_head_that_fails_does_not_end_the_planner(bench: Any) -> None:
 
 
 def test_corrected_motion_is_what_the_next_chunk_continues(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench("naive_async", policy=Still(nudge=(0.25, 0.0, 0.0, 0.0)))
+    bench = make_bench("naive_async", policy=Still(nudge=(0.25, 0.0, 0.0, 0.0)), settings=CORRECTED)
     bench.ready(T0)
     bench.plan(T0)
     first = corrected(bench, T0 + STEP_NS)
@@ -143,13 +147,21 @@ def test_corrected_motion_is_what_the_next_chunk_continues(make_bench: Callable[
     )
 
 
-def test_without_a_head_nothing_is_corrected(make_bench: Callable[..., Any]) -> None:
-    policy = Still(EVERYTHING - {"residual"})
-    bench = make_bench("synchronous", policy=policy)
-    bench.ready(T0)
-    bench.plan(T0)
-    assert bench.core.repeat(T0 + STEP_NS) is None
-    assert policy.heard == []
+def test_where_it_is_not_asked_for_nothing_is_corrected(make_bench: Callable[..., Any]) -> None:
+    for offered in (EVERYTHING, EVERYTHING - {"residual"}):
+        policy = Still(offered)
+        bench = make_bench("synchronous", policy=policy)
+        bench.ready(T0)
+        bench.plan(T0)
+        assert bench.core.repeat(T0 + STEP_NS) is None
+        assert policy.heard == []
+
+
+def test_a_correction_that_system_1_does_not_offer_is_refused_at_the_start(
+    make_bench: Callable[..., Any],
+) -> None:
+    with pytest.raises(ConfigError, match=r"fast\.strategy\.residual: .* by hand has no residual head; export"):
+        make_bench("synchronous", policy=Still(EVERYTHING - {"residual"}), settings=CORRECTED)
 
 
 def test_after_a_new_epoch_nothing_is_left_to_correct(bench: Any) -> None:

@@ -37,6 +37,7 @@ CAP: Shapes = FOLLOWED | {"beta": (1,)}
 PREFIX: Shapes = {"prefix": (1, HORIZON, 4), "given": (1, HORIZON)}
 FIELD: Shapes = {"x": (1, HORIZON, 4), "tau": (1, HORIZON)}
 CONTEXT: Shapes = {"state": (1, 1)}
+ACTION_NOW: Shapes = {"action": (1, 4), "phase": (1, 2)}
 
 
 def write_graph(path: Path, nodes: list[onnx.NodeProto], inputs: Shapes, outputs: Shapes) -> None:
@@ -134,6 +135,22 @@ def write_graphs(folder: Path) -> None:
     )
 
 
+def write_residual(folder: Path) -> None:
+    """Residual: the action, times the mean of the wrist features, plus the first phase."""
+    node = helper.make_node
+    write_graph(
+        folder / "residual.onnx",
+        [
+            node("ReduceMean", ["wrist", "axes123"], ["seen"], keepdims=0),
+            node("Mul", ["action", "seen"], ["scaled"]),
+            node("ReduceSum", ["phase", "axis1"], ["place"], keepdims=1),
+            node("Add", ["scaled", "place"], ["residual"]),
+        ],
+        ACTION_NOW | CONDITION,
+        {"residual": (1, 4)},
+    )
+
+
 def write_guided(folder: Path, *, cap_only: bool = False) -> None:
     """The guided graph, of format 1 where it takes the cap only."""
     node = helper.make_node
@@ -195,6 +212,13 @@ def graphs(tmp_path: Path) -> Path:
 @pytest.fixture
 def bundle(graphs: Path, finish_bundle: Callable[..., Path]) -> Path:
     """A complete bundle."""
+    return finish_bundle(graphs)
+
+
+@pytest.fixture
+def with_head(graphs: Path, finish_bundle: Callable[..., Path]) -> Path:
+    """A complete bundle with a residual head."""
+    write_residual(graphs)
     return finish_bundle(graphs)
 
 

@@ -77,6 +77,34 @@ def test_a_bundle_says_what_it_offers(bundle: Path) -> None:
     assert OnnxSystem1(bundle).capabilities == offered
 
 
+def test_a_bundle_with_a_residual_head_says_so_and_corrects_single_actions(
+    with_head: Path, rng: np.random.Generator
+) -> None:
+    policy = OnnxSystem1(with_head)
+    assert "residual" in policy.capabilities
+    action, phase = rng.standard_normal(4, np.float32), np.array([0.25, 0.5], np.float32)
+    wrist = np.stack([np.full((1, 3), 0.5, np.float32), np.full((1, 3), 1.0, np.float32)])
+    seen = (np.zeros((2, 2, 3), np.float32), np.zeros(2, np.float32), wrist, np.zeros(9, np.float32))
+    np.testing.assert_allclose(policy.residual(action, phase, *seen), action * 0.75 + 0.75, rtol=1e-5)
+
+
+def test_a_residual_head_of_another_shape_is_refused(
+    graphs: Path, with_head: Path, finish_bundle: Callable[..., Path]
+) -> None:
+    model = onnx.load(with_head / "residual.onnx")
+    model.graph.input[0].name = "planned"
+    model.graph.node[1].input[0] = "planned"
+    (with_head / "residual.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(BundleError, match=r"residual\.onnx: input 'action': expected float32\[1, 4\]"):
+        OnnxSystem1(finish_bundle(graphs))
+
+
+def test_a_residual_is_refused_without_the_head(bundle: Path) -> None:
+    policy, seen = OnnxSystem1(bundle), [np.zeros(1, np.float32)] * 6
+    with pytest.raises(PolicyError, match=r"tiny: its bundle, of format 2, has no residual\.onnx; export it"):
+        policy.residual(*seen)
+
+
 def test_a_bundle_of_the_first_format_guides_by_the_cap_and_offers_no_more(first_format: Path) -> None:
     policy = OnnxSystem1(first_format)
     assert policy.capabilities == {"sampler", "guided"}

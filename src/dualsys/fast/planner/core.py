@@ -24,7 +24,7 @@ from dualsys.fast.planner.arm import (
     proprioception,
     require_tool_actions,
 )
-from dualsys.fast.planner.correction import Corrector, Seen
+from dualsys.fast.planner.correction import Corrector, Seen, require_residual
 from dualsys.fast.planner.frames import FrameHistory
 from dualsys.fast.planner.jobs import LACKS, JobMaker
 from dualsys.fast.planner.latents import LatentHistory
@@ -53,8 +53,8 @@ class PlannerCore:
 
     Raises:
         SpecError: The policy is made for another kind of action, state or latent.
-        ConfigError: The strategy needs what the policy does not offer, or does not suit its chunks or the
-            expected delay.
+        ConfigError: The strategy or the settings need what the policy does not offer, or the strategy does
+            not suit its chunks or the expected delay.
     """
 
     def __init__(
@@ -71,6 +71,8 @@ class PlannerCore:
         self._settings = settings or PlannerSettings()
         expected_steps = steps_begun(self._settings.expected_delay_ns, policy.action.step_ns)
         require_suitable(strategy, policy, expected_steps)
+        if self._settings.residual:
+            require_residual(policy.capabilities, f"System 1 with weights {policy.weights}")
         self._delay = DelayEstimator(policy.action.step_ns, initial_steps=max(1, expected_steps))
         self._policy = policy
         self._strategy = strategy
@@ -93,7 +95,7 @@ class PlannerCore:
             self._settings,
         )
         self._corrector: Corrector | None = None
-        if "residual" in policy.capabilities:
+        if self._settings.residual:
             self._corrector = Corrector(cast(ResidualHead, policy), policy.action)
         self._session = session
         self._counts: Counter[str] = Counter()
@@ -354,15 +356,16 @@ class PlannerCore:
 
     def _correct(self, now_ns: int, track: Track) -> Plan | None:
         """The plan with the step under way corrected; None if that is not due, or of no use."""
-        corrector, arm, frame = self._corrector, self._arm, self._frames.newest
+        corrector, arm = self._corrector, self._arm
         if corrector is None or not corrector.due(now_ns):
             return None
-        if arm is None or frame is None or self._latents.newest is None:
+        if arm is None or self._frames.newest is None or self._latents.newest is None:
             return None
         tokens, latent_age_s = self._latents.pair(now_ns)
         state = proprioception(arm, self._motion.grip(now_ns, arm))
-        seen = Seen(tokens, latent_age_s, frame.features(self._policy.encode_wrist), state)
         try:
+            wrist = np.stack([one.features(self._policy.encode_wrist) for one in self._frames.pair()])
+            seen = Seen(tokens, latent_age_s, wrist, state)
             nudged = corrector.correct(track, now_ns, seen, self._settings.workspace)
         except (PolicyError, SpecError) as error:
             self._reject("corrections_rejected", error)

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
+from dualsys.errors import ConfigError
+from dualsys.fast.chunking.strategy import About
 from dualsys.fast.planner.track import ActionArray, Box, Track
-from dualsys.fast.policies.policy import Float32Array, ResidualHead
+from dualsys.fast.policies.policy import Capability, Float32Array, ResidualHead
 from dualsys.specs import ActionSpec, TensorSpec
+
+ABOUT: Final = About(
+    summary="with any strategy: corrects each action once, between two plans, by what is seen then",
+    paper="A2C2, arXiv:2509.23224",
+    needs="residual",
+    cost="and for each action a context and a small head",
+)
+"""What people switch it on by."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,7 @@ class Seen:
     Attributes:
         tokens: float32 `[2, tokens, width]`, newest latent first.
         latent_age_s: float32 `[2]`, their ages now.
-        wrist: float32 `[tokens, width]`, features of the newest frame.
+        wrist: float32 `[2, tokens, width]`, features of the newest frame, then of the one a moment ago.
         proprioception: float32 `[9]`.
     """
 
@@ -98,3 +109,13 @@ class Corrector:
 
     def _step(self, now_ns: int) -> int:
         return (now_ns - self._grid_ns) // self._action.step_ns
+
+
+def require_residual(offered: frozenset[Capability], who: str) -> None:
+    """Raise ConfigError unless `who` offers a residual head."""
+    if "residual" not in offered:
+        fault = (
+            f"fast.strategy.residual: expected false, got true: {who} has no residual head; "
+            "export a bundle with one, or switch it off"
+        )
+        raise ConfigError("residual correction", [fault])

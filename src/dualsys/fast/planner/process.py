@@ -50,6 +50,7 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
         image_encoding=config.slow.image_encoding,
         jpeg_quality=config.slow.jpeg_quality,
         latent_codec=config.slow.latent_codec,
+        residual=config.fast.strategy.residual,
     )
     context = open_context(config.protection())
     ends = config.endpoints

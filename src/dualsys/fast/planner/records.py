@@ -38,6 +38,8 @@ class PlannerSettings:
         image_encoding: How images travel to System 2.
         jpeg_quality: Quality of jpeg images.
         latent_codec: The only codec in which latents are accepted.
+        residual: Let the residual head of System 1, which must have one, correct single actions between two
+            plans; see `planner.correction`.
     """
 
     workspace: Box = TABLETOP
@@ -50,6 +52,7 @@ class PlannerSettings:
     image_encoding: Literal["raw", "jpeg"] = "raw"
     jpeg_quality: int = 90
     latent_codec: LatentCodec = "float32"
+    residual: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,8 @@
 `wrist` runs once per wrist image, `condition` once per plan, and then one of the samplers: `sampler`;
 `guided`, whose vector-Jacobian products are part of the graph; `prefix`, which continues given actions; or
 `velocity`, one evaluation of the network, for those who take the steps themselves. Bundles of format 1 lack
-the last two, and their guided sampler makes the weights of its steps itself from their cap.
+the last two, and their guided sampler makes the weights of its steps itself from their cap. A bundle may
+also have a `residual` graph, which corrects a single action by what is seen now.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from dualsys.fast.policies.policy import Capability, Float32Array
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
 WRIST, CONDITION, SAMPLER, GUIDED = "wrist.onnx", "condition.onnx", "sampler.onnx", "guided.onnx"
-VELOCITY, PREFIX = "velocity.onnx", "prefix.onnx"
+VELOCITY, PREFIX, RESIDUAL = "velocity.onnx", "prefix.onnx", "residual.onnx"
 TOKENS = "tokens"
 LATENTS = 2
 FRAMES = 2
+PHASES = 2
+"""Numbers that tell a residual head which action of the chunk it is: a sine and a cosine."""
 
 Context = dict[str, Float32Array]
 
@@ -60,6 +63,8 @@ class OnnxSystem1:
         self._cap_only = manifest.format == 1
         required = (WRIST, CONDITION, SAMPLER, GUIDED)
         names = required if self._cap_only else (*required, VELOCITY, PREFIX)
+        if RESIDUAL in manifest.files:
+            names = (*names, RESIDUAL)
         self._graphs = {name: Graph(bundle_file(bundle_dir, manifest, name), threads) for name in names}
         self._wrist_spec = _check_graphs(manifest, manifest.action, self._graphs)
         self._warm_up()
@@ -91,10 +96,13 @@ class OnnxSystem1:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What the format of the bundle offers."""
-        if self._cap_only:
-            return frozenset({"sampler", "guided"})
-        return frozenset({"sampler", "guided", "guidance_schedule", "velocity", "prefix"})
+        """What the format of the bundle offers, and a residual head if it has one."""
+        offered: set[Capability] = {"sampler", "guided"}
+        if not self._cap_only:
+            offered |= {"guidance_schedule", "velocity", "prefix"}
+        if RESIDUAL in self._graphs:
+            offered.add("residual")
+        return frozenset(offered)
 
     @property
     def steps(self) -> int:
@@ -113,14 +121,7 @@ class OnnxSystem1:
         proprioception: Float32Array,
     ) -> Context:
         """See `System1.condition`. Raises PolicyError if an array does not fit."""
-        return self._graphs[CONDITION].run(
-            {
-                "tokens": tokens[None],
-                "latent_age_s": latent_age_s[None],
-                "wrist": wrist[None],
-                "proprioception": proprioception[None],
-            }
-        )
+        return self._graphs[CONDITION].run(_seen(tokens, latent_age_s, wrist, proprioception))
 
     def sample(self, noise: Float32Array, condition: Context) -> Float32Array:
         """See `System1.sample`. Raises PolicyError if an array does not fit."""
@@ -154,9 +155,24 @@ class OnnxSystem1:
         feed = {"noise": noise[None], "prefix": prefix[None], "given": given[None], **condition}
         return _single(self._optional(PREFIX).run(feed)["chunk"])
 
+    def residual(
+        self,
+        action: Float32Array,
+        phase: Float32Array,
+        tokens: Float32Array,
+        latent_age_s: Float32Array,
+        wrist: Float32Array,
+        proprioception: Float32Array,
+    ) -> Float32Array:
+        """See `ResidualHead.residual`. Raises PolicyError as `sample_prefix` does."""
+        seen = _seen(tokens, latent_age_s, wrist, proprioception)
+        feed = {"action": action[None], "phase": phase[None], **seen}
+        return _single(self._optional(RESIDUAL).run(feed)["residual"])
+
     def _optional(self, name: str) -> Graph:
         if name not in self._graphs:
-            raise PolicyError(f"{self.name}: its bundle, of format 1, has no {name}; export it again")
+            version = self._manifest.format
+            raise PolicyError(f"{self.name}: its bundle, of format {version}, has no {name}; export it again")
         return self._graphs[name]
 
     def _warm_up(self) -> None:
@@ -189,15 +205,17 @@ def _check_graphs(manifest: Manifest, action: ActionSpec, graphs: Mapping[str, G
     features = wrist.outputs.get("features", TensorSpec((1, 0, 0)))
     wrist.require({"image": TensorSpec(image.shape, "uint8")}, {"features": TensorSpec(features.shape)})
     context = {name: condition.outputs.get(name, TensorSpec(())) for name in manifest.context}
-    condition.require(
-        {
-            "tokens": TensorSpec((1, LATENTS, *manifest.specs.latent.tensors[TOKENS].shape)),
-            "latent_age_s": TensorSpec((1, LATENTS)),
-            "wrist": TensorSpec((1, FRAMES, *features.shape[1:])),
-            "proprioception": TensorSpec((1, *manifest.specs.observation.proprioception.shape)),
-        },
-        context,
-    )
+    seen = {
+        "tokens": TensorSpec((1, LATENTS, *manifest.specs.latent.tensors[TOKENS].shape)),
+        "latent_age_s": TensorSpec((1, LATENTS)),
+        "wrist": TensorSpec((1, FRAMES, *features.shape[1:])),
+        "proprioception": TensorSpec((1, *manifest.specs.observation.proprioception.shape)),
+    }
+    condition.require(seen, context)
+    single = TensorSpec((1, *action.chunk.shape[1:]))
+    if RESIDUAL in graphs:
+        phase = TensorSpec((1, PHASES))
+        graphs[RESIDUAL].require({"action": single, "phase": phase, **seen}, {"residual": single})
     chunk = TensorSpec((1, *action.chunk.shape))
     by_action = TensorSpec((1, action.horizon))
     graphs[SAMPLER].require({"noise": chunk, **context}, {"chunk": chunk})
@@ -210,6 +228,19 @@ def _check_graphs(manifest: Manifest, action: ActionSpec, graphs: Mapping[str, G
     graphs[VELOCITY].require({"x": chunk, "tau": by_action, **context}, {"velocity": chunk})
     graphs[PREFIX].require({"noise": chunk, "prefix": chunk, "given": by_action, **context}, {"chunk": chunk})
     return TensorSpec(image.shape[1:], "uint8")
+
+
+def _seen(
+    tokens: Float32Array, latent_age_s: Float32Array, wrist: Float32Array, proprioception: Float32Array
+) -> dict[str, Float32Array]:
+    """What is seen, as the graphs take it: as a batch of one."""
+    arrays = {
+        "tokens": tokens,
+        "latent_age_s": latent_age_s,
+        "wrist": wrist,
+        "proprioception": proprioception,
+    }
+    return {name: array[None] for name, array in arrays.items()}
 
 
 def _single(batch: Float32Array) -> Float32Array:

@@ -175,7 +175,7 @@ class ResidualHead(Protocol):
             phase: float32 `[2]`, sine and cosine of 2 pi k / H.
             tokens: float32 `[2, tokens, width]`, the newest latents.
             latent_age_s: float32 `[2]`, their ages now.
-            wrist: float32 `[tokens, width]`, features of the newest frame.
+            wrist: float32 `[2, tokens, width]`, features of the newest frame, then of the one a moment ago.
             proprioception: float32 `[9]`, of now.
         """
         ...

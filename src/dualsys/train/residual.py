@@ -1,0 +1,317 @@
+"""The residual head: System 1 learns to correct an action of an old chunk by what is seen when it is played.
+
+Source: A2C2, arXiv:2509.23224. System 1 is frozen. A training example is one action of one chunk:
+
+* the chunk is sampled by System 1 from what was seen at a recorded step t, as in a plan;
+* its action k is corrected by what is seen at step t + k of the same episode, with the latents that have come
+  in by then;
+* the target is the action that the expert of the instruction would take there, the first of the chunk that
+  was recorded as its label.
+
+The loss is the mean square of target - (planned + correction), over all k alike. What happened between the
+two steps is what the driver of the recording did, who mostly followed the same instruction; where the words
+changed meanwhile, the chunk is for the old ones, and latents and target are for the new ones.
+
+`python -m dualsys.train.residual --system1 CHECKPOINT --system2 CHECKPOINT --recordings FOLDER...` trains a
+head and leaves a checkpoint for `dualsys export --residual`. `python -m dualsys.train` does so as a stage.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from dualsys.errors import BundleError
+from dualsys.models.flow import sample
+from dualsys.models.residual import ResidualNet
+from dualsys.models.system1 import System1Net
+from dualsys.models.system2 import System2Net
+from dualsys.train.action import ActionData, draw_latents, encode_latents, seen_at
+from dualsys.train.checkpoint import averaged_weights, load_network, load_system1, require_fit
+from dualsys.train.graphs import EULER_STEPS, field_of, phase_of
+from dualsys.train.loop import Stage, device, mixed_precision
+from dualsys.train.recordings import load
+from dualsys.train.weights import round_to_half
+
+CHUNKS = 48
+"""Chunks of a batch."""
+LATER = 4
+"""Actions of each chunk that a batch looks at."""
+PEAK_RATE = 1e-3
+OTHER_SHARE = 0.2
+"""Share of chunks for any instruction of the scene; the rest are for the one in force."""
+HELD_OUT = 10
+"""One episode of so many is kept from training, for `measure`."""
+MEASURED_BATCHES = 12
+
+
+class StalePairs:
+    """Draws actions of chunks that are older than what is seen.
+
+    Args:
+        parts: Recordings.
+        horizon: Actions of a chunk.
+        held_out: Draw from the episodes that are kept from training, and from no others.
+    """
+
+    def __init__(self, parts: Sequence[ActionData], horizon: int, *, held_out: bool = False) -> None:
+        self._parts, self._horizon = parts, horizon
+        self._last_rows, self._rows = [], []
+        for part in parts:
+            firsts, episode = np.unique(part.first_step, return_inverse=True)
+            self._last_rows.append((np.append(firsts[1:], len(part.first_step)) - 1)[episode])
+            kept = (episode % HELD_OUT == HELD_OUT - 1) == held_out
+            self._rows.append(np.flatnonzero(kept))
+        self._shares = torch.tensor([float(len(rows)) for rows in self._rows])
+
+    def draw(self, chunks: int) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+        """For each recording that is drawn from: what its chunks are planned from, and what is seen later.
+
+        Returns:
+            Two batches as of `action.seen_at`: of B chunks, and of B * `LATER` steps, those of a chunk next
+            to each other, with `step` int64, the number of the action that is then played, and `target`
+            float32 `[B * LATER, A]`, the expert's.
+        """
+        drawn = torch.multinomial(self._shares, chunks, replacement=True)
+        counts = torch.bincount(drawn, minlength=len(self._parts)).tolist()
+        return [self._draw_from(number, count) for number, count in enumerate(counts) if count]
+
+    def _draw_from(self, number: int, size: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        part, rows = self._parts[number], self._rows[number]
+        row = rows[np.sort(torch.randint(len(rows), (size,)).numpy())]
+        step = torch.randint(self._horizon, (size, LATER)).numpy()
+        later = np.minimum(row[:, None] + step, self._last_rows[number][row][:, None])
+        step = later - row[:, None]
+        any_one = torch.randint(part.chunks.shape[1], (size,)).numpy()
+        other = torch.rand(size).numpy() < OTHER_SHARE
+        before = np.where(other, any_one, part.active[row]).astype(np.int64)
+        now = np.where(other[:, None], any_one[:, None], part.active[later]).astype(np.int64)
+        newest, second = draw_latents(row - part.first_step[row])
+        planned_from = seen_at(part, row, before, newest, second)
+        flat, variant = later.reshape(-1), now.reshape(-1)
+        fresher, second = draw_latents(flat - part.first_step[flat])
+        # What had come in when the chunk was planned is not lost meanwhile.
+        fresher = np.maximum(fresher, newest.repeat(LATER))
+        seen = seen_at(part, flat, variant, fresher, np.minimum(second, fresher))
+        seen["step"] = torch.from_numpy(step.reshape(-1))
+        seen["target"] = torch.from_numpy(part.chunks[flat, variant, 0].astype(np.float32))
+        return planned_from, seen
+
+
+@dataclass(frozen=True)
+class Example:
+    """Planned actions and what there is to correct them by; B of each.
+
+    Attributes:
+        action: `[B, A]`, planned.
+        phase: `[B, 2]`.
+        features: `[B, F]`, from `System1Net.summary`.
+        target: `[B, A]`.
+        step: int64 `[B]`, the number of the action in its chunk.
+    """
+
+    action: Tensor
+    phase: Tensor
+    features: Tensor
+    target: Tensor
+    step: Tensor
+
+    def error(self, head: ResidualNet) -> Tensor:
+        """What is left of the difference to the expert's action after the correction, `[B, A]`."""
+        return self.target - self.action - head(self.action, self.phase, self.features)
+
+
+@torch.no_grad()
+def planned(net: System1Net, pairs: StalePairs, chunks: int) -> Example:
+    """Draw chunks and plan them with the frozen System 1."""
+    found: dict[str, list[Tensor]] = {}
+    for before, now in pairs.draw(chunks):
+        context = net.condition(_encoded(net, before))
+        noise = torch.randn(len(before["wrist"]), net.config.horizon, net.config.actions)
+        chunk = sample(field_of(net, context, EULER_STEPS), noise.to(device()), EULER_STEPS).float()
+        step = now["step"].to(device())
+        found.setdefault("action", []).append(
+            chunk.repeat_interleave(LATER, 0)[torch.arange(len(step), device=step.device), step].clamp(
+                -1.0, 1.0
+            )
+        )
+        found.setdefault("phase", []).append(phase_of(step, net.config.horizon))
+        found.setdefault("features", []).append(net.summary(_encoded(net, now)).float())
+        found.setdefault("target", []).append(now["target"].to(device()))
+        found.setdefault("step", []).append(step)
+    return Example(**{name: torch.cat(values) for name, values in found.items()})
+
+
+def _encoded(net: System1Net, seen: dict[str, Tensor]) -> Tensor:
+    """Context tokens of what is seen."""
+    given = {name: value.to(device()) for name, value in seen.items()}
+    batch, config = len(given["wrist"]), net.config
+    features = net.wrist(given["wrist"].flatten(0, 1))
+    features = features.reshape(batch, config.frames, config.wrist_tokens, config.width)
+    return net.encode(given["tokens"], given["age_s"], features, given["proprioception"])
+
+
+def train_residual(
+    net: System1Net,
+    parts: Sequence[ActionData],
+    folder: Path,
+    *,
+    steps: int,
+    seed: int,
+    name: str = "residual",
+) -> ResidualNet:
+    """Train a head for a System 1, which is left as it is. Resumes from `folder/<name>.pt`.
+
+    Returns:
+        The averaged head.
+
+    Raises:
+        BundleError: The checkpoint to resume from is of another System 1.
+    """
+    frozen = _frozen(net)
+    digest = digest_of(frozen)
+    torch.manual_seed(seed)
+    head = ResidualNet(net.config.actions, net.summary_size).to(device())
+    head.trained_on.copy_(digest)
+    stage = Stage(name, head, steps=steps, peak_rate=PEAK_RATE, folder=folder)
+    _require_trained_on(stage.checkpoint, head, digest)
+    pairs = StalePairs(parts, net.config.horizon)
+
+    def loss_of(_: int) -> dict[str, Tensor]:
+        return {"residual": planned(frozen, pairs, CHUNKS).error(head).square().mean()}
+
+    averaged = stage.run(loss_of, seed)
+    assert isinstance(averaged, ResidualNet)
+    return averaged
+
+
+@torch.no_grad()
+def measure(net: System1Net, head: ResidualNet, parts: Sequence[ActionData], seed: int) -> dict[str, float]:
+    """How far actions are from the expert's on episodes kept from training, planned and corrected.
+
+    Root mean squares of the normalised motion, and shares of wrong gripper commands, by quarter of the chunk.
+    """
+    frozen = _frozen(net)
+    pairs = StalePairs(parts, net.config.horizon, held_out=True)
+    torch.manual_seed(seed)
+    with mixed_precision():
+        drawn = [planned(frozen, pairs, CHUNKS) for _ in range(MEASURED_BATCHES)]
+    found: dict[str, float] = {}
+    quarter = max(1, net.config.horizon // 4)
+    step = torch.cat([one.step for one in drawn])
+    target = torch.cat([one.target for one in drawn])
+    for way in ("planned", "corrected"):
+        parts_left = [one.target - one.action if way == "planned" else one.error(head) for one in drawn]
+        left = torch.cat(parts_left)
+        wrong = (target[:, 3] - left[:, 3] > 0) != (target[:, 3] > 0)
+        for first in range(0, net.config.horizon, quarter):
+            among = (step >= first) & (step < first + quarter)
+            name = f"{way}_{first}_to_{first + quarter - 1}"
+            found[f"{name}_rms"] = float(left[among, :3].square().mean().sqrt())
+            found[f"{name}_gripper_wrong"] = float(wrong[among].float().mean())
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def digest_of(net: System1Net) -> Tensor:
+    """SHA-256 uint8 `[32]` of a System 1 without its head, as an export rounds it."""
+    frozen = _frozen(net)
+    digest = hashlib.sha256()
+    for name, value in sorted(frozen.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8).clone()
+
+
+def load_residual(path: Path, net: System1Net) -> ResidualNet:
+    """The head of a checkpoint, for a System 1.
+
+    Raises:
+        BundleError: It cannot be read, is of another size, was trained on another System 1, or a weight is
+            not finite.
+    """
+    head = ResidualNet(net.config.actions, net.summary_size)
+    weights = averaged_weights(path)
+    require_fit(path, weights, head.state_dict())
+    head.load_state_dict(weights)
+    _require_trained_on(path, head, digest_of(net))
+    return head
+
+
+def _require_trained_on(path: Path, head: ResidualNet, digest: Tensor) -> None:
+    if not torch.equal(head.trained_on.cpu(), digest):
+        told = bytes(head.trained_on.cpu().tolist()).hex()[:16]
+        raise BundleError(
+            f"{path}: trained_on: expected System 1 {bytes(digest.tolist()).hex()[:16]}, got {told}; train "
+            "the head again, for this System 1"
+        )
+
+
+def _frozen(net: System1Net) -> System1Net:
+    """A copy as it is exported, without a head."""
+    frozen = copy.deepcopy(net)
+    frozen.residual = None
+    round_to_half(frozen)
+    return frozen.to(device()).float().eval().requires_grad_(False)
+
+
+def actions_of(system2: System2Net, folder: Path, latents: str) -> ActionData:
+    """A recording with its latents, which are kept in `<folder>/<latents>.npy`."""
+    shown = load(folder)
+    found = encode_latents(system2, shown["fixed"], shown["words"], folder / f"{latents}.npy")  # type: ignore[arg-type]
+    names = ("wrist", "proprioception", "first_step", "first_frame", "chunks", "active", "aims")
+    return ActionData(**{name: shown[name] for name in names}, latents=found)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class ResidualRecipe:
+    """Train a residual head for a System 1 that is there already.
+
+    Attributes:
+        system1, system2: Checkpoints.
+        recordings: Folders; best those that System 1 drove, whose states are the ones it will meet.
+        latents: Name of the files with the latents of this System 2, in the folders; made where they are not
+            there yet.
+        out: Folder of the checkpoint, `<out>/<name>.pt`.
+        name: Of the checkpoint.
+        steps: Gradient steps.
+        seed: Of everything.
+        threads: Of torch.
+    """
+
+    system1: Path
+    system2: Path
+    recordings: tuple[Path, ...]
+    latents: str = "latents-refined"
+    out: Path = Path("data/checkpoints")
+    name: str = "residual"
+    steps: int = 1000
+    seed: int = 1
+    threads: int = 2
+
+
+def main() -> None:
+    """Train, measure and tell."""
+    recipe = tyro.cli(Annotated[ResidualRecipe, tyro.conf.arg(name="")], description=__doc__)
+    torch.set_num_threads(recipe.threads)
+    system1, system2 = load_system1(recipe.system1), load_network(recipe.system2)
+    if not isinstance(system2, System2Net):
+        raise BundleError(f"{recipe.system2}: expected a System 2, got a System 1; give its checkpoint")
+    parts = [actions_of(system2.to(device()), folder, recipe.latents) for folder in recipe.recordings]
+    head = train_residual(system1, parts, recipe.out, steps=recipe.steps, seed=recipe.seed, name=recipe.name)
+    figures = measure(system1, head, parts, recipe.seed)
+    (recipe.out / f"{recipe.name}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
