@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from msgspec.structs import replace
 
 from dualsys.bench.delay_grid import (
+    CORRECTED,
     JITTER,
     MAIN,
     MODELLED_JITTER,
@@ -108,6 +111,20 @@ def test_what_a_bundle_lacks_is_not_offered_and_named() -> None:
     assert "prefix" in found.why
     assert "this bundle offers sampler, guided" in found.why
     assert objection(point, Offering("sampler", "prefix")) is None
+
+
+def test_a_correction_is_run_beside_the_same_strategy_without_it_and_only_where_there_is_a_head() -> None:
+    (corrected,) = points(SETTINGS, SCRIPTED_ACTION, (Sweep("system1", "around", ("rtc+residual",), (300,)),))
+    (plain,) = points(SETTINGS, SCRIPTED_ACTION, (Sweep("system1", "around", ("rtc",), (300,)),))
+    assert corrected.cell.settings == dataclasses.replace(plain.cell.settings, residual=True)
+    assert corrected.cell.name == "around-rtc+residual-system1-300ms"
+    found = objection(corrected, Offering("sampler", "guided"))
+    assert found is not None
+    assert found.status == "not offered"
+    assert "this bundle has no residual head" in found.why
+    assert objection(corrected, Offering("sampler", "guided", "residual")) is None
+    labels = {point.variant.label for point in points(SETTINGS, SCRIPTED_ACTION)}
+    assert labels == {*MAIN, *OTHERS, *CORRECTED}
 
 
 def test_what_fails_for_one_reason_is_told_once() -> None:

@@ -57,6 +57,11 @@ def test_a_setting_without_value_or_given_twice_is_refused(arguments: list[str])
         split_settings(arguments)
 
 
+def test_asking_for_corrections_switches_them_on_and_not_asking_leaves_the_configuration_alone() -> None:
+    assert run_settings(RunCommand(CONFIG, residual=True)) == {"fast.strategy.residual": True}
+    assert run_settings(RunCommand(CONFIG)) == {}
+
+
 def test_full_speed_and_options_become_settings(repository: Path) -> None:
     settings = run_settings(RunCommand(CONFIG, full_speed=True, gui=True, episodes=2, instruction="touch it"))
     config = load_config(repository / CONFIG, settings)

@@ -6,6 +6,7 @@ from rich.console import Console
 from dualsys.cli import main
 from dualsys.cli.listing import in_yaml, show
 from dualsys.fast.chunking.strategy import STRATEGIES, default_options, strategy_class
+from dualsys.fast.planner.correction import ABOUT
 
 
 def listed(what: str, width: int) -> str:
@@ -31,6 +32,13 @@ def test_each_strategy_is_listed_with_its_paper_its_needs_its_cost_and_its_optio
         for option, value in default_options(name).items():
             assert f"{option}: {in_yaml(value)}" in after
         assert "options: " in after
+
+
+def test_the_correction_that_any_strategy_can_have_is_listed_after_them() -> None:
+    *_, told, setting = (line for line in listed("strategies", 400).splitlines() if line.strip())
+    for text in (ABOUT.summary, ABOUT.paper, "residual", ABOUT.cost):
+        assert f"  {text}" in told
+    assert "fast.strategy.residual: false" in setting
 
 
 def test_names_are_whole_on_a_narrow_screen() -> None:

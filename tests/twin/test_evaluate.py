@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from dualsys.clock import NS_PER_MS
-from dualsys.config import SystemConfig
+from dualsys.config import SystemConfig, load_config
 from dualsys.errors import BundleError, ConfigError, InstructionError, MissingExtraError
 from dualsys.fast.chunking.strategy import default_options
 from dualsys.twin.evaluate import evaluate, settings_of
@@ -85,3 +85,10 @@ def test_settings_come_from_the_configuration_unless_given() -> None:
         2.0,
     )
     assert settings_of(CONFIG).strategy_options == default_options("rtc")
+
+
+def test_the_correction_is_that_of_the_configuration_and_told_where_it_is_on(repository: Path) -> None:
+    on = settings_of(load_config(repository / "configs/tabletop.yaml", {"fast.strategy.residual": True}))
+    assert on.residual
+    assert on.describe()["residual"] is True
+    assert "residual" not in settings_of(CONFIG).describe()

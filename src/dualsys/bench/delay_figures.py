@@ -18,7 +18,7 @@ from dualsys.twin.report import Report
 PURPOSE = "the figures of the latency benchmark"
 JITTER_AT_MS = 360.0
 """Where the jittery delay stands on the axis of delays."""
-ORDER: list[str] = [one.name for one in VARIANTS]
+ORDER: list[str] = [one.label for one in VARIANTS]
 """Strategies, in the order of their colours."""
 SPREAD_MS = 3.0
 """How far curves are moved apart, so that their intervals do not hide each other."""
@@ -172,7 +172,7 @@ def _curves(results: Sequence[Result], varied: Varied, task: str) -> Iterator[tu
     """The results of each strategy that was measured at several delays; of each one if none was."""
     wanted = [one for one in results if (one.point.varied, one.point.task) == (varied, task)]
     found = {
-        variant.name: [one for one in wanted if one.point.variant.name == variant.name]
+        variant.label: [one for one in wanted if one.point.variant.label == variant.label]
         for variant in VARIANTS
     }
     least = min(2, max(map(len, found.values())))

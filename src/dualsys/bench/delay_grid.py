@@ -12,6 +12,7 @@ from dualsys.clock import NS_PER_MS, NS_PER_S
 from dualsys.errors import ConfigError, InstructionError
 from dualsys.fast.chunking.delay import steps_begun
 from dualsys.fast.chunking.strategy import StrategyName, default_options, make_strategy, require_offered
+from dualsys.fast.planner.correction import require_residual
 from dualsys.fast.policies.policy import System1
 from dualsys.specs import ActionSpec
 from dualsys.twin.latency import Constant, Latency, log_normal
@@ -29,6 +30,7 @@ class Variant:
         options: Those of its options that are not its defaults.
         plays_half: Its option `execution_horizon` is half of a chunk.
         plan_cpu_s: Processor time of a plan, roughly, for the estimate.
+        residual: The residual head of System 1 corrects single actions besides.
     """
 
     name: StrategyName
@@ -36,6 +38,12 @@ class Variant:
     options: Mapping[str, object] = field(default_factory=dict)
     plays_half: bool = False
     plan_cpu_s: float = 0.008
+    residual: bool = False
+
+    @property
+    def label(self) -> str:
+        """Its name in this benchmark."""
+        return f"{self.name}+residual" if self.residual else self.name
 
     def options_for(self, action: ActionSpec) -> dict[str, object]:
         """All options, for such chunks."""
@@ -109,9 +117,23 @@ VARIANTS = (
         "vote",
         "A committee of the last 8 chunks and a cosine above 0.5; s = max(d, 1).",
     ),
+    Variant(
+        "naive_async",
+        "As `naive_async`, and the residual head of System 1 corrects each action by what is seen when it is "
+        "played, after A2C2 (arXiv:2509.23224): the base strategy of that paper.",
+        residual=True,
+    ),
+    Variant(
+        "rtc",
+        "As `rtc`, with the residual head besides.",
+        plan_cpu_s=0.013,
+        residual=True,
+    ),
 )
 MAIN: tuple[StrategyName, ...] = ("synchronous", "naive_async", "temporal_ensemble", "rtc", "rtc_prefix")
 OTHERS: tuple[StrategyName, ...] = tuple(one.name for one in VARIANTS if one.name not in MAIN)
+CORRECTED: tuple[str, ...] = tuple(one.label for one in VARIANTS if one.residual)
+"""Labels of the strategies with a residual head."""
 
 JITTER = "jitter"
 SYSTEM1_DELAYS: tuple[int | str, ...] = (0, 40, 80, 120, 160, 200, 300, JITTER)
@@ -135,11 +157,11 @@ WORLD_CPU_S = 0.30
 
 @dataclass(frozen=True)
 class Sweep:
-    """Strategies on a task under several delays of one of the systems."""
+    """Strategies, by their labels, on a task under several delays of one of the systems."""
 
     varied: Varied
     task: str
-    strategies: tuple[StrategyName, ...]
+    strategies: tuple[str, ...]
     delays: tuple[int | str, ...]
 
 
@@ -150,6 +172,8 @@ SWEEPS = (
     Sweep("system1", "pick", MAIN, (0, 120, 300)),
     Sweep("system1", "follow", ("naive_async", "rtc"), (0, 300)),
     Sweep("system1", "around", OTHERS, (120,)),
+    Sweep("system1", "around", CORRECTED, (120, 300)),
+    Sweep("system1", "conveyor", CORRECTED, (300,)),
     Sweep("system2", "conveyor", ("naive_async", "rtc"), SYSTEM2_DELAYS_MS),
     Sweep("system2", "intercept", ("naive_async", "rtc"), SYSTEM2_DELAYS_MS),
     Sweep("system2", "follow", ("rtc",), (200, 800)),
@@ -194,7 +218,7 @@ def points(
         sweeps: Which.
         jitter: What `JITTER` stands for.
     """
-    variants = {one.name: one for one in VARIANTS}
+    variants = {one.label: one for one in VARIANTS}
     return [
         _point(settings, action, sweep, variants[name], delay, jitter)
         for sweep in sweeps
@@ -229,9 +253,10 @@ def _point(
         plan_hz=NS_PER_S / action.step_ns,
         ages=replace(AGES, plan_hard_ns=settings.ages.plan_hard_ns),
         latent="true",
+        residual=variant.residual,
     )
     suffix = "" if isinstance(delay, str) else "ms"
-    name = f"{sweep.task}-{variant.name}-{sweep.varied}-{delay}{suffix}"
+    name = f"{sweep.task}-{variant.label}-{sweep.varied}-{delay}{suffix}"
     return Point(sweep.varied, sweep.task, variant, delay, Cell(name, sweep.task, own))
 
 
@@ -265,6 +290,8 @@ def objection(point: Point, policy: System1) -> Unmet | None:
     strategy = make_strategy(settings.strategy, **settings.strategy_options)
     try:
         require_offered(strategy, policy.capabilities, "this bundle")
+        if settings.residual:
+            require_residual(policy.capabilities, "this bundle")
     except ConfigError as error:
         return Unmet(point, "not offered", "; ".join(error.faults))
     try:

@@ -18,6 +18,7 @@ from dualsys.bench.delay_figures import (
     time_to_success,
 )
 from dualsys.bench.delay_grid import (
+    CORRECTED,
     JITTER,
     MAIN,
     OTHERS,
@@ -230,16 +231,21 @@ def _system2(everyone: Sequence[Found], pictures: Mapping[str, Path]) -> list[Bl
 
 
 def _all_strategies(everyone: Sequence[Found]) -> list[Block]:
-    """Every strategy at the one point where all of them were to be run."""
-    wanted = {(one.point.task, one.point.delay) for one in everyone if one.point.variant.name in OTHERS}
+    """Every strategy that was to be run at the points where it was not only the main ones."""
+    compared = {*OTHERS, *CORRECTED}
+    wanted = {
+        (one.point.task, one.point.delay)
+        for one in everyone
+        if one.point.varied == "system1" and one.point.variant.label in compared
+    }
     blocks: list[Block] = []
     for task, delay in sorted(wanted, key=str):
         rows = []
         for variant in VARIANTS:
             for one in everyone:
                 same = (one.point.varied, one.point.task, one.point.delay) == ("system1", task, delay)
-                if same and one.point.variant.name == variant.name:
-                    rows.append((f"`{variant.name}`", *_outcome(one)))
+                if same and one.point.variant.label == variant.label:
+                    rows.append((f"`{variant.label}`", *_outcome(one)))
         head = ("", "success", "a minute", "time", "jump, m/s", "jerk, m/s³", "reaction 1, ms")
         blocks += [
             Heading(f"All strategies on `{task}`, System 1 at {_delay(delay)}"),
@@ -292,7 +298,7 @@ def _configured(action: ActionSpec) -> list[Block]:
     for variant in VARIANTS:
         options = ", ".join(f"{name} {value}" for name, value in variant.options_for(action).items())
         about = strategy_class(variant.name).about
-        rows.append((f"`{variant.name}`", about.paper, variant.configured, options or DASH, about.cost))
+        rows.append((f"`{variant.label}`", about.paper, variant.configured, options or DASH, about.cost))
     return [
         Heading("How each strategy is run"),
         Text(
@@ -364,10 +370,12 @@ def _how(results: Sequence[Result], plan: Plan, command: str) -> list[Block]:
 def _by_delay(everyone: Sequence[Found], varied: Varied, task: str, entry: Callable[[Report], str]) -> Table:
     """One line for each of the main strategies, one column for each delay."""
     own = [one for one in everyone if (one.point.varied, one.point.task) == (varied, task)]
-    own = [one for one in own if one.point.variant.name in MAIN]
+    own = [one for one in own if one.point.variant.label in MAIN]
     delays = sorted({one.point.delay for one in own}, key=lambda delay: (isinstance(delay, str), delay))
     entries = {
-        (one.point.variant.name, one.point.delay): one.status if isinstance(one, Unmet) else entry(one.report)
+        (one.point.variant.label, one.point.delay): one.status
+        if isinstance(one, Unmet)
+        else entry(one.report)
         for one in own
     }
     rows = [
@@ -384,7 +392,7 @@ def _tasks(everyone: Sequence[Found], varied: Varied) -> list[str]:
         dict.fromkeys(
             one.point.task
             for one in everyone
-            if one.point.varied == varied and one.point.variant.name in MAIN
+            if one.point.varied == varied and one.point.variant.label in MAIN
         )
     )
 

@@ -197,7 +197,7 @@ def system1_graphs(net: System1Net, steps: int) -> dict[str, Graph]:
 
 
 def phase_of(step: Tensor, horizon: int) -> Tensor:
-    """Phases `[B, 2]` of the actions k = `step` `[B]` in chunks of H = `horizon`: sine, cosine of 2 pi k / H."""
+    """Phases `[B, 2]` of the actions k `[B]` of a chunk: sine and cosine of 2 pi k / H, H the horizon."""
     angle = 2.0 * math.pi * step / horizon
     return torch.stack([angle.sin(), angle.cos()], dim=-1)
 

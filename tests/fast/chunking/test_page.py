@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dualsys.bundles import load_manifest
 from dualsys.cli.listing import in_yaml
 from dualsys.fast.chunking.delay import WINDOW
 from dualsys.fast.chunking.queue_aggregate import NEW_SHARE
@@ -48,6 +49,9 @@ def test_numbers_in_the_text_are_those_of_the_code(page: str) -> None:
     assert told == NEW_SHARE
 
 
-def test_the_correction_that_it_describes_is_there_and_no_trained_head_is_claimed(page: str) -> None:
+def test_the_correction_that_it_describes_is_there_and_a_trained_head_is_claimed_only_if_shipped(
+    page: str, repository: Path
+) -> None:
     assert f"{ResidualHead.__module__}.{ResidualHead.__name__}" in page
-    assert "No trained head is shipped" in page
+    shipped = load_manifest(repository / "bundles/tabletop/system1", "system1")
+    assert ("No trained head is shipped" in page) == ("residual.onnx" not in shipped.files)

@@ -160,7 +160,9 @@ def test_where_it_is_not_asked_for_nothing_is_corrected(make_bench: Callable[...
 def test_a_correction_that_system_1_does_not_offer_is_refused_at_the_start(
     make_bench: Callable[..., Any],
 ) -> None:
-    with pytest.raises(ConfigError, match=r"fast\.strategy\.residual: .* by hand has no residual head; export"):
+    with pytest.raises(
+        ConfigError, match=r"fast\.strategy\.residual: .* by hand has no residual head; export"
+    ):
         make_bench("synchronous", policy=Still(EVERYTHING - {"residual"}), settings=CORRECTED)
 
 
