@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -19,6 +19,8 @@ from pydantic import (
 )
 
 from dualsys.bus.gate import Protection
+from dualsys.cameras.fitting import How
+from dualsys.cameras.registry import CAMERAS
 from dualsys.config_checks import strategy_faults, timing_faults, workspace_faults
 from dualsys.config_faults import explain
 from dualsys.config_file import apply_overrides, parse_yaml
@@ -26,29 +28,29 @@ from dualsys.config_links import Endpoints, Folder, Section, SecurityConfig, end
 from dualsys.errors import ConfigError
 from dualsys.fast.chunking.strategy import StrategyName
 from dualsys.messages import LatentCodec
-from dualsys.robots.registry import BUILT_IN, GROUP, Option, robot_names
+from dualsys.plugins import Option, Plugins
+from dualsys.robots.registry import ROBOTS
 
 StrategyOption = str | int | float | bool | None
 """What an option of a chunk strategy can be; the strategy itself says which."""
 
 
-def _check_driver(name: str) -> str:
-    # Installed packages are searched for other names only: it takes a while.
-    if name in BUILT_IN or name in robot_names():
-        return name
-    raise ValueError(
-        f"one of {', '.join(robot_names())}; an installed package offers others by entry points of the group "
-        f"{GROUP!r}"
-    )
+def _driver_of(plugins: Plugins[Any]) -> AfterValidator:
+    def check(name: str) -> str:
+        if plugins.known(name):
+            return name
+        raise ValueError(
+            f"one of {', '.join(plugins.names())}; an installed package offers others by entry points of the "
+            f"group {plugins.group!r}"
+        )
 
-
-Driver = Annotated[str, AfterValidator(_check_driver)]
+    return AfterValidator(check)
 
 
 class RobotConfig(Section):
     """The arm."""
 
-    driver: Driver = Field(
+    driver: Annotated[str, _driver_of(ROBOTS)] = Field(
         default="simulated", description="which driver reaches the arm; `dualsys list robots` names them"
     )
     connect_timeout_s: float = Field(
@@ -57,6 +59,37 @@ class RobotConfig(Section):
     options: dict[str, Option] = Field(
         default={}, description="what the driver itself wants to be told, such as a serial port"
     )
+
+
+class CameraConfig(Section):
+    """One camera: `wrist`, or one that System 2 is shown."""
+
+    driver: Annotated[str, _driver_of(CAMERAS)] = Field(
+        default="link", description="which driver reaches the camera; `dualsys camera list` names them"
+    )
+    width: int | None = Field(
+        default=None, ge=1, le=4096, description="pixels to ask the camera for; null: as it is"
+    )
+    height: int | None = Field(
+        default=None, ge=1, le=4096, description="pixels to ask the camera for; null: as it is"
+    )
+    rate_hz: float | None = Field(
+        default=None, gt=0, le=1000, description="frames per second to ask the camera for; null: as it is"
+    )
+    fit: How | None = Field(
+        default=None,
+        description="what to do about another ratio of width to height than the models want; null: refuse",
+    )
+    max_age_ms: float = Field(default=500.0, gt=0, le=10_000, description="older frames are rejected")
+    connect_timeout_s: float = Field(
+        default=10.0, gt=0, le=300, description="how long to wait for the camera's first frame"
+    )
+    options: dict[str, Option] = Field(
+        default={}, description="what the driver itself wants to be told, such as a device"
+    )
+
+
+CameraName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
 
 
 class SlowConfig(Section):
@@ -280,6 +313,9 @@ class SystemConfig(Section):
     endpoints: Endpoints = Endpoints()
     security: SecurityConfig = SecurityConfig()
     robot: RobotConfig = RobotConfig()
+    cameras: dict[CameraName, CameraConfig] = Field(
+        default={}, description="cameras by name; frames of others come from endpoints.robot.cameras"
+    )
     slow: SlowConfig = SlowConfig()
     fast: FastConfig = FastConfig()
     control: ControlConfig = ControlConfig()

@@ -23,13 +23,25 @@ def section_of(field: FieldInfo) -> type[BaseModel] | None:
 def field_at(model: type[BaseModel], path: tuple[str | int, ...]) -> FieldInfo | None:
     """The schema at a path below `model`, or None if there is none."""
     current: type[BaseModel] | None = model
+    named: type[BaseModel] | None = None
     found: FieldInfo | None = None
     for part in path:
+        if named is not None:
+            # The name of a section, which is anybody's choice.
+            found, current, named = None, named, None
+            continue
         if current is None or part not in current.model_fields:
             return None
         found = current.model_fields[str(part)]
-        current = section_of(found)
+        current, named = section_of(found), named_section_of(found)
     return found
+
+
+def named_section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of each section behind a field that is a mapping of names to sections, else None."""
+    values = get_args(field.annotation)[1:] if get_origin(field.annotation) is dict else ()
+    found = [value for value in values if isinstance(value, type) and issubclass(value, BaseModel)]
+    return found[0] if found else None
 
 
 def mapping_at(model: type[BaseModel], path: tuple[str | int, ...]) -> FieldInfo | None:
@@ -42,8 +54,12 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo
     """Every setting below `model`: dotted path to its schema, in the order of the file."""
     found: dict[str, FieldInfo] = {}
     for name, field in model.model_fields.items():
-        section = section_of(field)
-        found |= {prefix + name: field} if section is None else settings_of(section, f"{prefix}{name}.")
+        if (section := section_of(field)) is not None:
+            found |= settings_of(section, f"{prefix}{name}.")
+        elif (section := named_section_of(field)) is not None:
+            found |= settings_of(section, f"{prefix}{name}.NAME.")
+        else:
+            found[prefix + name] = field
     return found
 
 

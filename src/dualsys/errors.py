@@ -15,6 +15,7 @@ DualsysError
 ├── PolicyError            a model produced something that cannot be used
 ├── KinematicsError        a pose or joint vector is not finite or not reachable
 ├── RobotError             the arm or its driver failed
+├── CameraError            a camera or its driver failed
 └── RecordingError         a recording cannot be written, read or replayed
 """
 
@@ -122,6 +123,10 @@ class KinematicsError(DualsysError, ValueError):
 
 class RobotError(DualsysError):
     """The arm or its driver failed."""
+
+
+class CameraError(DualsysError):
+    """A camera or its driver failed."""
 
 
 class RecordingError(DualsysError):

@@ -8,9 +8,10 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from dualsys import plugins
 from dualsys.clock import VirtualClock
 from dualsys.errors import RobotError
-from dualsys.robots import registry, simulated
+from dualsys.robots import simulated
 from dualsys.robots.registry import (
     GROUP,
     RobotDriver,
@@ -30,7 +31,7 @@ def settings(clock: VirtualClock) -> RobotSettings:
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
-    monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in points if p.group == group])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [p for p in points if p.group == group])
 
 
 def test_the_simulated_arm_comes_with_dualsys(settings: RobotSettings) -> None:

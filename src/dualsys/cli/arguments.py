@@ -97,6 +97,21 @@ class RobotCommand:
 
 
 @dataclass(frozen=True)
+class CameraCommand:
+    """List camera drivers, or look through the cameras of a configuration."""
+
+    action: Positional[Literal["list", "check"]]
+    """list: the drivers there are. check: whether cameras deliver, and what the models want."""
+    config: Positional[Path] = DEFAULT_CONFIG
+    """YAML of the system; or the name of a driver, whose options are then given as
+    --cameras.DRIVER.options.NAME VALUE."""
+    seconds: float = 3.0
+    """check: how long to look."""
+    json: bool = False
+    """check: print JSON."""
+
+
+@dataclass(frozen=True)
 class CalibrateCommand:
     """Make or renew the file of an arm of bus servos. Its motors are off, and you move it by hand."""
 
@@ -251,6 +266,7 @@ Command = (
     | Annotated[SimCommand, tyro.conf.subcommand("sim")]
     | Annotated[SayCommand, tyro.conf.subcommand("say")]
     | Annotated[RobotCommand, tyro.conf.subcommand("robot")]
+    | Annotated[CameraCommand, tyro.conf.subcommand("camera")]
     | Annotated[CalibrateCommand, tyro.conf.subcommand("calibrate")]
     | Annotated[TwinCommand, tyro.conf.subcommand("twin")]
     | Annotated[RecordCommand, tyro.conf.subcommand("record")]

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from dualsys.cli.arguments import (
     CalibrateCommand,
+    CameraCommand,
     DoctorCommand,
     ExportCommand,
     FastCommand,
@@ -63,6 +64,10 @@ def execute(argv: Sequence[str]) -> int:
                 return robot_command.robot(command, overrides)
             case RobotCommand():
                 return robot(command, overrides)
+            case CameraCommand():
+                from dualsys.cli.camera_command import camera
+
+                return camera(command, overrides)
             case CalibrateCommand():
                 from dualsys.cli.calibrate_command import calibrate
 

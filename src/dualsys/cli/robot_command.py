@@ -150,7 +150,7 @@ def opened(command: RobotCommand, overrides: Mapping[str, object]) -> Iterator[B
         if not (simulated and by_name):
             yield bench()
             return
-        with _simulator(config, folder) as end:
+        with simulator(config, folder) as end:
             yield bench(drop=end)
 
 
@@ -197,7 +197,7 @@ def _settings(config: SystemConfig, clock: WallClock) -> RobotSettings:
 
 
 @contextmanager
-def _simulator(config: SystemConfig, folder: Path) -> Iterator[Callable[[], None]]:
+def simulator(config: SystemConfig, folder: Path) -> Iterator[Callable[[], None]]:
     """The simulated arm in a process of its own; yields what ends it at once."""
     from dualsys.bus.sockets import close_context, open_context
     from dualsys.cli.process import process_command

@@ -27,6 +27,18 @@ def tasks() -> dict[str, Task]:
     return all_tasks()
 
 
+def simulated_cameras() -> dict[str, tuple[int, int]]:
+    """Name, height and width of each camera of the simulated table.
+
+    Raises:
+        MissingExtraError: The simulator is not installed.
+    """
+    tasks()
+    from dualsys_sim.cameras import CAMERA_SHAPES
+
+    return {name: (shape[0], shape[1]) for name, shape in CAMERA_SHAPES.items()}
+
+
 def scenes_for(
     instruction: str, task: str | None, first_seed: int, episodes: int
 ) -> tuple[str, list[int]] | None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dualsys.bus.channel import LatestSubscriber
 from dualsys.bus.service import ServiceServer
+from dualsys.cameras.link import LinkCamera
 from dualsys.errors import DualsysError, PolicyError
 from dualsys.fast.chunking.strategy import ChunkStrategy
 from dualsys.fast.planner.arm import Kinematics
@@ -337,12 +338,16 @@ def watch_loop(core: PlannerCore, wiring: Wiring, loop: PlannerLoop) -> None:
     if not isinstance(core, RecordedPlannerCore):
         return
     channels: dict[str, object] = {"slow.latent": wiring.latents, "control.state": wiring.states}
-    channels |= {f"robot.cameras.{name}": source for name, source in wiring.cameras.items()}
+    for name, feed in wiring.cameras.items():
+        if isinstance(feed.camera, LinkCamera) and feed.camera.channel is not None:
+            channels[f"robot.cameras.{name}"] = feed.camera.channel
     for name, source in channels.items():
         if isinstance(source, LatestSubscriber):
             core.watch.add(name, faults_of(source))
     if isinstance(wiring.service, ServiceServer):
         core.watch.add("planner.service", faults_of(wiring.service))
-    core.watch.add("images", lambda: (loop.statistics().images_rejected, "not an image of the stated size"))
+    core.watch.add(
+        "images", lambda: (loop.statistics().images_rejected, "old, or no image of the stated size")
+    )
     strangers = "latents of a System 2 that hands were not shaken with"
     core.watch.add("strangers", lambda: (loop.statistics().latents_dropped, strangers))

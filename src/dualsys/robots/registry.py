@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
 from typing import Final
 
 from dualsys.bus.gate import Protection
 from dualsys.clock import Clock
 from dualsys.errors import RobotError
+from dualsys.plugins import Option, Plugins, installed, unknown_options
 from dualsys.robots.contract import CONTRACT_VERSION, Robot
 
 GROUP: Final = "dualsys.robots"
@@ -26,9 +25,6 @@ BUILT_IN: Final = {
     "simulated": "dualsys.robots.simulated:DRIVER",
 }
 """Name to `module:object`; imported only when asked for."""
-
-Option = str | int | float | bool | None
-"""What an option of a driver can be; the driver itself says which."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +56,8 @@ class RobotSettings:
         Raises:
             RobotError: There is another one; names those that are known.
         """
-        if unknown := sorted(self.options.keys() - set(known)):
-            has = f"there are {', '.join(known)}" if known else "this driver has none"
-            raise RobotError(f"robot.options: unknown {', '.join(unknown)}; {has}")
+        if fault := unknown_options(self.options, known):
+            raise RobotError(f"robot.options: {fault}")
 
 
 @dataclass(frozen=True)
@@ -92,22 +87,20 @@ class RobotDriver:
     @property
     def usable(self) -> bool:
         """Whether its library is installed, or it needs none."""
-        return not self.library or find_spec(self.library) is not None
+        return installed(self.library)
+
+
+ROBOTS: Final = Plugins(GROUP, BUILT_IN, RobotDriver, "robot.driver", CONTRACT_VERSION, RobotError)
 
 
 def robot_names() -> tuple[str, ...]:
     """Every driver there is, in alphabetical order."""
-    return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
+    return ROBOTS.names()
 
 
 def origin_of(name: str) -> str:
     """Where a driver comes from: `dualsys`, or the package or packages that offer it."""
-    names = [
-        point.dist.name if point.dist else point.value
-        for point in entry_points(group=GROUP)
-        if point.name == name
-    ]
-    return " and ".join([*(["dualsys"] if name in BUILT_IN else []), *names])
+    return ROBOTS.origin_of(name)
 
 
 def driver_named(name: str) -> RobotDriver:
@@ -117,31 +110,7 @@ def driver_named(name: str) -> RobotDriver:
         RobotError: There is none of that name, two packages offer it, it cannot be loaded, or it was written
             for another version of the contract.
     """
-    offered = [point for point in entry_points(group=GROUP) if point.name == name]
-    if name in BUILT_IN:
-        offered.append(EntryPoint(name, BUILT_IN[name], GROUP))
-    if not offered:
-        raise RobotError(f"robot.driver: no driver {name!r}; there are {', '.join(robot_names())}")
-    if len(offered) > 1:
-        origins = " and ".join(point.value for point in offered)
-        raise RobotError(f"robot.driver: {name!r} is offered by {origins}: uninstall all but one")
-    try:
-        driver = offered[0].load()
-    except (ImportError, AttributeError) as error:
-        raise RobotError(
-            f"robot.driver: {name!r} cannot be loaded from {offered[0].value}: {error}"
-        ) from error
-    if not isinstance(driver, RobotDriver):
-        raise RobotError(
-            f"robot.driver: {name!r} cannot be used: {offered[0].value} is no RobotDriver but a "
-            f"{type(driver).__name__}"
-        )
-    if driver.contract != CONTRACT_VERSION:
-        raise RobotError(
-            f"robot.driver: {name!r} was written for version {driver.contract} of the driver contract, this "
-            f"is version {CONTRACT_VERSION}: install releases of both that fit"
-        )
-    return driver
+    return ROBOTS.named(name)
 
 
 def open_robot(name: str, settings: RobotSettings) -> Robot:

@@ -8,6 +8,9 @@ import pytest
 
 from dualsys.bus.codec import to_image
 from dualsys.bus.service import PeerToken
+from dualsys.cameras.contract import CameraSpec
+from dualsys.cameras.feed import Feed
+from dualsys.cameras.link import LinkCamera
 from dualsys.clock import NS_PER_MS, VirtualClock
 from dualsys.errors import BusError, MismatchError, PeerTimeoutError, PolicyError
 from dualsys.fast.planner.contact import Answer, Question
@@ -97,7 +100,10 @@ class Stage:
         wiring = Wiring(
             latents=self.latents,
             states=self.states,
-            cameras={"fixed": self.fixed, "wrist": self.wrist},
+            cameras={
+                "fixed": self.feed("fixed", self.fixed, 8, 6),
+                "wrist": self.feed("wrist", self.wrist, 4, 4),
+            },
             observations=self.observations,
             plans=self.plans,
             service=self.desk,
@@ -105,6 +111,11 @@ class Stage:
             control=self.control,
         )
         self.loop = PlannerLoop(self.core, wiring, rhythm, self.clock, SESSION, {"weights": "s"})
+
+    def feed(self, name: str, inbox: Inbox, width: int, height: int) -> Feed:
+        feed = Feed(LinkCamera(CameraSpec(name, width, height, 25.0), lambda: inbox, self.clock), self.clock)
+        feed.connect()
+        return feed
 
     def run(self, duration_ms: int) -> None:
         """Let the world go on: states at every wake-up, images at 25 Hz, answers of System 2 at once."""

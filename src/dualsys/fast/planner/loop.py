@@ -15,9 +15,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.bus.codec import from_image
+from dualsys.cameras.feed import Feed
 from dualsys.clock import NS_PER_MS, Clock, Pacer
-from dualsys.errors import DualsysError, MessageError
+from dualsys.errors import DualsysError
 from dualsys.fast.planner.contact import Answer
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.desk import Asker, Desk, Service, flat_status
@@ -25,7 +25,7 @@ from dualsys.fast.planner.links import Link, SlowLink, epoch_in
 from dualsys.fast.planner.records import PlanJob
 from dualsys.fast.planner.track import ActionArray
 from dualsys.fast.planner.trips import Trips
-from dualsys.messages import CameraFrame, ControlState, LatentPacket, Message, Plan
+from dualsys.messages import ControlState, LatentPacket, Message, Plan
 
 WAKE_NS = 5 * NS_PER_MS
 """Longest time between two wake-ups."""
@@ -68,7 +68,7 @@ class Wiring:
     Attributes:
         latents: From System 2.
         states: From control.
-        cameras: From the robot side, by camera name: `wrist`, and what System 2 is shown.
+        cameras: Connected, by name: `wrist`, and what System 2 is shown.
         observations: To System 2.
         plans: To control.
         service: Requests to the planner.
@@ -78,7 +78,7 @@ class Wiring:
 
     latents: Source[LatentPacket]
     states: Source[ControlState]
-    cameras: Mapping[str, Source[CameraFrame]]
+    cameras: Mapping[str, Feed]
     observations: Sink
     plans: Sink
     service: Service
@@ -115,7 +115,7 @@ class LoopStatistics:
     Attributes:
         wakes: Wake-ups.
         missed: Wake-ups skipped because one before took too long.
-        images_rejected: Camera frames that are no image of the stated size.
+        images_rejected: Camera frames that are old, or no image of the stated size.
         latents_dropped: Latents from a System 2 that hands were not shaken with.
     """
 
@@ -179,7 +179,6 @@ class PlannerLoop:
         self._shown_ns = -1
         self._wakes = 0
         self._missed = 0
-        self._images_rejected = 0
         self._end_asked = False
 
     def ask_to_end(self, number: int = 0, frame: FrameType | None = None) -> None:
@@ -220,7 +219,8 @@ class PlannerLoop:
 
     def statistics(self) -> LoopStatistics:
         """Totals since the start."""
-        return LoopStatistics(self._wakes, self._missed, self._images_rejected, self._slow.dropped)
+        rejected = sum(feed.rejected for feed in self._wiring.cameras.values())
+        return LoopStatistics(self._wakes, self._missed, rejected, self._slow.dropped)
 
     def status(self) -> dict[str, str]:
         """Everything that there is to tell, by name."""
@@ -237,6 +237,7 @@ class PlannerLoop:
             slow=self._slow.link.statistics(),
             trip=self._trips.statistics(),
             control=self._control.statistics(),
+            camera={name: feed.statistics() for name, feed in self._wiring.cameras.items()},
         )
 
     def _keep_in_touch(self, now_ns: int) -> None:
@@ -276,26 +277,18 @@ class PlannerLoop:
                 # What was planned is void, whoever leads the arm now.
                 self._core.adopt_epoch(self._core.epoch)
             self._core.on_state(state)
-        for name, camera in self._wiring.cameras.items():
-            frame = camera.receive()
+        for name, feed in self._wiring.cameras.items():
+            frame = feed.read()
             if frame is not None:
-                self._look(name, frame, now_ns)
+                if name == "wrist":
+                    self._core.on_frame(name, frame.image, frame.t_ns)
+                self._images[name] = (frame.image, frame.t_ns)
         packet = self._wiring.latents.receive()
         if packet is not None and self._slow.admits(packet):
             self._core.on_latent(packet)
             if packet.session == self._session:
                 self._trips.answered(packet, now_ns)
         self._slow.watch(now_ns)
-
-    def _look(self, name: str, frame: CameraFrame, now_ns: int) -> None:
-        try:
-            image = from_image(frame.image)
-        except MessageError:
-            self._images_rejected += 1
-            return
-        if name == "wrist":
-            self._core.on_frame(name, image, now_ns)
-        self._images[name] = (image, now_ns)
 
     def _observe(self) -> None:
         """Show System 2 the newest images, each at most once."""

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.sockets import ZmqContext, close_context, open_context
+from dualsys.cameras.feed import Feed
+from dualsys.cameras.wanted import close_feeds, feeds_of, wanted_by
 from dualsys.clock import NS_PER_MS, WallClock, period_ns
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.planner.contact import Contact
 from dualsys.fast.planner.loop import PlannerLoop, Rhythm, Wiring
 from dualsys.fast.planner.records import PlannerSettings
 from dualsys.fast.policies.policy import System1
-from dualsys.messages import CameraFrame, ControlState, LatentPacket
+from dualsys.messages import ControlState, LatentPacket
 from dualsys.recorder.planner import open_core, watch_loop
 from dualsys.recorder.tap import Tap, open_service, open_tap
 from dualsys.robots.kinematics import PANDA
@@ -33,6 +35,7 @@ def run_planner(config: SystemConfig) -> None:
         BundleError: The bundle is damaged or does not fit.
         MismatchError: System 2 does not fit System 1; names both values.
         BusError: An address is taken or cannot be used.
+        CameraError: A camera cannot be reached, or what it delivers does not fit.
     """
     # The runtime is loaded here, so that a planner with another policy does not need it.
     from dualsys.fast.policies.onnx import OnnxSystem1
@@ -55,6 +58,7 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
     context = open_context(config.protection())
     ends = config.endpoints
     contacts: list[Contact] = []
+    feeds: dict[str, Feed] = {}
     try:
         tap = open_tap(context, config, "planner", clock)
         options = config.fast.strategy.options
@@ -66,12 +70,17 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
         axes = {"axes": " ".join((*PANDA_JOINTS, "gripper_opening"))}
         control = Contact(context, ends.control.service, "control", session, details=details | axes)
         contacts.append(control)
-        wiring = _wire(context, config, policy, slow, control, tap)
+        wanted = wanted_by(policy.specs.observation, policy.wrist)
+        feeds = feeds_of(config, wanted, context, clock)
+        for feed in feeds.values():
+            feed.connect()
+        wiring = _wire(context, config, feeds, slow, control, tap)
         loop = PlannerLoop(core, wiring, _rhythm(config), clock, session, details)
         watch_loop(core, wiring, loop)
         loop.handle_signals()
         loop.run()
     finally:
+        close_feeds(feeds)
         for contact in contacts:
             contact.close()
         close_context(context)
@@ -80,13 +89,12 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
 def _wire(
     context: ZmqContext,
     config: SystemConfig,
-    policy: System1,
+    feeds: dict[str, Feed],
     slow: Contact,
     control: Contact,
     tap: Tap | None,
 ) -> Wiring:
     ends = config.endpoints
-    cameras = sorted({"wrist", *policy.specs.observation.cameras})
     return Wiring(
         latents=LatestSubscriber(
             context, ends.slow.latent, bind=False, setting="endpoints.slow.latent", types=(LatentPacket,)
@@ -94,17 +102,7 @@ def _wire(
         states=LatestSubscriber(
             context, ends.control.state, bind=False, setting="endpoints.control.state", types=(ControlState,)
         ),
-        cameras={
-            name: LatestSubscriber(
-                context,
-                ends.robot.cameras,
-                bind=False,
-                setting="endpoints.robot.cameras",
-                types=(CameraFrame,),
-                topic=name.encode(),
-            )
-            for name in cameras
-        },
+        cameras=feeds,
         observations=LatestPublisher(
             context, ends.slow.observation, bind=False, setting="endpoints.slow.observation"
         ),
