@@ -23,6 +23,7 @@ BUILT_IN: Final = {
     "feetech": "dualsys.robots.feetech:DRIVER",
     "link": "dualsys.robots.link:DRIVER",
     "simulated": "dualsys.robots.simulated:DRIVER",
+    "ur": "dualsys.robots.ur:DRIVER",
 }
 """Name to `module:object`; imported only when asked for."""
 
