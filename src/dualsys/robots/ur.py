@@ -5,8 +5,8 @@ controller's own watchdog on these registers ends the program when this process 
 thread of the driver sends the set-points, because a call may wait for the controller.
 
 The library reconnects by itself when its control connection breaks, uploads the program again, and repeats
-the call that failed. The driver does not go on after that: a program that has ended once, for whatever reason,
-is a protective stop until somebody connects anew.
+the call that failed. The driver does not go on after that: a program that has ended once, for whatever
+reason, is a protective stop until somebody connects anew.
 """
 
 from __future__ import annotations
