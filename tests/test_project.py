@@ -164,15 +164,11 @@ def test_every_imported_package_is_declared_where_it_is_needed() -> None:
             allowed = base | declared("ruckig")
         elif name.startswith("src/dualsys/robots/"):
             # Imported when the driver of that arm is opened, behind MissingExtraError.
-<<<<<<< HEAD
-            allowed = base | {"dynamixel_sdk", "scservo_sdk", "serial"}
+            allowed = base | {"dynamixel_sdk", "scservo_sdk", "serial", "xarm"}
+            allowed |= {"dashboard_client", "rtde_control", "rtde_receive"}
         elif name.startswith("src/dualsys/cameras/"):
             # Imported when the driver of that camera is opened, behind MissingExtraError.
             allowed = base | {"av", "cv2", "pyrealsense2"}
-=======
-            allowed = base | {"dynamixel_sdk", "scservo_sdk", "serial", "xarm"}
-            allowed |= {"dashboard_client", "rtde_control", "rtde_receive"}
->>>>>>> 599af28 (The packages that the UR driver imports are declared)
         elif name.startswith("src/dualsys/recorder/"):
             # Imported by the recorder process and by whoever reads a recording, behind MissingExtraError.
             allowed = record
@@ -190,12 +186,9 @@ def test_every_base_dependency_is_used() -> None:
 def test_every_declared_package_is_pinned_for_the_tests() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.split("==")[0].lower() for line in lines if "==" in line}
-<<<<<<< HEAD
     cameras = ("opencv", "realsense", "video")
-    extras = ("sim", "record", "ruckig", "dynamixel", "feetech", *cameras, "train", "test")
-=======
-    extras = ("sim", "record", "ruckig", "dynamixel", "feetech", "ur", "train", "test")
->>>>>>> 599af28 (The packages that the UR driver imports are declared)
+    robots = ("dynamixel", "feetech", "ur")
+    extras = ("sim", "record", "ruckig", *robots, *cameras, "train", "test")
     needed = declared().union(*(declared(extra) for extra in extras))
     assert needed - pinned == set()
 
