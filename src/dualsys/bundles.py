@@ -27,6 +27,12 @@ READABLE = (1, 2)
 """Formats that this version reads."""
 
 MANIFEST = "bundle.json"
+
+WHOLE, VISION, LANGUAGE = "system2.onnx", "vision.onnx", "language.onnx"
+"""Graphs of System 2: the whole, and its two halves, which bundles from before there were any lack."""
+FEATURES = "features"
+"""What goes from one half to the other: the output of `VISION`, an input of `LANGUAGE`."""
+
 Role = Literal["system1", "system2"]
 
 _MAX_MANIFEST_BYTES = 16 * 1024 * 1024
@@ -124,6 +130,22 @@ def bundle_file(directory: str | Path, manifest: Manifest, name: str) -> Path:
         listed = ", ".join(sorted(manifest.files))
         _fail(
             Path(directory) / MANIFEST, f"files: {name!r} is not listed (listed: {listed})", "export it again"
+        )
+    return Path(directory) / name
+
+
+def half_file(directory: str | Path, manifest: Manifest, name: str) -> Path:
+    """As `bundle_file`, for one of the halves of System 2.
+
+    Raises:
+        BundleError: The bundle has no halves; says what to do.
+    """
+    if name not in manifest.files:
+        _fail(
+            Path(directory) / MANIFEST,
+            f"files: {name!r} is not listed, so this System 2 cannot be split: slow.uplink: features needs "
+            "its two halves",
+            "export it again from its checkpoint (`dualsys export`), or set slow.uplink to images",
         )
     return Path(directory) / name
 

@@ -78,12 +78,20 @@ def velocity_model(small_system1: System1Net) -> onnx.ModelProto:
 
 
 @pytest.fixture(scope="session")
-def bundles(
+def system2_bundle(
     small_system1: System1Net, small_system2: System2Net, tmp_path_factory: pytest.TempPathFactory
-) -> Bundles:
-    """The two small systems as bundles."""
-    folder: Path = tmp_path_factory.mktemp("bundles")
+) -> Path:
+    """The small System 2 as a bundle."""
+    folder = tmp_path_factory.mktemp("bundles") / "system2"
     specs = system_specs(small_system2, small_system1.config.proprioception)
-    export_system1(small_system1, specs, folder / "system1", {"seed": 3})
-    export_system2(small_system2, specs, vocabulary_list(), folder / "system2", {"seed": 4})
-    return Bundles(folder / "system1", folder / "system2")
+    export_system2(small_system2, specs, vocabulary_list(), folder, {"seed": 4})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundles(small_system1: System1Net, small_system2: System2Net, system2_bundle: Path) -> Bundles:
+    """The two small systems as bundles."""
+    folder = system2_bundle.with_name("system1")
+    specs = system_specs(small_system2, small_system1.config.proprioception)
+    export_system1(small_system1, specs, folder, {"seed": 3})
+    return Bundles(folder, system2_bundle)

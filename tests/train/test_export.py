@@ -73,6 +73,38 @@ def test_an_exported_system2_reads_several_images_with_a_sentence_each_in_one_pa
         assert together.text.split(" (")[0] == alone.text.split(" (")[0]
 
 
+def test_the_halves_of_an_exported_system2_do_in_sequence_what_the_whole_does(system2_bundle: Path) -> None:
+    manifest = load_manifest(system2_bundle, "system2")
+    assert set(manifest.files) == {"system2.onnx", "vision.onnx", "language.onnx", "weights.bin"}
+    told = manifest.training["halves"]
+    assert float(told["largest"]) <= agreement.TOLERANCE
+    assert float(told["largest_from_whole_graph"]) <= 1e-5
+    random = torch.Generator().manual_seed(11)
+    image = torch.randint(0, 256, (1, 96, 128, 3), generator=random, dtype=torch.uint8)
+    words = torch.from_numpy(word_indices(WORDS, vocabulary_list()).astype(np.int64)[None])
+    sessions = {name: agreement.open_session(system2_bundle / name) for name in sorted(manifest.files)[:3]}
+    (features,) = sessions["vision.onnx"].run(["features"], {"image": image.numpy()})
+    assert (features.shape, features.dtype) == ((1, 192, 128), np.float32)
+    outputs = ("tokens", "position", "presence", "goal")
+    seen = {"features": torch.from_numpy(features), "words": words}
+    halves = agreement.run(sessions["language.onnx"], outputs, seen)
+    whole = agreement.run(sessions["system2.onnx"], outputs, {"image": image, "words": words})
+    for ours, theirs in zip(halves, whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_halves_that_differ_from_the_whole_are_not_released(
+    small_system2: System2Net, small_system1: System1Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = export.system_specs(small_system2, small_system1.config.proprioception)
+    written = export._Written({}, {}, None)
+    monkeypatch.setattr(export, "_write_graphs", lambda *_: written)
+    monkeypatch.setattr(agreement, "measure_halves", lambda *_: (Agreement((1e-6, 2e-4), (1e-6, 1e-6)), 2e-4))
+    with pytest.raises(BundleError, match=r"in sequence differ from torch \(largest 2\.0e-04"):
+        export.export_system2(small_system2, specs, vocabulary_list(), tmp_path, {})
+    assert not (tmp_path / "bundle.json").exists()
+
+
 def test_an_exported_system1_acts_as_torch_does(
     bundles: Bundles, small_system1: System1Net, rng: np.random.Generator
 ) -> None:
@@ -91,11 +123,16 @@ def test_an_exported_system1_acts_as_torch_does(
     np.testing.assert_allclose(policy.sample(noise, policy.condition(*inputs)), x[0].numpy(), atol=1e-4)
 
 
-def test_no_graph_keeps_weights_of_its_own(bundles: Bundles, small_system1: System1Net) -> None:
-    count = sum(parameter.numel() for parameter in small_system1.parameters())
+@pytest.mark.parametrize("role", ["system1", "system2"])
+def test_no_graph_keeps_weights_of_its_own(
+    bundles: Bundles, small_system1: System1Net, small_system2: System2Net, role: str
+) -> None:
+    net: torch.nn.Module = {"system1": small_system1, "system2": small_system2}[role]
+    folder: Path = getattr(bundles, role)
+    count = sum(parameter.numel() for parameter in net.parameters())
     # Two bytes for each, less those that only training needs, more for the few that are sums of two.
-    assert 1.9 * count < (bundles.system1 / "weights.bin").stat().st_size < 2.5 * count
-    for path in bundles.system1.glob("*.onnx"):
+    assert 1.9 * count < (folder / "weights.bin").stat().st_size < 2.5 * count
+    for path in folder.glob("*.onnx"):
         kept = [tensor for tensor in onnx.load(path, load_external_data=False).graph.initializer]
         inside = [tensor for tensor in kept if tensor.data_location != onnx.TensorProto.EXTERNAL]
         assert all(np.prod(tensor.dims) < 64 for tensor in inside if tensor.data_type != 7)

@@ -205,7 +205,13 @@ class System2Net(nn.Module):
 
     def forward(self, image: Tensor, words: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The exported graph: tokens, position of the named object, probability of its presence, goal."""
-        latent = self.think(self.see(image), words)
+        return self.answer(self.see(image), words)
+
+    def answer(
+        self, seen: list[tuple[Tensor, Tensor]], words: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `forward` returns, from what was seen; arguments as for `think`."""
+        latent = self.think(seen, words)
         reading = self.reading(latent)
         # Not `sigmoid`: the runtime's has an absolute error that is much of a small probability.
         presence = 1.0 / (1.0 + torch.exp(-reading.presence))

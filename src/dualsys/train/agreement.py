@@ -12,7 +12,7 @@ from noise with a small sigma; one with large random weights does not.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dualsys.bundles import FEATURES, LANGUAGE, VISION, WHOLE
 from dualsys.train.graphs import Graph
 
 CHECKS = 24
 """Inputs on which each graph is compared with torch."""
+SEQUENCE_CHECKS = 8
+"""Inputs on which two graphs are compared in sequence, after each of them was by itself."""
 TOLERANCE = 1e-4
 """Largest error of a graph, relative to the largest element."""
 ROUNDING_ALLOWANCE = 4.0
@@ -75,14 +78,40 @@ def measure(graph: Graph, net: nn.Module, path: Path, checks: int = CHECKS) -> A
         checks: How many inputs.
     """
     session = open_session(path)
-    exact = copy.deepcopy(net).double()
-    errors, roundings = [], []
-    for seed in range(checks):
-        inputs = graph.draw(seed)
-        truth = _reference(graph, exact, _double(inputs), torch.float64)
-        errors.append(_error(run(session, graph.outputs, inputs), truth))
-        roundings.append(_error(_reference(graph, net, inputs, torch.float32), truth))
-    return Agreement(tuple(errors), tuple(roundings))
+    return _measured(graph, net, lambda inputs: run(session, graph.outputs, inputs), checks)
+
+
+def measure_halves(
+    graphs: Mapping[str, Graph], net: nn.Module, folder: Path, checks: int = SEQUENCE_CHECKS
+) -> tuple[Agreement, float]:
+    """Compare the halves of a System 2, one after the other, with the network and with the whole graph.
+
+    Args:
+        graphs: What the graphs should compute, by file name.
+        net: The network, float32.
+        folder: Of the ONNX files.
+        checks: How many inputs.
+
+    Returns:
+        Errors of the halves as if they were the whole graph, and the largest difference between the two,
+        relative to the largest element.
+    """
+    whole, vision, language = (graphs[name] for name in (WHOLE, VISION, LANGUAGE))
+    sessions = {name: open_session(folder / name) for name in (WHOLE, VISION, LANGUAGE)}
+    differences = []
+
+    def halves(inputs: Mapping[str, Tensor]) -> Arrays:
+        # The tower sees one image at a time.
+        images = inputs["image"].numpy()[:, None]
+        rows = [sessions[VISION].run(list(vision.outputs), {"image": image})[0] for image in images]
+        features = torch.from_numpy(np.concatenate(rows))
+        passed = {FEATURES: features, "words": inputs["words"]}
+        made = run(sessions[LANGUAGE], language.outputs, passed)
+        differences.append(_error(made, run(sessions[WHOLE], whole.outputs, inputs)))
+        return made
+
+    agreement = _measured(whole, net, halves, checks)
+    return agreement, max(differences)
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
@@ -99,6 +128,20 @@ def run(
     """The outputs of a graph."""
     feed = {name: value.numpy() for name, value in inputs.items()}
     return [np.asarray(value, dtype=np.float64) for value in session.run(list(outputs), feed)]
+
+
+def _measured(
+    graph: Graph, net: nn.Module, made: Callable[[Mapping[str, Tensor]], Arrays], checks: int
+) -> Agreement:
+    """Errors of what is `made` of the inputs of a graph, in place of the graph."""
+    exact = copy.deepcopy(net).double()
+    errors, roundings = [], []
+    for seed in range(checks):
+        inputs = graph.draw(seed)
+        truth = _reference(graph, exact, _double(inputs), torch.float64)
+        errors.append(_error(made(inputs), truth))
+        roundings.append(_error(_reference(graph, net, inputs, torch.float32), truth))
+    return Agreement(tuple(errors), tuple(roundings))
 
 
 def _reference(graph: Graph, net: nn.Module, inputs: Mapping[str, Tensor], dtype: torch.dtype) -> Arrays:

@@ -16,7 +16,9 @@ import torch
 
 from dualsys.bundles import (
     FORMAT,
+    LANGUAGE,
     MANIFEST,
+    VISION,
     Guidance,
     Manifest,
     Sampler,
@@ -31,7 +33,7 @@ from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, 
 from dualsys.train import agreement
 from dualsys.train.checkpoint import load_network, new_system2
 from dualsys.train.graphs import BETA, CONTEXT, EULER_STEPS, Graph, system1_graphs, system2_graphs
-from dualsys.train.precision import Trial, Variant, attempt
+from dualsys.train.precision import ERROR_ALLOWED, Trial, Variant, attempt
 from dualsys.train.residual import load_residual
 from dualsys.train.scenes import vocabulary_list
 from dualsys.train.tracing import trace
@@ -169,7 +171,9 @@ def _export_system2(
     variant: Variant | None = None,
 ) -> tuple[Manifest, Trial | None]:
     frozen = _frozen(net)
-    written = _write_graphs(folder, frozen, system2_graphs(frozen), variant)
+    graphs = system2_graphs(frozen)
+    written = _write_graphs(folder, frozen, graphs, variant)
+    figures = {**written.figures, "halves": _verify_halves(folder, frozen, graphs, written.trial)}
     manifest = Manifest(
         format=FORMAT,
         role="system2",
@@ -179,7 +183,7 @@ def _export_system2(
         files=written.files,
         vocabulary=tuple(vocabulary),
         max_words=MAX_WORDS,
-        training={**training, **written.figures},
+        training={**training, **figures},
     )
     write_manifest(folder, manifest)
     return manifest, written.trial
@@ -192,6 +196,21 @@ class _Written:
     files: dict[str, str]
     figures: dict[str, Any]
     trial: Trial | None
+
+
+def _verify_halves(
+    folder: Path, net: System2Net, graphs: Mapping[str, Graph], trial: Trial | None
+) -> dict[str, str]:
+    """Require that the halves of System 2 do in sequence what the whole does; returns what to tell of it."""
+    measured, from_whole = agreement.measure_halves(graphs, net, folder)
+    figures = {**measured.figures(), "largest_from_whole_graph": f"{from_whole:.1e}"}
+    lower = trial is not None and trial.wins
+    if not (max(measured.graph) <= ERROR_ALLOWED if lower else measured.holds):
+        told = ", ".join(f"{key} {value}" for key, value in figures.items())
+        raise BundleError(
+            f"{folder}: {VISION} and {LANGUAGE} in sequence differ from torch ({told}); not released"
+        )
+    return figures
 
 
 def _usual_specs(net: System1Net) -> SystemSpecs:

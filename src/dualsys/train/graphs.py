@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dualsys.bundles import FEATURES, LANGUAGE, VISION, WHOLE
 from dualsys.fast.chunking.masks import guidance_schedule, soft_mask
 from dualsys.models.denoiser import Denoiser
 from dualsys.models.flow import (
@@ -290,15 +291,30 @@ class Domain:
 
 
 def system2_graphs(net: System2Net) -> dict[str, Graph]:
-    """As `system1_graphs`, for a System 2 bundle. Any image, any words, and any number of such pairs."""
+    """As `system1_graphs`, for a System 2 bundle. Any image, any words, and any number of such pairs.
+
+    Besides the whole there are its two halves: the vision tower, which can run at the edge, one image at a
+    time, and all that comes behind it. The features between them are those of images.
+    """
     config = net.config
 
-    def draw(seed: int) -> Inputs:
-        random, batch = torch.Generator().manual_seed(seed), 1 + seed % LARGEST_DRAWN_BATCH
+    def draw_image(seed: int, batch: int = 1) -> Inputs:
+        random = torch.Generator().manual_seed(seed)
         size = (batch, config.height_px, config.width_px, 3)
-        image = torch.randint(0, 256, size, generator=random, dtype=torch.uint8)
-        words = torch.randint(1, config.vocabulary, (batch, config.max_words), generator=random)
-        return {"image": image, "words": words}
+        return {"image": torch.randint(0, 256, size, generator=random, dtype=torch.uint8)}
+
+    def draw_words(seed: int, batch: int) -> Inputs:
+        random, size = torch.Generator().manual_seed(seed + 1), (batch, config.max_words)
+        return {"words": torch.randint(1, config.vocabulary, size, generator=random)}
+
+    def draw(seed: int) -> Inputs:
+        batch = 1 + seed % LARGEST_DRAWN_BATCH
+        return draw_image(seed, batch) | draw_words(seed, batch)
+
+    def draw_features(seed: int) -> Inputs:
+        drawn = draw(seed)
+        with torch.no_grad():
+            return {FEATURES: net.vision(drawn["image"]), "words": drawn["words"]}
 
     def encode(image: Tensor, words: Tensor) -> tuple[Tensor, ...]:
         return net(image, words)
@@ -306,8 +322,18 @@ def system2_graphs(net: System2Net) -> dict[str, Graph]:
     def reference(net: System2Net, image: Tensor, words: Tensor) -> tuple[Tensor, ...]:
         return net(image, words)
 
+    def answer(features: Tensor, words: Tensor) -> tuple[Tensor, ...]:
+        return net.answer(net.index(features), words)
+
+    def reference_answer(net: System2Net, features: Tensor, words: Tensor) -> tuple[Tensor, ...]:
+        return net.answer(net.index(features), words)
+
     outputs = ("tokens", "position", "presence", "goal")
-    return {"system2.onnx": Graph(encode, reference, draw, outputs, batched=True)}
+    return {
+        WHOLE: Graph(encode, reference, draw, outputs, batched=True),
+        VISION: Graph(net.vision, lambda net, image: net.vision(image), draw_image, (FEATURES,)),
+        LANGUAGE: Graph(answer, reference_answer, draw_features, outputs, batched=True),
+    }
 
 
 def _triple(context: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
