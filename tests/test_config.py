@@ -278,3 +278,25 @@ def test_any_value_is_accepted_or_reported_but_never_crashes(
     file.write_text("name: fuzz\n", encoding="utf-8")
     with suppress(ConfigError):
         load_config(file, {path: value})
+
+
+def test_bounds_of_the_uplink_must_leave_room(plain: Path) -> None:
+    adaptive = {"slow.rate_control.mode": "adaptive", "slow.image_encoding": "jpeg"}
+    faults = faults_of(
+        plain,
+        {**adaptive, "slow.rate_control.least_rate_hz": 11, "slow.rate_control.least_jpeg_quality": 95},
+    )
+    text = "\n".join(faults)
+    assert "slow.rate_control.least_rate_hz: got 11 Hz, expected at most slow.observation_rate_hz" in text
+    assert "slow.rate_control.least_jpeg_quality: got 95, expected at most slow.jpeg_quality (90)" in text
+    (fault,) = faults_of(plain, {**adaptive, "slow.rate_control.least_rate_hz": 0.5})
+    assert "control.ages.latent_hard_ms" in fault
+    assert "slow.rate_control" in fault
+
+
+def test_system_2_on_demand_may_not_make_latents_so_old_that_the_arm_slows_down(plain: Path) -> None:
+    (fault,) = faults_of(plain, {"slow.on_demand.enabled": True, "slow.on_demand.pause_ms": 500})
+    assert "slow.on_demand.pause_ms: got 500 ms, expected less than 500 ms" in fault
+    assert "control.ages.latent_soft_ms (1000 ms)" in fault
+    config = load_config(plain, {"slow.on_demand.enabled": True, "slow.on_demand.pause_ms": 499})
+    assert config.slow.worst_age_ms == 999

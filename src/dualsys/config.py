@@ -25,6 +25,7 @@ from dualsys.config_checks import strategy_faults, timing_faults, workspace_faul
 from dualsys.config_faults import explain
 from dualsys.config_file import apply_overrides, parse_yaml
 from dualsys.config_links import Endpoints, Folder, Section, SecurityConfig, endpoint_faults
+from dualsys.config_uplink import OnDemandConfig, RateControlConfig
 from dualsys.errors import ConfigError
 from dualsys.fast.chunking.strategy import StrategyName
 from dualsys.messages import LatentCodec
@@ -33,6 +34,10 @@ from dualsys.robots.registry import ROBOTS
 
 StrategyOption = str | int | float | bool | None
 """What an option of a chunk strategy can be; the strategy itself says which."""
+
+
+_COMPUTING_MS = 200
+"""Allowed to System 2 for computing, beyond what is emulated."""
 
 
 def _driver_of(plugins: Plugins[Any]) -> AfterValidator:
@@ -117,12 +122,30 @@ class SlowConfig(Section):
         default="float32", description="how float32 latents travel to the planner; both sides need the same"
     )
     threads: int = Field(default=1, ge=1, le=64, description="threads of the System 2 runtime")
+    rate_control: RateControlConfig = RateControlConfig()
+    on_demand: OnDemandConfig = OnDemandConfig()
+
+    @property
+    def answer_ms(self) -> float:
+        """Longest time from observation to latent while all works, apart from compute and transport."""
+        return self.delay_ms + (0.0 if self.rate_hz is None else 1000 / self.rate_hz)
+
+    @property
+    def patience_ms(self) -> float:
+        """Time without an answer, on a line that takes none, after which something is wrong."""
+        return _COMPUTING_MS + self.answer_ms
+
+    @property
+    def pause_ms(self) -> float:
+        """Most time between two observations while all works."""
+        adaptive = self.rate_control.mode == "adaptive"
+        period_ms = 1000 / (self.rate_control.least_rate_hz if adaptive else self.observation_rate_hz)
+        return period_ms + (self.on_demand.pause_ms if self.on_demand.enabled else 0.0)
 
     @property
     def worst_age_ms(self) -> float:
         """Greatest age of the newest latent at the edge while all works, apart from compute and transport."""
-        period_ms = 0.0 if self.rate_hz is None else 1000 / self.rate_hz
-        return self.delay_ms + period_ms + 1000 / self.observation_rate_hz
+        return self.answer_ms + self.pause_ms
 
 
 class StrategyConfig(Section):

@@ -30,7 +30,8 @@ def timing_faults(config: SystemConfig) -> Iterator[str]:
             expected = f"more than control.ages.{thing}_soft_ms ({soft_ms:g} ms)"
             yield fault_at(f"control.ages.{thing}_hard_ms", hard_ms, expected)
     if ages.latent_hard_ms <= slow.worst_age_ms:
-        reasons = "slow.delay_ms, slow.rate_hz and slow.observation_rate_hz"
+        reasons = "slow.delay_ms, slow.rate_hz, slow.observation_rate_hz"
+        reasons += ", slow.rate_control and slow.on_demand"
         expected = f"more than {slow.worst_age_ms:g} ms, the age that {reasons} lead to while all works"
         yield fault_at("control.ages.latent_hard_ms", ages.latent_hard_ms, expected)
     if ages.plan_hard_ms <= plan_ms:
@@ -46,9 +47,31 @@ def timing_faults(config: SystemConfig) -> Iterator[str]:
         yield fault_at("fast.plan_hz", fast.plan_hz, control_rate)
     if control.state_rate_hz > control.rate_hz:
         yield fault_at("control.state_rate_hz", control.state_rate_hz, control_rate)
+    yield from _uplink_faults(config)
     if slow.rate_hz is not None and slow.rate_hz > slow.observation_rate_hz:
         expected = f"at most slow.observation_rate_hz ({slow.observation_rate_hz:g} Hz)"
         yield fault_at("slow.rate_hz", slow.rate_hz, expected)
+
+
+def _uplink_faults(config: SystemConfig) -> Iterator[str]:
+    """Bounds of the uplink that leave no room, or make the arm slow down."""
+    slow, rate, demand = config.slow, config.slow.rate_control, config.slow.on_demand
+    soft_ms = config.control.ages.latent_soft_ms
+    if rate.mode == "adaptive":
+        if rate.least_rate_hz > slow.observation_rate_hz:
+            expected = f"at most slow.observation_rate_hz ({slow.observation_rate_hz:g} Hz)"
+            yield fault_at("slow.rate_control.least_rate_hz", rate.least_rate_hz, expected)
+        if slow.image_encoding == "jpeg" and rate.least_jpeg_quality > slow.jpeg_quality:
+            expected = f"at most slow.jpeg_quality ({slow.jpeg_quality})"
+            yield fault_at("slow.rate_control.least_jpeg_quality", rate.least_jpeg_quality, expected)
+    oldest_ms = slow.answer_ms + 1000 / slow.observation_rate_hz + demand.pause_ms
+    if demand.enabled and oldest_ms >= soft_ms:
+        most_ms = soft_ms - (oldest_ms - demand.pause_ms)
+        expected = (
+            f"less than {most_ms:g} ms: with what System 2 takes, a latent would else get older than "
+            f"control.ages.latent_soft_ms ({soft_ms:g} ms), and the arm would slow down"
+        )
+        yield fault_at("slow.on_demand.pause_ms", demand.pause_ms, expected)
 
 
 def workspace_faults(workspace: WorkspaceConfig) -> Iterator[str]:

@@ -17,10 +17,12 @@ from dualsys.errors import InstructionError, PolicyError, RecordingError
 from dualsys.fast.chunking.strategy import STRATEGIES, StrategyName, make_strategy
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.planner.demand import Decision
+from dualsys.fast.planner.rate_control import RateChoice
 from dualsys.fast.planner.records import PlannerSettings
 from dualsys.fast.policies.policy import CAPABILITIES, Capability
 from dualsys.messages import ControlState, LatentCodec, Plan, Tensor
-from dualsys.recorder.planner import RecordedPlannerCore, open_core
+from dualsys.recorder.planner import RecordedPlannerCore, UplinkJournal, open_core
 from dualsys.recorder.reading import RecordingReader
 from dualsys.recorder.records import (
     Envelope,
@@ -28,8 +30,10 @@ from dualsys.recorder.records import (
     PlannerBegin,
     PlannerCall,
     PlannerChunk,
+    PlannerDemand,
     PlannerJob,
     PlannerLatent,
+    PlannerRate,
     PlannerRepeat,
 )
 from dualsys.recorder.replay_planner import PlannerReplay
@@ -281,7 +285,7 @@ def test_unknown_kinematics_are_named(save: Save) -> None:
 def test_every_input_of_a_planner_core_is_recorded() -> None:
     # Whoever gives the core another input has to record it, or replays are no longer exact. `compute` reads
     # weights and changes nothing; what it returns is recorded by `finish`.
-    queries = {"episode", "epoch", "instruction", "observed_cameras", "statistics", "compute"}
+    queries = {"episode", "epoch", "instruction", "observed_cameras", "statistics", "compute", "situation"}
     inputs = {name for name in vars(PlannerCore) if not name.startswith("_")} - queries
     assert inputs == {name for name in vars(RecordedPlannerCore) if not name.startswith("_")}
 
@@ -290,3 +294,17 @@ def test_a_header_tells_all_of_a_plan_but_its_numbers() -> None:
     known = set(PlanHeader.__struct_fields__) - {"knots", "digest"}
     assert known == set(Plan.__struct_fields__) - {"t_ns", "setpoints"}
     assert "counters" in ControlState.__struct_fields__
+
+
+def test_what_is_decided_about_observations_is_recorded_and_left_alone_by_the_replay(save: Save) -> None:
+    tap, _ = recorded()
+    journal = UplinkJournal(tap)
+    journal.rate(NS_PER_S, RateChoice(65, 125 * NS_PER_MS, "queue"), 130 * NS_PER_MS, 21_400.4)
+    journal.demand(NS_PER_S, Decision(False, "still", 1))
+    (rate,), (demand,) = tap.records(PlannerRate), tap.records(PlannerDemand)
+    assert isinstance(rate, PlannerRate)
+    assert isinstance(demand, PlannerDemand)
+    assert (rate.jpeg_quality, rate.rate_hz, rate.reason) == (65, 8.0, "queue")
+    assert (rate.queue_ns, rate.budget_bytes_s) == (130 * NS_PER_MS, 21_400)
+    assert (demand.asked, demand.reason, demand.changed_cells) == (False, "still", 1)
+    assert outcome(save(tap.envelopes))[0] is None

@@ -8,7 +8,7 @@ from typing import cast
 from dualsys.clock import NS_PER_S
 from dualsys.errors import PeerTimeoutError
 from dualsys.supervisor.peers import Peer
-from dualsys.supervisor.round_trip import RoundTrip, told
+from dualsys.supervisor.round_trip import RoundTrip, told, uplink_told
 
 STATUS = {
     "trip.up_ms": "40.2",
@@ -65,3 +65,17 @@ def test_of_a_planner_that_does_not_answer_nothing_is_told() -> None:
     planner.silent = True
     trip.look(NS_PER_S)
     assert trip.words == ""
+
+
+def test_what_goes_up_is_told_where_it_changes_by_itself() -> None:
+    fixed = {"uplink.mode": "fixed", "uplink.rate_hz": "10.0", "uplink.jpeg_quality": "90"}
+    adaptive = fixed | {
+        "uplink.mode": "adaptive",
+        "uplink.budget_bytes_s": "21400",
+        "uplink.queue_ms": "12.4",
+        "uplink.reason": "probing",
+    }
+    assert uplink_told(fixed) == uplink_told({}) == ""
+    assert uplink_told(adaptive) == "uplink 10 Hz, JPEG 90, at most 21.4 kB/s, queue 12 ms (probing)"
+    on_demand = fixed | {"demand.asked": "7", "demand.spared": "12"}
+    assert uplink_told(on_demand) == "System 2 asked 7 times, spared 12"

@@ -51,3 +51,15 @@ def test_an_emulated_system2_is_never_passed_off_as_a_real_one() -> None:
     assert "200 ms at 5 Hz" in emulation_line(SlowConfig())
     assert "100 ms at any rate" in emulation_line(SlowConfig(delay_ms=100, rate_hz=None))
     assert "its own speed" in emulation_line(SlowConfig(delay_ms=0, rate_hz=None))
+
+
+def test_the_closing_words_tell_what_went_up_where_that_changes_by_itself() -> None:
+    summary = RunSummary(SystemConfig(), 0)
+    summary.status = {"planner": {"uplink.mode": "fixed", "uplink.sent": "90", "uplink.sent_bytes": "5000"}}
+    assert not any(words.startswith("uplink") for words in summary.closing_words())
+    summary.status["planner"] |= {"uplink.mode": "adaptive", "uplink.cuts": "2", "uplink.silences": "0"}
+    summary.status["planner"] |= {"demand.asked": "90", "demand.spared": "40", "demand.reasons.age": "88"}
+    assert summary.closing_words()[-1] == (
+        "uplink: 90 observations, 5000 bytes; adapted to the line: 2 times less for a queue, 0 for silence; "
+        "on demand: 40 held back (age 88)"
+    )

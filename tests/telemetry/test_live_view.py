@@ -82,3 +82,10 @@ def test_a_round_trip_is_shown_in_its_parts_once_there_was_one() -> None:
     assert "round trip 280 ms: up 40.2" in shown(view)
     assert "  round trip 280 ms: up 40.2  success 1/1" in line(view)
     assert "round trip" not in shown(VIEW) + line(VIEW)
+
+
+def test_what_goes_up_to_system_2_is_shown_where_it_changes_by_itself() -> None:
+    view = dataclasses.replace(VIEW, uplink="uplink 7.5 Hz, JPEG 40")
+    assert "uplink 7.5 Hz, JPEG 40" in shown(view)
+    assert "uplink 7.5 Hz, JPEG 40" in line(view)
+    assert "uplink" not in shown(VIEW)

@@ -7,6 +7,7 @@ import pytest
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError, InstructionError
+from dualsys.fast.planner.demand import DemandBounds
 from dualsys.twin.latency import Constant, Jitter
 from dualsys.twin.settings import TwinSettings
 
@@ -211,3 +212,17 @@ def test_latents_arrive_only_as_exact_as_their_codec_carries_them(play: Play, co
     assert coded.trace_sha256 != play("touch", SEED).trace_sha256
     assert coded.counters["planner.latents_rejected"] == 0
     assert coded.counters["planner.latents_accepted"] > 0
+
+
+def test_system_2_on_demand_is_asked_less_and_never_too_late(play: Play) -> None:
+    bounds = DemandBounds(pause_ns=600 * NS_PER_MS, answer_ns=600 * NS_PER_MS)
+    always, asked = play("pick", SEED), play("pick", SEED, demand=bounds)
+
+    assert asked.success
+    assert asked.counters["planner.observations"] < always.counters["planner.observations"]
+    reasons = {name: count for name, count in asked.counters.items() if name.startswith("demand.")}
+    assert reasons["demand.start"] == 1
+    assert sum(reasons.values()) - reasons["demand.still"] == asked.counters["planner.observations"]
+    # The pause, an observation's period, System 2, and at most two plans.
+    assert float(asked.metrics["system2_age_in_force_ms_p95"]) <= 600 + 100 + 200 + 2 * 60
+    assert asked == play("pick", SEED, demand=bounds)

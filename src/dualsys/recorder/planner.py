@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 from dualsys.bus.channel import LatestSubscriber
 from dualsys.bus.service import ServiceServer
 from dualsys.cameras.link import LinkCamera
+from dualsys.clock import NS_PER_S
 from dualsys.errors import DualsysError, PolicyError
 from dualsys.fast.chunking.strategy import ChunkStrategy
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.planner.demand import Decision
 from dualsys.fast.planner.loop import PlannerLoop, Wiring
+from dualsys.fast.planner.rate_control import RateChoice
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.fast.planner.track import ActionArray
 from dualsys.fast.policies.policy import System1
@@ -34,10 +37,12 @@ from dualsys.recorder.records import (
     PlannerBegin,
     PlannerCall,
     PlannerChunk,
+    PlannerDemand,
     PlannerFrame,
     PlannerJob,
     PlannerLatent,
     PlannerObservation,
+    PlannerRate,
     PlannerRepeat,
     PlannerState,
 )
@@ -195,9 +200,11 @@ class RecordedPlannerCore(PlannerCore):
         self._tap.put(PlannerFrame(t_ns=t_ns, camera=camera, shape=list(image.shape), accepted=accepted))
         return accepted
 
-    def observation(self, now_ns: int, images: Mapping[str, NDArray[np.uint8]]) -> Observation | None:
+    def observation(
+        self, now_ns: int, images: Mapping[str, NDArray[np.uint8]], jpeg_quality: int | None = None
+    ) -> Observation | None:
         """What System 2 is shown next."""
-        made = super().observation(now_ns, images)
+        made = super().observation(now_ns, images, jpeg_quality)
         sent = {} if made is None else made.images
         self._tap.put(
             PlannerObservation(
@@ -294,6 +301,41 @@ class RecordedPlannerCore(PlannerCore):
             t_observation_ns=-1 if job is None else job.t_observation_ns,
             overlap_steps=-1 if job is None else job.overlap.valid,
             delay_steps=-1 if job is None else job.overlap.delay_steps,
+        )
+
+
+class UplinkJournal:
+    """Notes what is decided about observations before there are any.
+
+    Args:
+        tap: Where to.
+    """
+
+    def __init__(self, tap: Tap) -> None:
+        self._tap = tap
+
+    def rate(self, now_ns: int, choice: RateChoice, queue_ns: int, budget: float) -> None:
+        """Note a choice of quality and rate."""
+        self._tap.put(
+            PlannerRate(
+                t_ns=now_ns,
+                jpeg_quality=choice.quality,
+                rate_hz=NS_PER_S / choice.period_ns,
+                reason=choice.reason,
+                queue_ns=queue_ns,
+                budget_bytes_s=round(budget),
+            )
+        )
+
+    def demand(self, now_ns: int, decision: Decision) -> None:
+        """Note whether System 2 is asked."""
+        self._tap.put(
+            PlannerDemand(
+                t_ns=now_ns,
+                asked=decision.ask,
+                reason=decision.reason,
+                changed_cells=decision.changed_cells,
+            )
         )
 
 

@@ -234,6 +234,24 @@ class PlannerObservation(Record, frozen=True, tag="planner_observation"):
     sizes: dict[str, int]
 
 
+class PlannerRate(Record, frozen=True, tag="planner_rate"):
+    """What goes to System 2 was adapted to the line; see `rate_control.RateChoice`."""
+
+    jpeg_quality: int
+    rate_hz: float
+    reason: str
+    queue_ns: int
+    budget_bytes_s: int
+
+
+class PlannerDemand(Record, frozen=True, tag="planner_demand"):
+    """Whether System 2 was shown the images taken then, and why; see `demand.Decision`."""
+
+    asked: bool
+    reason: str
+    changed_cells: int
+
+
 class PlannerLatent(Record, frozen=True, tag="planner_latent"):
     """The planner read a latent: all of it but the numbers.
 
@@ -360,8 +378,7 @@ class RecorderEnd(Record, frozen=True, tag="recorder_end"):
 
     Attributes:
         received, lost: Records by process.
-        rejected: Frames that were no record.
-        fault: What was wrong with the last of those.
+        rejected, fault: Frames that were no record, and what was wrong with the last of those.
     """
 
     received: dict[str, int]
@@ -383,6 +400,8 @@ AnyRecord = (
     | PlannerState
     | PlannerFrame
     | PlannerObservation
+    | PlannerRate
+    | PlannerDemand
     | PlannerLatent
     | PlannerJob
     | PlannerChunk
@@ -405,6 +424,8 @@ TOPICS: Final[dict[type[Record], str]] = {
     PlannerState: "/planner/state",
     PlannerFrame: "/planner/frame",
     PlannerObservation: "/planner/observation",
+    PlannerRate: "/planner/rate",
+    PlannerDemand: "/planner/demand",
     PlannerLatent: "/planner/latent",
     PlannerJob: "/planner/job",
     PlannerChunk: "/planner/chunk",

@@ -397,6 +397,7 @@ class Run:
             finished=self._summary.finished,
             says="" if monitor.latent is None else monitor.latent.text,
             round_trip="" if self._round_trip is None else self._round_trip.words,
+            uplink="" if self._round_trip is None else self._round_trip.uplink,
         )
 
     @property

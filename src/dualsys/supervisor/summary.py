@@ -7,6 +7,7 @@ from typing import Literal
 
 from dualsys.clock import NS_PER_S
 from dualsys.config import SlowConfig, SystemConfig
+from dualsys.fast.planner.demand import REASONS
 from dualsys.telemetry.run_folder import Json
 from dualsys.telemetry.statistics import success_line, wilson_interval
 
@@ -112,9 +113,24 @@ class RunSummary:
             told += [f"99 % of ticks at most {late_us} us late"] if late_us else []
             words.append("control: " + ", ".join(told))
         words.append(emulation_line(self.config.slow))
+        words += [line] if (line := uplink_line(self.status.get("planner", {}))) else []
         if self.problem:
             words.append(f"problem: {self.problem}")
         return words
+
+
+def uplink_line(status: dict[str, str]) -> str:
+    """What went up to System 2, by the planner's last status; empty if it was neither adapted nor spared."""
+    sent, size = (status.get(f"uplink.{name}", "?") for name in ("sent", "sent_bytes"))
+    parts = []
+    if status.get("uplink.mode") == "adaptive":
+        cuts, silences = (status.get(f"uplink.{name}", "?") for name in ("cuts", "silences"))
+        parts.append(f"adapted to the line: {cuts} times less for a queue, {silences} for silence")
+    if "demand.asked" in status:
+        reasons = {name: status.get(f"demand.reasons.{name}", "0") for name in REASONS}
+        told = ", ".join(f"{name} {count}" for name, count in reasons.items() if count != "0")
+        parts.append(f"on demand: {status.get('demand.spared', '?')} held back ({told})")
+    return f"uplink: {sent} observations, {size} bytes; {'; '.join(parts)}" if parts else ""
 
 
 def emulation_line(slow: SlowConfig) -> str:

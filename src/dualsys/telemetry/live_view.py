@@ -47,6 +47,7 @@ class LiveView:
     finished: int
     says: str
     round_trip: str = ""
+    uplink: str = ""
 
 
 def table(view: LiveView) -> Group:
@@ -69,7 +70,7 @@ def table(view: LiveView) -> Group:
         rates,
         mode,
         Text(_ages(view)),
-        *([Text(view.round_trip)] if view.round_trip else []),
+        *(Text(words) for words in (view.round_trip, view.uplink) if words),
         Text(f"success so far: {success_line(view.successes, view.finished)}"),
     ]
     if view.says:
@@ -92,6 +93,7 @@ def line(view: LiveView) -> str:
         f"{view.mode}{reason}",
         _ages(view),
         view.round_trip,
+        view.uplink,
         success,
     )
     return "  ".join(part for part in parts if part)

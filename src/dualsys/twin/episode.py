@@ -20,6 +20,7 @@ from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.control.core import ControlCore
 from dualsys.fast.control.modes import Mode
 from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.planner.demand import Demand
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.messages import ControlState, LatentPacket
 from dualsys.robots.contract import ArmReading
@@ -137,6 +138,7 @@ class _Run:
             name: np.random.default_rng([said.seed, zlib.crc32(name.encode())])
             for name in ("system1", "system2")
         }
+        self._demand = None if settings.demand is None else Demand(settings.demand)
         self._command: NDArray[np.float64] | None = None
         self._state: ControlState | None = None
         self._packet: LatentPacket | None = None
@@ -163,7 +165,11 @@ class _Run:
         self._schedule.at(0, LOOK, self._look_at_wrist)
         self._schedule.at(0, PLAN, self._plan)
         self._observations = self._times_of_observations()
-        self._await_observation()
+        if self._demand is None:
+            self._await_observation()
+        else:
+            demand = self._demand
+            self._schedule.at(0, LOOK, lambda now_ns: self._offer(now_ns, demand, 0))
 
     def first_packet(self) -> LatentPacket:
         """Run until System 2 has made its first latent; the robot does not get to move."""
@@ -215,7 +221,14 @@ class _Run:
         return {
             **{f"control.{name}": count for name, count in self._control.statistics().items()},
             **{f"planner.{name}": count for name, count in self._planner.statistics().counters().items()},
+            **self._demand_counters(),
         }
+
+    def _demand_counters(self) -> dict[str, int]:
+        """How often System 2 was asked for which reason; nothing where it is always asked."""
+        if self._demand is None:
+            return {}
+        return {f"demand.{name}": count for name, count in self._demand.statistics().reasons.items()}
 
     def _move(self, now_ns: int) -> None:
         """Let the world catch up with the present under the last command, and judge what has become of it."""
@@ -302,8 +315,30 @@ class _Run:
     def _observe(self, now_ns: int, started_ns: int) -> None:
         """Show System 2 the scene; what it makes of it arrives after its delay."""
         self._tell_planner()
+        self._show(now_ns, started_ns, self._images())
+        self._await_observation()
+
+    def _offer(self, now_ns: int, demand: Demand, free_ns: int) -> None:
+        """At each observation, once System 2 is free: decide whether it is shown the scene, and show it."""
+        settings = self._settings
+        due_ns = on_grid_ns(now_ns + period_ns(settings.observation_rate_hz), TICK_NS)
+        if now_ns >= free_ns:
+            self._tell_planner()
+            images = self._images()
+            situation = self._planner.situation(now_ns, images)
+            if situation is None:
+                raise RobotError("nothing can be decided about System 2: no episode, or no arm state")
+            if demand.judge(situation).ask:
+                self._show(now_ns, now_ns, images)
+                free_ns = now_ns + period_ns(settings.system2_rate_hz)
+        self._schedule.at(due_ns, LOOK, lambda at_ns: self._offer(at_ns, demand, free_ns))
+
+    def _images(self) -> dict[str, NDArray[np.uint8]]:
+        """What System 2 would be shown."""
         cameras = self._parts.system2.specs.observation.cameras
-        images = {name: self._parts.camera(self._world, name) for name in cameras}
+        return {name: self._parts.camera(self._world, name) for name in cameras}
+
+    def _show(self, now_ns: int, started_ns: int, images: dict[str, NDArray[np.uint8]]) -> None:
         observation = self._planner.observation(now_ns, images)
         if observation is None:
             raise RobotError(f"no observation could be made: {self._planner.statistics().last_fault}")
@@ -311,7 +346,6 @@ class _Run:
         delay_ns = self._settings.system2_delay.draw_ns(self._delays["system2"])
         arrival_ns = max(started_ns, now_ns + delay_ns)
         self._schedule.at(arrival_ns, ARRIVE, lambda at_ns: self._receive(at_ns, packet))
-        self._await_observation()
 
     def _receive(self, now_ns: int, packet: LatentPacket) -> None:
         self._trace.message(now_ns, packet)

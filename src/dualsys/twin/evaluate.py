@@ -10,6 +10,7 @@ from dualsys.config import SystemConfig
 from dualsys.errors import ConfigError, InstructionError
 from dualsys.fast.chunking.strategy import default_options
 from dualsys.fast.control.core import Ages
+from dualsys.fast.planner.demand import demand_bounds
 from dualsys.twin.latency import Constant, Latency
 from dualsys.twin.pool import Bundles, EpisodePool, Job, Scripted, Source, require_simulator
 from dualsys.twin.report import Report, summarise
@@ -140,6 +141,7 @@ def settings_of(
         latent=latent,
         latent_codec=slow.latent_codec,
         residual=config.fast.strategy.residual,
+        demand=demand_bounds(slow) if slow.on_demand.enabled else None,
     )
 
 

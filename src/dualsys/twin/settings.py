@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -13,6 +13,7 @@ from dualsys.bus.latent_codec import CODECS
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError
 from dualsys.fast.control.core import Ages
+from dualsys.fast.planner.demand import DemandBounds
 from dualsys.fast.policies.policy import System1
 from dualsys.messages import LatentCodec
 from dualsys.slow.backend import System2
@@ -83,6 +84,7 @@ class TwinSettings:
         latent_codec: How latents travel, and so how exact they arrive.
         residual: Let the residual head of System 1 correct single actions between two plans, and while one
             is being computed.
+        demand: When System 2 is asked; None: as often as it can.
 
     Raises:
         ConfigError: Lists every value that is not allowed.
@@ -103,6 +105,7 @@ class TwinSettings:
     latent: LatentMode = "true"
     latent_codec: LatentCodec = "float32"
     residual: bool = False
+    demand: DemandBounds | None = None
 
     def __post_init__(self) -> None:
         faults = [
@@ -140,4 +143,5 @@ class TwinSettings:
             # Only where they change anything: results from before there were any keep their digests.
             **({} if self.latent_codec == "float32" else {"latent_codec": self.latent_codec}),
             **({"residual": True} if self.residual else {}),
+            **({} if self.demand is None else {"demand": asdict(self.demand)}),
         }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,14 @@ from dualsys.cameras.link import LinkCamera
 from dualsys.clock import NS_PER_MS, VirtualClock
 from dualsys.errors import BusError, MismatchError, PeerTimeoutError, PolicyError
 from dualsys.fast.planner.contact import Answer, Question
+from dualsys.fast.planner.demand import Demand, DemandBounds
 from dualsys.fast.planner.loop import Cadence, PlannerLoop, Rhythm, Wiring
+from dualsys.fast.planner.rate_control import RateBounds
+from dualsys.fast.planner.records import PlannerSettings
+from dualsys.fast.planner.uplink import Uplink
 from dualsys.messages import CameraFrame, Image, Message, Observation, Plan, Request, Welcome
+
+from .line_double import BOUNDS
 
 SESSION = 77
 RHYTHM = Rhythm(
@@ -89,7 +96,13 @@ class ScriptedPeer:
 class Stage:
     """A planner loop with everything around it played by doubles, on a virtual clock."""
 
-    def __init__(self, bench: Any, rhythm: Rhythm = RHYTHM) -> None:
+    def __init__(
+        self,
+        bench: Any,
+        rhythm: Rhythm = RHYTHM,
+        bounds: RateBounds | None = None,
+        demand: Demand | None = None,
+    ) -> None:
         self.bench, self.core, self.policy = bench, bench.core, bench.policy
         self.clock = VirtualClock(10**9)
         self.latents, self.states, self.wrist, self.fixed = Inbox(), Inbox(), Inbox(), Inbox()
@@ -110,7 +123,11 @@ class Stage:
             slow=self.slow,
             control=self.control,
         )
-        self.loop = PlannerLoop(self.core, wiring, rhythm, self.clock, SESSION, {"weights": "s"})
+        start_ns = self.clock.now_ns()
+        uplink = None if bounds is None else Uplink(rhythm.observation_ns, 90, start_ns, bounds)
+        self.loop = PlannerLoop(
+            self.core, wiring, rhythm, self.clock, SESSION, {"weights": "s"}, uplink, demand
+        )
 
     def feed(self, name: str, inbox: Inbox, width: int, height: int) -> Feed:
         feed = Feed(LinkCamera(CameraSpec(name, width, height, 25.0), lambda: inbox, self.clock), self.clock)
@@ -345,3 +362,37 @@ def test_the_arm_of_another_session_is_not_planned_for(stage: Stage) -> None:
     stage.arm_session = 5
     stage.run(500)
     assert stage.plans.sent == []
+
+
+def test_an_adaptive_uplink_sends_less_while_nobody_answers_and_all_while_somebody_does(
+    make_bench: Callable[..., Any],
+) -> None:
+    stage = Stage(make_bench(settings=PlannerSettings(image_encoding="jpeg")), bounds=BOUNDS)
+    stage.start()
+    stage.run(4000)
+    assert stage.told()["uplink.mode"] == "adaptive"
+    assert (stage.told()["uplink.jpeg_quality"], stage.told()["uplink.rate_hz"]) == ("90", "10.0")
+    assert {one.images["fixed"].encoding for one in stage.observations.sent} == {"jpeg"}
+    stage.answering, before = False, len(stage.observations.sent)
+    stage.run(5000)
+    assert len(stage.observations.sent) - before <= 17
+    assert (stage.told()["uplink.reason"], stage.told()["uplink.silences"]) == ("silence", "1")
+
+
+def test_on_demand_a_still_scene_is_shown_as_seldom_as_allowed_and_the_rest_is_counted(
+    make_bench: Callable[..., Any],
+) -> None:
+    bounds = DemandBounds(pause_ns=500 * NS_PER_MS, answer_ns=600 * NS_PER_MS, contact_m=0.0)
+    stage = Stage(make_bench(), demand=Demand(bounds))
+    stage.policy.chunks[0][:] = 0.0
+    stage.start()
+    stage.run(3000)
+    sent = [observation.t_capture_ns for observation in stage.observations.sent]
+    assert 5 <= len(sent) <= 8
+    assert max(after - before for before, after in itertools.pairwise(sent)) <= 600 * NS_PER_MS
+    assert int(stage.told()["demand.spared"]) >= 15
+    stage.request("say", text="take the other one")
+    stage.run(200)
+    assert stage.observations.sent[-1].instruction == "take the other one"
+    assert stage.told()["demand.reasons.instruction"] == "1"
+    assert stage.told()["slow.losses"] == "0"

@@ -25,6 +25,7 @@ from dualsys.fast.planner.arm import (
     require_tool_actions,
 )
 from dualsys.fast.planner.correction import Corrector, Seen, require_residual
+from dualsys.fast.planner.demand import Situation
 from dualsys.fast.planner.frames import FrameHistory
 from dualsys.fast.planner.jobs import LACKS, JobMaker
 from dualsys.fast.planner.latents import LatentHistory
@@ -228,23 +229,51 @@ class PlannerCore:
             return False
         return True
 
-    def observation(self, now_ns: int, images: Mapping[str, NDArray[np.uint8]]) -> Observation | None:
+    def observation(
+        self, now_ns: int, images: Mapping[str, NDArray[np.uint8]], jpeg_quality: int | None = None
+    ) -> Observation | None:
         """What System 2 is shown next, or None while there is no episode, no arm state, or no proper image.
 
         Args:
             now_ns: When the images were taken.
             images: Camera name to uint8 `[height, width, 3]`, exactly the cameras that System 2 was made for.
+            jpeg_quality: In place of that of the settings.
         """
         if not self._active or self._arm is None:
             return None
         state = proprioception(self._arm, self._motion.grip(now_ns, self._arm))
         try:
-            observation = self._observer.observe(now_ns, images, state, self._episode, self._instruction)
+            observation = self._observer.observe(
+                now_ns, images, state, self._episode, self._instruction, jpeg_quality
+            )
         except (SpecError, MessageError) as error:
             self._reject("frames_rejected", error)
             return None
         self._latents.expect(observation)
         return observation
+
+    def situation(self, now_ns: int, images: Mapping[str, NDArray[np.uint8]]) -> Situation | None:
+        """What decides whether System 2 is shown these images, or None where `observation` would be.
+
+        Args:
+            now_ns: When the images were taken.
+            images: Camera name to uint8 `[height, width, 3]`.
+        """
+        arm, latent = self._arm, self._latents.newest
+        if not self._active or arm is None:
+            return None
+        known = latent is not None and latent.instruction == self._instruction
+        return Situation(
+            t_capture_ns=now_ns,
+            images=images,
+            episode=self._episode,
+            instruction=self._instruction,
+            tool_m=arm.tool_m,
+            opening_m=arm.opening_m,
+            grip=self._motion.grip(now_ns, arm),
+            height_m=float(arm.tool_m[2]) - self._settings.workspace.lower_m[2],
+            latent_ns=latent.t_capture_ns if latent is not None and known else None,
+        )
 
     def begin(self, now_ns: int) -> PlanJob | None:
         """Begin a plan job if one is wanted and everything for it is there.

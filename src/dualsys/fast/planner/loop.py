@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 from dualsys.cameras.feed import Feed
 from dualsys.clock import NS_PER_MS, Clock, Pacer
 from dualsys.errors import DualsysError
+from dualsys.fast.planner.cadence import Cadence
 from dualsys.fast.planner.contact import Answer
 from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.planner.demand import Demand
 from dualsys.fast.planner.desk import Asker, Desk, Service, flat_status
 from dualsys.fast.planner.links import Link, SlowLink, epoch_in
-from dualsys.fast.planner.records import PlanJob
+from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.fast.planner.track import ActionArray
 from dualsys.fast.planner.trips import Trips
+from dualsys.fast.planner.uplink import Uplink
 from dualsys.messages import ControlState, LatentPacket, Message, Plan
 
 WAKE_NS = 5 * NS_PER_MS
@@ -125,21 +128,6 @@ class LoopStatistics:
     latents_dropped: int
 
 
-class Cadence:
-    """Says when something is due that happens in a fixed rhythm; what was missed is not made up for."""
-
-    def __init__(self, period_ns: int, start_ns: int) -> None:
-        self._period_ns = period_ns
-        self._next_ns = start_ns
-
-    def due(self, now_ns: int) -> bool:
-        """Whether it is due; if so, the next time is in the future."""
-        if now_ns < self._next_ns:
-            return False
-        self._next_ns += self._period_ns * ((now_ns - self._next_ns) // self._period_ns + 1)
-        return True
-
-
 class PlannerLoop:
     """Runs a planner core until it is told to end.
 
@@ -150,6 +138,8 @@ class PlannerLoop:
         clock: Where time comes from.
         session: Random number of this run.
         details: What to tell about this process.
+        uplink: Paces observations; None: as the rhythm says.
+        demand: Holds back observations that System 2 need not see; None: it sees all of them.
     """
 
     def __init__(
@@ -160,6 +150,8 @@ class PlannerLoop:
         clock: Clock,
         session: int,
         details: Mapping[str, str],
+        uplink: Uplink | None = None,
+        demand: Demand | None = None,
     ) -> None:
         self._core = core
         self._wiring = wiring
@@ -173,10 +165,11 @@ class PlannerLoop:
         self._desk = Desk(core, wiring.service, wiring.slow, details, self.status)
         start_ns = clock.now_ns()
         self._plan_cadence = Cadence(rhythm.plan_ns, start_ns)
-        self._observation_cadence = Cadence(rhythm.observation_ns, start_ns)
+        self._uplink = uplink or Uplink(rhythm.observation_ns, PlannerSettings().jpeg_quality, start_ns)
+        self._demand = demand
         self._computed: tuple[PlanJob, ActionArray, int] | None = None
         self._images: dict[str, tuple[NDArray[np.uint8], int]] = {}
-        self._shown_ns = -1
+        self._judged_ns = -1
         self._wakes = 0
         self._missed = 0
         self._end_asked = False
@@ -212,7 +205,7 @@ class PlannerLoop:
         self._take_in(self._clock.now_ns())
         self._finish()
         now_ns = self._clock.now_ns()
-        if self._observation_cadence.due(now_ns):
+        if self._uplink.due(now_ns):
             self._observe()
         if self._plan_cadence.due(now_ns):
             self._plan(now_ns)
@@ -236,6 +229,8 @@ class PlannerLoop:
             loop=self.statistics(),
             slow=self._slow.link.statistics(),
             trip=self._trips.statistics(),
+            uplink=self._uplink.statistics(),
+            demand={} if self._demand is None else self._demand.statistics(),
             control=self._control.statistics(),
             camera={name: feed.statistics() for name, feed in self._wiring.cameras.items()},
         )
@@ -288,6 +283,7 @@ class PlannerLoop:
             self._core.on_latent(packet)
             if packet.session == self._session:
                 self._trips.answered(packet, now_ns)
+                self._uplink.answered(packet, now_ns, self._trips.clock_steps)
         self._slow.watch(now_ns)
 
     def _observe(self) -> None:
@@ -296,15 +292,22 @@ class PlannerLoop:
         if not all(name in self._images for name in cameras):
             return
         captured_ns = min(self._images[name][1] for name in cameras)
-        if captured_ns <= self._shown_ns:
+        if captured_ns <= self._judged_ns:
             return
-        observation = self._core.observation(captured_ns, {name: self._images[name][0] for name in cameras})
+        images = {name: self._images[name][0] for name in cameras}
+        if self._demand is not None:
+            situation = self._core.situation(captured_ns, images)
+            if situation is not None and not self._demand.judge(situation).ask:
+                self._judged_ns = captured_ns
+                return
+        observation = self._core.observation(captured_ns, images, self._uplink.jpeg_quality)
         if observation is not None:
-            self._shown_ns = captured_ns
+            self._judged_ns = captured_ns
             self._wiring.observations.send(observation)
             now_ns = self._clock.now_ns()
             self._slow.sent(now_ns)
             self._trips.sent(observation.seq, now_ns)
+            self._uplink.sent(observation, now_ns)
 
     def _plan(self, now_ns: int) -> None:
         """Begin a job and compute it."""

@@ -39,6 +39,7 @@ class Observer:
         proprioception: NDArray[np.float32],
         episode: int,
         instruction: str,
+        jpeg_quality: int | None = None,
     ) -> Observation:
         """Make the next observation.
 
@@ -48,6 +49,7 @@ class Observer:
             proprioception: float32 vector of the specification.
             episode: The present episode.
             instruction: What the robot was told.
+            jpeg_quality: Where images travel as JPEG, in place of that of the settings.
 
         Raises:
             SpecError: An image is missing, unknown, or of another size or type.
@@ -58,7 +60,8 @@ class Observer:
             raise SpecError(f"images: expected cameras {sorted(cameras)}, got {sorted(images)}")
         for name, spec in cameras.items():
             spec.validate(images[name], f"images.{name}")
-        encoding, quality = self._settings.image_encoding, self._settings.jpeg_quality
+        encoding = self._settings.image_encoding
+        quality = self._settings.jpeg_quality if jpeg_quality is None else jpeg_quality
         observation = Observation(
             session=self._session,
             episode=episode,

@@ -12,11 +12,13 @@ from dualsys.cameras.wanted import close_feeds, feeds_of, wanted_by
 from dualsys.clock import NS_PER_MS, WallClock, period_ns
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.planner.contact import Contact
+from dualsys.fast.planner.demand import Demand, demand_bounds
 from dualsys.fast.planner.loop import PlannerLoop, Rhythm, Wiring
 from dualsys.fast.planner.records import PlannerSettings
+from dualsys.fast.planner.uplink import Uplink, rate_bounds
 from dualsys.fast.policies.policy import System1
 from dualsys.messages import ControlState, LatentPacket
-from dualsys.recorder.planner import open_core, watch_loop
+from dualsys.recorder.planner import UplinkJournal, open_core, watch_loop
 from dualsys.recorder.tap import Tap, open_service, open_tap
 from dualsys.robots.kinematics import PANDA
 from dualsys.robots.profiles import PANDA_JOINTS
@@ -75,7 +77,8 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
         for feed in feeds.values():
             feed.connect()
         wiring = _wire(context, config, feeds, slow, control, tap)
-        loop = PlannerLoop(core, wiring, _rhythm(config), clock, session, details)
+        uplink, demand = uplink_of(config.slow, clock.now_ns(), tap)
+        loop = PlannerLoop(core, wiring, _rhythm(config), clock, session, details, uplink, demand)
         watch_loop(core, wiring, loop)
         loop.handle_signals()
         loop.run()
@@ -111,6 +114,15 @@ def _wire(
         slow=slow,
         control=control,
     )
+
+
+def uplink_of(slow: SlowConfig, start_ns: int, tap: Tap | None) -> tuple[Uplink, Demand | None]:
+    """What paces observations, and what holds back those that System 2 need not see."""
+    journal = None if tap is None else UplinkJournal(tap)
+    period, quality = period_ns(slow.observation_rate_hz), slow.jpeg_quality
+    bounds = rate_bounds(slow) if slow.rate_control.mode == "adaptive" else None
+    uplink = Uplink(period, quality, start_ns, bounds, journal)
+    return uplink, Demand(demand_bounds(slow), journal) if slow.on_demand.enabled else None
 
 
 def _rhythm(config: SystemConfig) -> Rhythm:

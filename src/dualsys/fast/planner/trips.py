@@ -62,6 +62,11 @@ class Trips:
             refused=0,
         )
 
+    @property
+    def clock_steps(self) -> int:
+        """Times that a clock was set."""
+        return self._offset.steps
+
     def sent(self, observation_seq: int, now_ns: int) -> None:
         """An observation leaves."""
         self._sent[observation_seq] = now_ns
