@@ -187,7 +187,7 @@ def test_every_declared_package_is_pinned_for_the_tests() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.split("==")[0].lower() for line in lines if "==" in line}
     cameras = ("opencv", "realsense", "video")
-    robots = ("dynamixel", "feetech", "ur")
+    robots = ("dynamixel", "feetech", "ur", "xarm")
     extras = ("sim", "record", "ruckig", *robots, *cameras, "train", "test")
     needed = declared().union(*(declared(extra) for extra in extras))
     assert needed - pinned == set()

@@ -24,6 +24,7 @@ BUILT_IN: Final = {
     "link": "dualsys.robots.link:DRIVER",
     "simulated": "dualsys.robots.simulated:DRIVER",
     "ur": "dualsys.robots.ur:DRIVER",
+    "xarm": "dualsys.robots.xarm:DRIVER",
 }
 """Name to `module:object`; imported only when asked for."""
 

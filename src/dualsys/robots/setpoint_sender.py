@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from dualsys.clock import NS_PER_MS, NS_PER_S, Clock
+from dualsys.clock import NS_PER_MS, Clock, seconds
 from dualsys.errors import RobotError
 from dualsys.fast.control.limits import FloatArray
 from dualsys.robots.contract import RobotSpec
@@ -41,7 +41,7 @@ class SenderCalls:
     Attributes:
         send: A set-point [A], rad.
         rest: Come to rest, and stay.
-        beat: This process lives. Called every `BEAT_NS` while there are no set-points.
+        beat: This process lives. Called between set-points, see `Mailbox`.
     """
 
     send: Callable[[FloatArray], None]
@@ -59,7 +59,7 @@ class Mailbox:
 
     def __init__(self, silence_ns: int = SILENCE_NS, beat_ns: int = BEAT_NS) -> None:
         self._silence_ns = silence_ns
-        self._beat_ns = beat_ns
+        self.beat_ns = beat_ns
         self._newest: FloatArray | None = None
         self._newest_ns = 0
         self._told_ns = 0
@@ -88,7 +88,7 @@ class Mailbox:
             return "send"
         if self.moving and now_ns - self._newest_ns >= self._silence_ns:
             return "rest"
-        return "beat" if now_ns - self._told_ns >= self._beat_ns else "wait"
+        return "beat" if now_ns - self._told_ns >= self.beat_ns else "wait"
 
     def take(self, now_ns: int) -> tuple[Act, FloatArray | None]:
         """What is to be done now, and the set-point if one is to be sent; it counts as done."""
@@ -194,6 +194,10 @@ class SetpointSender:
         except RobotError as error:
             _LOG.warning("%s: %s", self._spec.name, error)
             self._fault = str(error)
+        except Exception as error:
+            # Whatever a library raises, the driver shall know that nothing is sent any more.
+            _LOG.exception("%s: set-points end", self._spec.name)
+            self._fault = f"the library raised {type(error).__name__}: {error}"
 
     def _turn(self) -> bool:
         """Do the next thing. Returns whether to go on."""
@@ -202,7 +206,7 @@ class SetpointSender:
             if act == "wait" or (act == "beat" and self._ended):
                 if self._ended:
                     return False
-                self._news.wait(BEAT_NS / NS_PER_S)
+                self._news.wait(seconds(self._mailbox.beat_ns))
                 return True
             self._calling = True
         try:
