@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -10,8 +12,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dualsys import messages
+from dualsys.bus.codec import decode, encode
 from dualsys.errors import MessageError
-from dualsys.messages import MAX_TENSOR_BYTES, MAX_TEXT, Message, Tensor, clip_text
+from dualsys.messages import (
+    MAX_CAMERAS,
+    MAX_TENSOR_BYTES,
+    MAX_TEXT,
+    Image,
+    Message,
+    Observation,
+    Tensor,
+    clip_text,
+)
 from dualsys.specs import DTYPES
 
 arrays = hnp.arrays(
@@ -32,6 +44,31 @@ def test_views_and_foreign_byte_orders_are_put_in_order(array: np.ndarray) -> No
     np.testing.assert_array_equal(Tensor.of(array[::-1]).array(), array[::-1])
     np.testing.assert_array_equal(Tensor.of(array.T).array(), array.T)
     np.testing.assert_array_equal(Tensor.of(array.astype(array.dtype.newbyteorder(">"))).array(), array)
+
+
+def test_an_observation_carries_images_or_features_and_never_both() -> None:
+    tensor = Tensor.of(np.zeros(9, np.float32))
+    known: dict[str, Any] = {"session": 1, "episode": 0, "seq": 0, "t_capture_ns": 0, "instruction": "go"}
+    known |= {"proprioception": tensor}
+    image = {"fixed": Image("raw", 1, 1, b"rgb")}
+    for content in ({"images": image}, {"images": {}, "features": {"fixed": tensor}}):
+        sent = Observation(**known, **content)
+        assert decode(encode(sent), Observation).features.keys() == content.get("features", {}).keys()
+    with pytest.raises(MessageError, match="images or features, got both"):
+        Observation(**known, images=image, features={"fixed": tensor})
+    forged = msgspec.msgpack.decode(encode(Observation(**known, images=image)))
+    forged["features"] = {"fixed": ["uint8", [1], b"x"]}
+    with pytest.raises(MessageError, match="images or features, got both"):
+        decode(msgspec.msgpack.encode(forged), Observation)
+
+
+def test_features_of_more_cameras_than_there_may_be_are_refused() -> None:
+    tensor = Tensor("uint8", (1,), b"x")
+    known: dict[str, Any] = {"session": 1, "episode": 0, "seq": 0, "t_capture_ns": 0, "instruction": "go"}
+    many = {str(number): tensor for number in range(2 * MAX_CAMERAS + 1)}
+    sent = encode(Observation(**known, images={}, proprioception=tensor, features=many))
+    with pytest.raises(MessageError, match=r"length <= 32"):
+        decode(sent, Observation)
 
 
 def test_an_unwrapped_array_is_read_only_even_over_writable_bytes() -> None:

@@ -28,7 +28,7 @@ from dualsys.config_links import Endpoints, Folder, Section, SecurityConfig, end
 from dualsys.config_uplink import OnDemandConfig, RateControlConfig
 from dualsys.errors import ConfigError
 from dualsys.fast.chunking.strategy import StrategyName
-from dualsys.messages import LatentCodec
+from dualsys.messages import LatentCodec, Uplink
 from dualsys.plugins import Option, Plugins
 from dualsys.robots.registry import ROBOTS
 
@@ -118,6 +118,13 @@ class SlowConfig(Section):
     )
     image_encoding: Literal["raw", "jpeg"] = Field(default="raw", description="how images travel to System 2")
     jpeg_quality: int = Field(default=90, ge=1, le=100, description="quality of jpeg images")
+    uplink: Uplink = Field(
+        default="images",
+        description="what System 2 is sent: images, or features that its vision tower makes at the edge",
+    )
+    feature_codec: LatentCodec = Field(
+        default="float16", description="how features travel to System 2; both sides need the same"
+    )
     latent_codec: LatentCodec = Field(
         default="float32", description="how float32 latents travel to the planner; both sides need the same"
     )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dualsys.errors import MessageError
 from dualsys.specs import DTYPES, SystemSpecs
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 """Raised whenever a message or its frame changes shape; both sides of a handshake must have the same."""
 
 MAX_TENSOR_BYTES = 32 * 1024 * 1024
@@ -40,7 +40,10 @@ Axes = Annotated[tuple[float, ...], msgspec.Meta(max_length=MAX_AXES)]
 Texts = Annotated[dict[Name, Text], msgspec.Meta(max_length=MAX_ENTRIES)]
 
 LatentCodec = Literal["float32", "float16", "bfloat16", "int8"]
-"""How float32 tensors of a latent travel; see `bus.latent_codec`."""
+"""How float32 tensors of a latent travel, and features on their way up; see `bus.latent_codec`."""
+
+Uplink = Literal["images", "features"]
+"""What System 2 is sent: images, or what its vision tower, which then runs at the edge, made of them."""
 
 if TYPE_CHECKING:
     Blob = bytes | memoryview
@@ -122,13 +125,17 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Observation(Message, frozen=True, tag="observation"):
-    """Edge to System 2: what the robot sees and was told.
+    """Edge to System 2: what the robot sees and was told. It carries images or features, never both.
 
     Attributes:
         session: Random number of this edge run; anything of another session is dropped.
         episode: Counts episodes within the session.
         seq: Counts observations within the session.
         t_capture_ns: When the images were taken.
+        images: By camera; none where features travel.
+        features: What the vision tower of System 2 made of the images, as `feature_codec` puts it;
+            `bus.latent_codec.FeatureReader` turns it into arrays.
+        feature_codec: Must be the one that was agreed on at the handshake.
         proprioception: float32 vector of `ObservationSpec.proprioception`.
         instruction: What the robot was told.
     """
@@ -140,6 +147,12 @@ class Observation(Message, frozen=True, tag="observation"):
     images: Annotated[dict[Name, Image], msgspec.Meta(max_length=MAX_CAMERAS)]
     proprioception: Tensor
     instruction: Text
+    features: Annotated[dict[Name, Tensor], msgspec.Meta(max_length=2 * MAX_CAMERAS)] = {}
+    feature_codec: LatentCodec = "float32"
+
+    def __post_init__(self) -> None:
+        if self.images and self.features:
+            raise MessageError("observation: expected images or features, got both")
 
 
 class LatentPacket(Message, frozen=True, tag="latent"):

@@ -9,7 +9,7 @@ import pytest
 
 from dualsys import messages
 from dualsys.bus.codec import decode
-from dualsys.bus.handshake import AGREED, answer_hello, shake_hands
+from dualsys.bus.handshake import AGREED, answer_hello, shake_hands, uplink_details
 from dualsys.bus.service import ServiceClient
 from dualsys.errors import BusError, MismatchError
 from dualsys.messages import PROTOCOL_VERSION, Hello, Reply, Request, Welcome, schema_digest
@@ -128,7 +128,9 @@ def test_an_older_or_newer_hello_is_read_so_that_the_versions_can_be_named() -> 
 
 
 @pytest.mark.fault_row(21)
-@pytest.mark.parametrize("field", ["axes", "robot", "latent_codec"])
+@pytest.mark.parametrize(
+    "field", ["axes", "robot", "latent_codec", "uplink", "feature_codec", "split_weights"]
+)
 def test_axes_in_another_order_are_refused_by_both_sides(field: str) -> None:
     ours, theirs = {field: "elbow wrist"}, {field: "wrist elbow"}
     with pytest.raises(MismatchError, match="System 2 refused") as caught:
@@ -142,6 +144,13 @@ def test_axes_in_another_order_are_refused_by_both_sides(field: str) -> None:
     careless = Welcome(protocol=PROTOCOL_VERSION, role="control", details=theirs)
     with pytest.raises(MismatchError, match=AGREED[field]):
         shake_hands(Wire(None, answer=careless), "planner", 1, None, 1.0, ours)
+
+
+def test_codec_and_weights_of_features_are_compared_only_where_features_travel() -> None:
+    assert uplink_details("images", "int8", "abc") == {"uplink": "images"}
+    told = uplink_details("features", "int8", "abc")
+    assert told == {"uplink": "features", "feature_codec": "int8", "split_weights": "abc"}
+    assert told.keys() <= AGREED.keys()
 
 
 def test_details_that_only_one_side_tells_need_not_agree() -> None:

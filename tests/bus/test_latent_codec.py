@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dualsys.bus.codec import decode, encode
-from dualsys.bus.latent_codec import CODECS, RELATIVE_ERROR, SCALE, decode_latent, encode_latent, wire_specs
+from dualsys.bus.latent_codec import (
+    CODECS,
+    RELATIVE_ERROR,
+    SCALE,
+    FeatureReader,
+    decode_latent,
+    encode_features,
+    encode_latent,
+    wire_specs,
+)
 from dualsys.errors import MessageError, SpecError
 from dualsys.messages import LatentCodec, LatentPacket, Tensor
 from dualsys.specs import LatentSpec, TensorSpec
@@ -198,6 +207,27 @@ def test_parts_of_the_wrong_size_are_refused_before_an_array_is_made() -> None:
         decode_latent(parts, "int8", TOKENS)
     assert tracemalloc.get_traced_memory()[1] < 2**16
     tracemalloc.stop()
+
+
+@given(st.data(), codecs)
+def test_features_are_coded_as_latents_are(data: st.DataObject, codec: LatentCodec) -> None:
+    array = data.draw(hnp.arrays(np.float32, (3, 4), elements=floats(codec)))
+    parts = encode_features({"fixed": array}, codec)
+    assert parts == {
+        name.replace("tokens", "fixed"): tensor
+        for name, tensor in encode_latent({"tokens": array}, codec).items()
+    }
+    back = FeatureReader({"fixed": TensorSpec((3, 4))}, codec).read(parts)["fixed"]
+    assert (np.abs(back - array.astype(np.float64)) <= bound(array, codec)).all()
+
+
+def test_errors_about_features_name_their_field_and_their_setting() -> None:
+    with pytest.raises(MessageError, match=r"features\.fixed: 1e\+09 is beyond .* set slow\.feature_codec"):
+        encode_features({"fixed": np.full((1, 1), 1e9, np.float32)}, "float16")
+    with pytest.raises(MessageError, match=r"features\.fixed: expected finite"):
+        encode_features({"fixed": np.full((1, 1), np.inf, np.float32)}, "int8")
+    with pytest.raises(SpecError, match=r"features: 'a\.scale' is the name of the int8 scales of 'a'"):
+        FeatureReader({"a": TensorSpec((1, 1)), "a.scale": TensorSpec((1,))}, "int8")
 
 
 @given(codecs, st.dictionaries(st.sampled_from(["tokens", "tokens.scale", "x"]), st.binary(max_size=24)))

@@ -11,19 +11,44 @@ from collections.abc import Mapping
 
 from dualsys.bus.service import ServiceClient, refusal
 from dualsys.errors import BusError, MismatchError
-from dualsys.messages import PROTOCOL_VERSION, Hello, Reply, Welcome, clip_text, schema_digest
+from dualsys.messages import (
+    PROTOCOL_VERSION,
+    Hello,
+    LatentCodec,
+    Reply,
+    Uplink,
+    Welcome,
+    clip_text,
+    schema_digest,
+)
 from dualsys.specs import SystemSpecs
 
 AGREED = {
     "link": "both sides must speak the same version of the robot link: docs/robot-link.md",
     "robot": "connect to that robot, or choose the driver that is made for it",
     "latent_codec": "set slow.latent_codec to the same on both sides",
+    "uplink": "set slow.uplink to the same on both sides",
+    "feature_codec": "set slow.feature_codec to the same on both sides",
+    "split_weights": "put the same System 2 bundle on both sides: one half of it runs on each",
     "axes": "both sides must mean the same axes in the same order: choose the robot of this System 1",
 }
 """Details that must be equal wherever both sides tell them, and what to do where they are not."""
 
 _UPGRADE = "run the same version of dualsys on both sides"
 _TRAINED_TOGETHER = "use a System 1 and a System 2 bundle that were trained together"
+
+
+def uplink_details(uplink: Uplink, feature_codec: LatentCodec, weights: str) -> dict[str, str]:
+    """What the planner and System 2 tell each other of what goes up.
+
+    Args:
+        uplink: What System 2 is sent.
+        feature_codec: How features travel; not told where images do.
+        weights: Of the System 2 bundle, one half of which each side has; likewise.
+    """
+    if uplink == "images":
+        return {"uplink": uplink}
+    return {"uplink": uplink, "feature_codec": feature_codec, "split_weights": weights}
 
 
 def answer_hello(

@@ -1,4 +1,4 @@
-"""How latents travel: arrays to the tensors of a packet, and back.
+"""How latents and features travel: arrays to the tensors of a message, and back.
 
 A codec concerns the tensors that the specification calls float32; others travel as they are. What arrives is
 judged by the specification and the codec, which both sides agreed on at the handshake: names, element types
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, get_args
 
 import numpy as np
@@ -49,20 +50,37 @@ _LARGEST_STEP: Final = 127
 _LARGEST_SCALE: Final = np.nextafter(np.finfo(np.float32).max / np.float32(_LARGEST_STEP), np.float32(0))
 
 
+@dataclass(frozen=True)
+class _Cargo:
+    """What travels, for errors: what to call it, the field that carries it, and the setting of its codec."""
+
+    name: str
+    field: str
+    setting: str
+
+
+_LATENT: Final = _Cargo("latent", "latent.tensors", "slow.latent_codec")
+_FEATURES: Final = _Cargo("features", "features", "slow.feature_codec")
+
+
 def wire_specs(spec: LatentSpec, codec: LatentCodec) -> dict[str, TensorSpec]:
     """Name, element type and shape of every tensor that a packet carries; ranges are not kept.
 
     Raises:
         SpecError: Two tensors would have the same name.
     """
+    return _wire_specs(spec.tensors, codec, _LATENT)
+
+
+def _wire_specs(specs: Mapping[str, TensorSpec], codec: LatentCodec, cargo: _Cargo) -> dict[str, TensorSpec]:
     found: dict[str, TensorSpec] = {}
-    for name, one in spec.tensors.items():
+    for name, one in specs.items():
         coded = one.dtype == "float32"
         found[name] = TensorSpec(one.shape, _WIRE_DTYPE[codec] if coded else one.dtype)
         if coded and codec == "int8":
-            if name + SCALE in spec.tensors:
+            if name + SCALE in specs:
                 raise SpecError(
-                    f"latent.tensors: {name + SCALE!r} is the name of the int8 scales of {name!r}: "
+                    f"{cargo.field}: {name + SCALE!r} is the name of the int8 scales of {name!r}: "
                     "rename that tensor, or choose another codec"
                 )
             found[name + SCALE] = TensorSpec(one.shape[:-1], "float32")
@@ -80,12 +98,25 @@ def encode_latent(tensors: Mapping[str, NDArray[np.generic]], codec: LatentCodec
         MessageError: An element is NaN, infinite, or too large for the codec; an element type is not allowed;
             a tensor is above the cap.
     """
+    return _encode(tensors, codec, _LATENT)
+
+
+def encode_features(features: Mapping[str, NDArray[np.float32]], codec: LatentCodec) -> dict[str, Tensor]:
+    """As `encode_latent`, for the features of each camera; the tensors are those of an observation."""
+    return _encode(features, codec, _FEATURES)
+
+
+def _encode(
+    tensors: Mapping[str, NDArray[np.generic]] | Mapping[str, NDArray[np.float32]],
+    codec: LatentCodec,
+    cargo: _Cargo,
+) -> dict[str, Tensor]:
     parts: dict[str, Tensor] = {}
     for name, array in tensors.items():
         if array.dtype.kind == "f":
-            _require_finite(name, array)
+            _require_finite(f"{cargo.name}.{name}", array)
         if array.dtype == _FLOAT32 and codec != "float32":
-            for part, values in _narrowed(name, np.asarray(array, np.float32), codec).items():
+            for part, values in _narrowed(name, np.asarray(array, np.float32), codec, cargo).items():
                 parts[part] = Tensor.of(values)
         else:
             parts[name] = Tensor.of(array)
@@ -114,7 +145,45 @@ def decode_latent(
     return LatentReader(spec, codec).read(parts)
 
 
-class LatentReader:
+class _Reader:
+    """Decodes many messages whose tensors are of one specification."""
+
+    def __init__(self, specs: Mapping[str, TensorSpec], codec: LatentCodec, cargo: _Cargo) -> None:
+        self._specs = dict(specs)
+        self._codec: LatentCodec = codec
+        self._field = cargo.field
+        self._wire = _wire_specs(specs, codec, cargo)
+        self._expected = {name: (one.dtype, one.shape) for name, one in self._wire.items()}
+        self._labels = {name: f"{cargo.field}.{name}" for name in specs}
+
+    def read(self, parts: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
+        """Turn the tensors of a message into arrays.
+
+        Raises:
+            SpecError: As for `decode_latent`.
+        """
+        if parts.keys() != self._expected.keys():
+            raise SpecError(
+                f"{self._field}: expected {sorted(self._expected)} as {self._codec}, got {sorted(parts)}"
+            )
+        for name, expected in self._expected.items():
+            part = parts[name]
+            if (part.dtype, part.shape) != expected:
+                wanted, got = self._wire[name].describe(), f"{part.dtype}{list(part.shape)}"
+                raise SpecError(f"{self._field}.{name}: expected {wanted} as {self._codec}, got {got}")
+        arrays: dict[str, NDArray[np.generic]] = {}
+        for name, one in self._specs.items():
+            if one.dtype == "float32" and self._codec != "float32":
+                array: NDArray[np.generic] = _within(
+                    _widened(name, parts, self._codec, self._field), one, self._codec
+                )
+            else:
+                array = parts[name].array()
+            arrays[name] = one.validate(array, self._labels[name])
+        return arrays
+
+
+class LatentReader(_Reader):
     """Decodes many latents of one specification; see `decode_latent`.
 
     Args:
@@ -126,50 +195,36 @@ class LatentReader:
     """
 
     def __init__(self, spec: LatentSpec, codec: LatentCodec) -> None:
-        self._spec = spec
-        self._codec: LatentCodec = codec
-        self._wire = wire_specs(spec, codec)
-        self._expected = {name: (one.dtype, one.shape) for name, one in self._wire.items()}
-        self._labels = {name: f"latent.tensors.{name}" for name in spec.tensors}
-
-    def read(self, parts: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
-        """Turn the tensors of a packet into the arrays of a latent.
-
-        Raises:
-            SpecError: As for `decode_latent`.
-        """
-        if parts.keys() != self._expected.keys():
-            raise SpecError(
-                f"latent.tensors: expected {sorted(self._expected)} as {self._codec}, got {sorted(parts)}"
-            )
-        for name, expected in self._expected.items():
-            part = parts[name]
-            if (part.dtype, part.shape) != expected:
-                wanted, got = self._wire[name].describe(), f"{part.dtype}{list(part.shape)}"
-                raise SpecError(f"latent.tensors.{name}: expected {wanted} as {self._codec}, got {got}")
-        arrays: dict[str, NDArray[np.generic]] = {}
-        for name, one in self._spec.tensors.items():
-            if one.dtype == "float32" and self._codec != "float32":
-                array: NDArray[np.generic] = _within(_widened(name, parts, self._codec), one, self._codec)
-            else:
-                array = parts[name].array()
-            arrays[name] = one.validate(array, self._labels[name])
-        return arrays
+        super().__init__(spec.tensors, codec, _LATENT)
 
 
-def _narrowed(name: str, array: NDArray[np.float32], codec: LatentCodec) -> dict[str, NDArray[np.generic]]:
+class FeatureReader(_Reader):
+    """As `LatentReader`, for the features of an observation.
+
+    Args:
+        features: What the features of each camera look like.
+        codec: What both sides agreed on.
+    """
+
+    def __init__(self, features: Mapping[str, TensorSpec], codec: LatentCodec) -> None:
+        super().__init__(features, codec, _FEATURES)
+
+
+def _narrowed(
+    name: str, array: NDArray[np.float32], codec: LatentCodec, cargo: _Cargo
+) -> dict[str, NDArray[np.generic]]:
     if codec == "float16":
         with np.errstate(over="ignore"):
             half = array.astype(np.float16)
         if not np.isfinite(half).all():
-            raise MessageError(_too_large(name, array, codec, float(np.finfo(np.float16).max)))
+            raise MessageError(_too_large(cargo, name, array, codec, float(np.finfo(np.float16).max)))
         return {name: half}
     if codec == "bfloat16":
         bits = array.view(np.uint32) if array.flags.c_contiguous else array.copy().view(np.uint32)
         # To the nearest, ties to even. The sum cannot overflow: a finite float32 is below 0xFF800000.
         upper = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
         if ((upper & 0x7F80) == 0x7F80).any():
-            raise MessageError(_too_large(name, array, codec, 3.3895e38))
+            raise MessageError(_too_large(cargo, name, array, codec, 3.3895e38))
         return {name: upper.astype(np.uint16)}
     tokens = array.reshape(math.prod(array.shape[:-1]), array.shape[-1] if array.ndim else 1)
     scale = np.abs(tokens).max(axis=1, initial=0.0, keepdims=True) / np.float32(_LARGEST_STEP)
@@ -181,7 +236,7 @@ def _narrowed(name: str, array: NDArray[np.float32], codec: LatentCodec) -> dict
     return {name: steps.reshape(array.shape), name + SCALE: scale.reshape(array.shape[:-1])}
 
 
-def _widened(name: str, parts: Mapping[str, Tensor], codec: LatentCodec) -> NDArray[np.float32]:
+def _widened(name: str, parts: Mapping[str, Tensor], codec: LatentCodec, field: str) -> NDArray[np.float32]:
     coded = parts[name].array()
     if codec == "float16":
         return coded.astype(np.float32)
@@ -190,7 +245,7 @@ def _widened(name: str, parts: Mapping[str, Tensor], codec: LatentCodec) -> NDAr
         return wide
     scale = parts[name + SCALE].array().astype(np.float32)
     if not (np.isfinite(scale).all() and (scale >= 0).all()):
-        raise SpecError(f"latent.tensors.{name + SCALE}: expected finite numbers >= 0, got {scale.ravel()}")
+        raise SpecError(f"{field}.{name + SCALE}: expected finite numbers >= 0, got {scale.ravel()}")
     with np.errstate(over="ignore"):
         scaled: NDArray[np.float32] = coded.astype(np.float32) * (scale[..., None] if scale.ndim else scale)
     return scaled
@@ -210,11 +265,13 @@ def _within(array: NDArray[np.float32], spec: TensorSpec, codec: LatentCodec) ->
 
 def _require_finite(name: str, array: NDArray[np.generic]) -> None:
     if np.count_nonzero(np.isfinite(array)) != array.size:
-        raise MessageError(f"latent.{name}: expected finite numbers, got NaN or infinity")
+        raise MessageError(f"{name}: expected finite numbers, got NaN or infinity")
 
 
-def _too_large(name: str, array: NDArray[np.float32], codec: LatentCodec, largest: float) -> str:
+def _too_large(
+    cargo: _Cargo, name: str, array: NDArray[np.float32], codec: LatentCodec, largest: float
+) -> str:
     return (
-        f"latent.{name}: {float(np.abs(array).max()):g} is beyond {codec}, whose largest number is "
-        f"{largest:g}: set slow.latent_codec to int8 or float32"
+        f"{cargo.name}.{name}: {float(np.abs(array).max()):g} is beyond {codec}, whose largest number is "
+        f"{largest:g}: set {cargo.setting} to int8 or float32"
     )
