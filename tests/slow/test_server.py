@@ -191,6 +191,7 @@ def test_the_handshake_compares_specs_and_names_the_model(serve: Serve, edge: Ed
         "model": "scripted",
         "weights": "abc123",
         "latent_codec": "float32",
+        "uplink": "images",
         "emulated_rate_hz": "5",
         "emulated_delay_ms": "200",
     }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.specs import SystemSpecs
+from dualsys.specs import SystemSpecs, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,13 @@ class System2Input:
     """What one robot shows and says, for one forward pass.
 
     Attributes:
-        images: Camera name to uint8 `[height, width, 3]` RGB, as `specs.observation.cameras` says.
+        images: Camera name to uint8 `[height, width, 3]` RGB, as `specs.observation.cameras` says; to a
+            `LanguageModel`, to the features of that image.
         proprioception: float32, as `specs.observation.proprioception` says.
         instruction: One that `check_instruction` accepts.
     """
 
-    images: Mapping[str, NDArray[np.uint8]]
+    images: Mapping[str, NDArray[np.uint8]] | Mapping[str, NDArray[np.float32]]
     proprioception: NDArray[np.float32]
     instruction: str
 
@@ -40,8 +41,8 @@ class System2Output:
     text: str = ""
 
 
-class System2(Protocol):
-    """A slow model. Forward passes run one at a time, in a thread of their own."""
+class Model(Protocol):
+    """What both ways to run System 2 have in common."""
 
     @property
     def specs(self) -> SystemSpecs:
@@ -66,6 +67,10 @@ class System2(Protocol):
         """
         ...
 
+
+class System2(Model, Protocol):
+    """A slow model. Forward passes run one at a time, in a thread of their own."""
+
     def encode(
         self, images: Mapping[str, NDArray[np.uint8]], proprioception: NDArray[np.float32], instruction: str
     ) -> System2Output:
@@ -80,6 +85,25 @@ class System2(Protocol):
             InstructionError: The instruction cannot be understood.
             PolicyError: The model failed.
         """
+        ...
+
+
+@runtime_checkable
+class LanguageModel(Model, Protocol):
+    """A slow model without its vision tower, which runs at the edge. Its weights are those of the whole."""
+
+    @property
+    def features(self) -> Mapping[str, TensorSpec]:
+        """What it is given of each camera, float32 `[tokens, width]`."""
+        ...
+
+    def encode(
+        self,
+        features: Mapping[str, NDArray[np.float32]],
+        proprioception: NDArray[np.float32],
+        instruction: str,
+    ) -> System2Output:
+        """As `System2.encode`, from what the vision tower made of each camera's image."""
         ...
 
 

@@ -1,30 +1,29 @@
 """The pure core of System 2: observation in, latent packet out. No socket, no clock, no thread.
 
-Nothing that comes from outside is believed: session and order, image sizes, proprioception, words, and what
-    the model
-itself produced are checked in that order. What fails is refused with an error and counted by kind; a latent
-is never made from half an observation, nor for an instruction that was not understood.
+Nothing that comes from outside is believed: session and order, images or features, proprioception, words, and
+what the model itself produced are checked in that order. What fails is refused with an error and counted by
+kind; a latent is never made from half an observation, nor for an instruction that was not understood.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.bus.codec import from_image
 from dualsys.bus.latent_codec import encode_latent, wire_specs
 from dualsys.errors import DualsysError, MessageError, PolicyError, SpecError
-from dualsys.messages import LatentCodec, LatentPacket, Observation, Tensor, clip_text
-from dualsys.slow.backend import System2, System2Output
+from dualsys.messages import LatentCodec, LatentPacket, Observation, Tensor, Uplink, clip_text
+from dualsys.slow.backend import LanguageModel, System2, System2Output
+from dualsys.slow.sight import sight_of
 
-Kind = Literal["session", "order", "images", "proprioception", "instruction", "model"]
+Kind = Literal["session", "order", "images", "features", "proprioception", "instruction", "model"]
 """What an observation can fail on, in the order of the checks."""
 
 _LOG = logging.getLogger(__name__)
@@ -52,16 +51,25 @@ class SlowCore:
     """Turns observations into latent packets.
 
     Args:
-        system2: The model.
+        system2: The model, or its language half: that decides what observations have to carry.
         codec: How its latents travel.
+        feature_codec: How features travel to it, if it is the language half.
 
     Raises:
-        SpecError: The codec does not suit the specification of the latent.
+        SpecError: A codec does not suit the specification of the latent or of the features.
     """
 
-    def __init__(self, system2: System2, codec: LatentCodec = "float32") -> None:
+    def __init__(
+        self,
+        system2: System2 | LanguageModel,
+        codec: LatentCodec = "float32",
+        feature_codec: LatentCodec = "float16",
+    ) -> None:
         wire_specs(system2.specs.latent, codec)
         self._system2 = system2
+        self._sight = sight_of(system2, feature_codec)
+        # It takes what its sight makes.
+        self._encode: Callable[[Any, NDArray[np.float32], str], System2Output] = system2.encode
         self._codec: LatentCodec = codec
         self._session = -1
         self._last_seq = -1
@@ -69,6 +77,11 @@ class SlowCore:
         self._processed = 0
         self._rejected: Counter[str] = Counter()
         self._last_fault = ""
+
+    @property
+    def uplink(self) -> Uplink:
+        """What observations have to carry."""
+        return self._sight.uplink
 
     def process(self, observation: Observation, compute_ns: int = 0) -> LatentPacket:
         """Compute the latent of one observation. All stamps and numbers of the observation are echoed.
@@ -80,7 +93,7 @@ class SlowCore:
 
         Raises:
             MessageError: An older session or observation, or an image that is not what it states.
-            SpecError: Cameras, sizes or proprioception are not those of the specs.
+            SpecError: Cameras, sizes, features or proprioception are not those of the specs.
             InstructionError: The instruction cannot be understood.
             PolicyError: The model failed, or produced something that cannot be used.
         """
@@ -88,14 +101,14 @@ class SlowCore:
             self._follow_session(observation.session)
         with self._counting("order"):
             self._require_newer(observation.seq)
-        with self._counting("images"):
-            images = self._images(observation)
+        with self._counting(self._sight.uplink):
+            seen = self._sight.look(observation)
         with self._counting("proprioception"):
             proprioception = self._proprioception(observation)
         with self._counting("instruction"):
             self._system2.check_instruction(observation.instruction)
         with self._counting("model"):
-            output = self._system2.encode(images, proprioception, observation.instruction)
+            output = self._encode(seen, proprioception, observation.instruction)
             tensors = self._checked(output)
         self._processed += 1
         return LatentPacket(
@@ -142,25 +155,6 @@ class SlowCore:
         if seq <= self._last_seq:
             raise MessageError(f"observation {seq} came again, or after {self._last_seq}")
         self._last_seq = seq
-
-    def _images(self, observation: Observation) -> dict[str, NDArray[np.uint8]]:
-        specs = self._system2.specs.observation.cameras
-        if observation.images.keys() != specs.keys():
-            expected, got = (
-                ", ".join(sorted(specs)) or "none",
-                ", ".join(sorted(observation.images)) or "none",
-            )
-            raise SpecError(f"images: expected cameras {expected}, got {got}")
-        images: dict[str, NDArray[np.uint8]] = {}
-        for name, spec in specs.items():
-            image = observation.images[name]
-            stated = (image.height, image.width, 3)
-            if stated != spec.shape:
-                # Before decoding: a wrong size costs nothing.
-                raise SpecError(f"images.{name}: expected {spec.describe()}, got {list(stated)}")
-            images[name] = from_image(image)
-            spec.validate(images[name], f"images.{name}")
-        return images
 
     def _proprioception(self, observation: Observation) -> NDArray[np.float32]:
         spec = self._system2.specs.observation.proprioception

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import msgspec
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber, SubscriberStatistics
-from dualsys.bus.handshake import answer_hello
+from dualsys.bus.handshake import answer_hello, uplink_details
 from dualsys.bus.readiness import readable
 from dualsys.bus.service import ServiceServer, refusal
 from dualsys.bus.sockets import ZmqContext, close_context, gate_of, open_context
@@ -33,7 +33,7 @@ from dualsys.config import SystemConfig
 from dualsys.config_links import SlowEndpoints
 from dualsys.errors import DualsysError
 from dualsys.messages import Hello, LatentCodec, LatentPacket, Observation, Reply, Request, Welcome, clip_text
-from dualsys.slow.backend import System2
+from dualsys.slow.backend import LanguageModel, System2
 from dualsys.slow.core import SlowCore, SlowStatistics
 
 ROLE = "system2"
@@ -79,13 +79,14 @@ class SlowServer:
     """Serves one System 2 to one edge.
 
     Args:
-        system2: The model.
+        system2: The model, or its language half; see `SlowCore`.
         context: From `bus.sockets.open_context`.
         endpoints: Addresses to bind.
         rate_hz: Most forward passes started per second; None for no limit.
         delay_ms: Least time from receiving an observation to sending its latent.
         clock: Where time comes from; it must run as the event loop's does.
         codec: How latents travel.
+        feature_codec: How features travel, where they do.
 
     Raises:
         AddressInUseError: Another process owns an address.
@@ -94,7 +95,7 @@ class SlowServer:
 
     def __init__(
         self,
-        system2: System2,
+        system2: System2 | LanguageModel,
         context: ZmqContext,
         endpoints: SlowEndpoints,
         *,
@@ -102,10 +103,12 @@ class SlowServer:
         delay_ms: float,
         clock: Clock,
         codec: LatentCodec = "float32",
+        feature_codec: LatentCodec = "float16",
     ) -> None:
         self._system2 = system2
-        self._core = SlowCore(system2, codec)
+        self._core = SlowCore(system2, codec, feature_codec)
         self._codec = codec
+        self._feature_codec = feature_codec
         self._clock = clock
         self._rate_hz = rate_hz
         self._period_ns = 0 if rate_hz is None else period_ns(rate_hz)
@@ -284,6 +287,7 @@ class SlowServer:
             "model": self._system2.name,
             "weights": self._system2.weights,
             "latent_codec": self._codec,
+            **uplink_details(self._core.uplink, self._feature_codec, self._system2.weights),
             "emulated_rate_hz": rate,
             "emulated_delay_ms": f"{self._delay_ns / NS_PER_MS:g}",
         }
@@ -297,9 +301,10 @@ def serve(config: SystemConfig) -> None:
         BusError: An address is taken or cannot be used.
     """
     # The runtime is loaded here, so that a server with another backend does not need it.
-    from dualsys.slow.backends.onnx import OnnxSystem2
+    from dualsys.slow.backends.onnx import OnnxLanguage, OnnxSystem2
 
-    system2 = OnnxSystem2(config.slow.bundle, config.slow.threads)
+    load = OnnxLanguage if config.slow.uplink == "features" else OnnxSystem2
+    system2: System2 | LanguageModel = load(config.slow.bundle, config.slow.threads)
     statistics = run_server(system2, config)
     totals = _flat(dataclasses.asdict(statistics))
     print(
@@ -307,7 +312,7 @@ def serve(config: SystemConfig) -> None:
     )
 
 
-def run_server(system2: System2, config: SystemConfig) -> ServerStatistics:
+def run_server(system2: System2 | LanguageModel, config: SystemConfig) -> ServerStatistics:
     """As `serve`, with a model of the caller's.
 
     Returns:
@@ -326,7 +331,7 @@ async def _until(stop: asyncio.Event) -> None:
 
 
 async def _serve_until_signal(
-    system2: System2, config: SystemConfig, context: ZmqContext
+    system2: System2 | LanguageModel, config: SystemConfig, context: ZmqContext
 ) -> ServerStatistics:
     server = SlowServer(
         system2,
@@ -336,6 +341,7 @@ async def _serve_until_signal(
         delay_ms=config.slow.delay_ms,
         clock=WallClock(),
         codec=config.slow.latent_codec,
+        feature_codec=config.slow.feature_codec,
     )
     stop = asyncio.Event()
     _stop_on_signals(stop)

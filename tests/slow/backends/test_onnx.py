@@ -14,7 +14,7 @@ from dualsys.bundles import MANIFEST, Manifest, hash_files, load_manifest, write
 from dualsys.errors import BundleError, InstructionError, PolicyError
 from dualsys.messages import Observation
 from dualsys.slow.backend import System2Input
-from dualsys.slow.backends.onnx import OnnxSystem2
+from dualsys.slow.backends.onnx import OnnxLanguage, OnnxSystem2
 from dualsys.slow.core import SlowCore
 
 MakeBundle = Callable[..., Path]
@@ -101,6 +101,42 @@ def test_unknown_words_are_refused(make_bundle: MakeBundle) -> None:
 def test_the_core_runs_it(make_bundle: MakeBundle, observe: Callable[..., Observation]) -> None:
     packet = SlowCore(OnnxSystem2(make_bundle())).process(observe(grey=255))
     np.testing.assert_allclose(packet.tensors["tokens"].array(), np.full((2, 4), 2.0), rtol=1e-6)
+
+
+def test_the_language_half_makes_of_features_what_the_whole_makes_of_the_image(
+    split_bundle: MakeBundle, rng: np.random.Generator
+) -> None:
+    folder = split_bundle()
+    whole, language = OnnxSystem2(folder), OnnxLanguage(folder)
+    image = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    features = (image.astype(np.float32) / 255).reshape(12, 12)
+    assert {name: spec.shape for name, spec in language.features.items()} == {"fixed": (12, 12)}
+    assert (language.weights, language.specs) == (whole.weights, whole.specs)
+    ours = language.encode({"fixed": features}, STATE, "the block")
+    theirs = whole.encode({"fixed": image}, STATE, "the block")
+    np.testing.assert_allclose(ours.tensors["tokens"], theirs.tensors["tokens"], rtol=1e-6)
+    np.testing.assert_allclose(ours.tensors["tokens"], 2 + image.mean() / 255, rtol=1e-6)
+    assert ours.text == theirs.text
+
+
+def test_a_bundle_without_halves_runs_whole_and_is_refused_for_features_with_what_to_do(
+    split_bundle: MakeBundle,
+) -> None:
+    folder = split_bundle(without=("vision.onnx", "language.onnx"))
+    OnnxSystem2(folder).encode(grey(51), STATE, "push")
+    with pytest.raises(
+        BundleError, match=r"'language\.onnx' is not listed.*dualsys export.*uplink to images"
+    ):
+        OnnxLanguage(folder)
+
+
+def test_a_language_half_without_features_is_refused(split_bundle: MakeBundle) -> None:
+    folder = split_bundle()
+    manifest = load_manifest(folder, "system2")
+    (folder / "language.onnx").write_bytes((folder / "system2.onnx").read_bytes())
+    write_manifest(folder, msgspec.structs.replace(manifest, files=hash_files(folder, manifest.files)))
+    with pytest.raises(BundleError, match=r"features: expected \(batch, tokens, width\),.* nothing of"):
+        OnnxLanguage(folder)
 
 
 def test_a_graph_for_another_image_size_is_refused(make_bundle: MakeBundle) -> None:

@@ -10,46 +10,37 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from dualsys.bundles import bundle_file, load_manifest
+from dualsys.bundles import FEATURES, LANGUAGE, WHOLE, Manifest, bundle_file, half_file, load_manifest
 from dualsys.errors import BundleError, PolicyError
 from dualsys.slow.backend import System2Input, System2Output
 from dualsys.slow.vocabulary import Vocabulary
-from dualsys.specs import SystemSpecs
+from dualsys.specs import SystemSpecs, TensorSpec
 
-GRAPH = "system2.onnx"
+IMAGE = "image"
 
 _IN_VIEW = 0.5
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
 _GROUNDING = {"position": (3,), "presence": (), "goal": (3,)}
 
 
-class OnnxSystem2:
-    """A System 2 that sees one camera and reads words.
+class _OnnxModel:
+    """A graph that reads words about one camera, whichever half of System 2 is in it.
 
-    Its graph maps `image` uint8 `[B, height, width, 3]` and `words` int64 `[B, max_words]` to the tensors of
-    the latent, and to where it believes that the named object is: `position` and `goal` float32 `[B, 3]`
-    (base frame, m), `presence` float32 `[B]` (probability that the object is in view). The latter are told to
-    people, as text. B, the size of the batch, is open, or 1 in the graphs of older bundles.
-
-    Args:
-        bundle_dir: Folder of the bundle.
-        threads: Threads of the runtime.
-
-    Raises:
-        BundleError: The bundle is damaged, or its graph is not what its manifest promises.
+    It maps what is seen and `words` int64 `[B, max_words]` to the tensors of the latent, and to where it
+    believes that the named object is: `position` and `goal` float32 `[B, 3]` (base frame, m), `presence`
+    float32 `[B]` (probability that the object is in view). The latter are told to people, as text. B, the
+    size of the batch, is open, or 1 in the graphs of older bundles.
     """
 
-    def __init__(self, bundle_dir: str | Path, threads: int = 1) -> None:
-        self._manifest = load_manifest(bundle_dir, "system2")
+    def __init__(self, manifest: Manifest, path: Path, threads: int, seen: str) -> None:
+        self._manifest = manifest
+        self._path = path
         self._vocabulary = Vocabulary(self._manifest.vocabulary, self._manifest.max_words)
-        path = bundle_file(bundle_dir, self._manifest, GRAPH)
         self._camera = self._only_camera(path)
         self._session = _open(path, threads)
-        self._any_batch = self._require_interface(path)
+        self._seen = seen
         self._outputs = [*self.specs.latent.tensors, *_GROUNDING]
-        # The first pass allocates and is slow; no observation should wait for it.
-        image = np.zeros(self.specs.observation.cameras[self._camera].shape, np.uint8)
-        self._forward(image[None], np.zeros((1, self._manifest.max_words), np.int64))
+        self._any_batch = False
 
     @property
     def specs(self) -> SystemSpecs:
@@ -79,17 +70,6 @@ class OnnxSystem2:
         """
         self._vocabulary.encode(text)
 
-    def encode(
-        self, images: Mapping[str, NDArray[np.uint8]], proprioception: NDArray[np.float32], instruction: str
-    ) -> System2Output:
-        """Run the graph. `proprioception` is not used: what it shows, the camera shows too.
-
-        Raises:
-            InstructionError: The instruction cannot be understood.
-            PolicyError: The runtime failed.
-        """
-        return self.encode_batch([System2Input(images, proprioception, instruction)])[0]
-
     def batch_sizes(self, largest: int) -> tuple[int, ...]:
         """The sizes of a batch that one pass can have: all of them, or 1 alone in an older bundle."""
         return tuple(range(1, largest + 1)) if self._any_batch else (1,)
@@ -101,9 +81,9 @@ class OnnxSystem2:
             InstructionError: An instruction cannot be understood.
             PolicyError: The runtime failed, or the graph takes no batch of that size.
         """
-        image = np.stack([one.images[self._camera] for one in inputs])
+        seen = np.stack([one.images[self._camera] for one in inputs])
         words = np.stack([self._vocabulary.encode(one.instruction) for one in inputs])
-        outputs = self._forward(image, words)
+        outputs = self._forward(seen, words)
         return [
             System2Output(
                 {name: outputs[name][row] for name in self.specs.latent.tensors},
@@ -112,9 +92,9 @@ class OnnxSystem2:
             for row, one in enumerate(inputs)
         ]
 
-    def _forward(self, image: NDArray[np.uint8], words: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    def _forward(self, seen: NDArray[Any], words: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         try:
-            values = self._session.run(self._outputs, {"image": image, "words": words})
+            values = self._session.run(self._outputs, {self._seen: seen, "words": words})
         except Exception as error:
             # The runtime's own exceptions have no common base apart from Exception.
             raise PolicyError(f"System 2 {self.name!r} failed: {error}") from error
@@ -129,28 +109,104 @@ class OnnxSystem2:
             )
         return next(iter(cameras))
 
-    def _require_interface(self, path: Path) -> bool:
-        """Compare what the graph takes and makes with what the manifest promises.
+    def _prepare(self, spec: TensorSpec) -> None:
+        """Compare what the graph takes and makes with what the manifest promises, and run it once.
 
-        Returns:
-            Whether the size of the batch is open.
+        Args:
+            spec: Of what is seen.
         """
-        camera = self.specs.observation.cameras[self._camera]
-        inputs = {"image": (camera.dtype, camera.shape), "words": ("int64", (self._manifest.max_words,))}
+        self._any_batch = self._require_interface(spec)
+        # The first pass allocates and is slow; no observation should wait for it.
+        blank = np.zeros((1, *spec.shape), spec.dtype)
+        self._forward(blank, np.zeros((1, self._manifest.max_words), np.int64))
+
+    def _require_interface(self, spec: TensorSpec) -> bool:
+        """Returns whether the size of the batch is open."""
+        inputs = {self._seen: (spec.dtype, spec.shape), "words": ("int64", (self._manifest.max_words,))}
         latent = {name: (spec.dtype, spec.shape) for name, spec in self.specs.latent.tensors.items()}
         outputs = latent | {name: ("float32", shape) for name, shape in _GROUNDING.items()}
         session = self._session
         nodes = [*session.get_inputs(), *session.get_outputs()]
         found = {node.name: (_DTYPES.get(node.type, node.type), tuple(node.shape)) for node in nodes}
         # An axis of open size has a name in place of a number; all must have the same.
-        first = found["image"][1][:1] if "image" in found else ()
+        first = found[self._seen][1][:1] if self._seen in found else ()
         batch = first if first and isinstance(first[0], str) else (1,)
         for name, (dtype, shape) in (inputs | outputs).items():
             wanted = dtype, (*batch, *shape)
             if found.get(name) != wanted:
                 got = found.get(name, "nothing of that name")
-                raise BundleError(f"{path}: {name}: expected {wanted}, the graph has {got}; export it again")
+                raise BundleError(
+                    f"{self._path}: {name}: expected {wanted}, the graph has {got}; export it again"
+                )
         return batch != (1,)
+
+
+class OnnxSystem2(_OnnxModel):
+    """A whole System 2: its graph sees `image` uint8 `[B, height, width, 3]`. See `_OnnxModel` for the rest.
+
+    Args:
+        bundle_dir: Folder of the bundle.
+        threads: Threads of the runtime.
+
+    Raises:
+        BundleError: The bundle is damaged, or its graph is not what its manifest promises.
+    """
+
+    def __init__(self, bundle_dir: str | Path, threads: int = 1) -> None:
+        manifest = load_manifest(bundle_dir, "system2")
+        super().__init__(manifest, bundle_file(bundle_dir, manifest, WHOLE), threads, IMAGE)
+        self._prepare(self.specs.observation.cameras[self._camera])
+
+    def encode(
+        self, images: Mapping[str, NDArray[np.uint8]], proprioception: NDArray[np.float32], instruction: str
+    ) -> System2Output:
+        """Run the graph. `proprioception` is not used: what it shows, the camera shows too.
+
+        Raises:
+            InstructionError: The instruction cannot be understood.
+            PolicyError: The runtime failed.
+        """
+        return self.encode_batch([System2Input(images, proprioception, instruction)])[0]
+
+
+class OnnxLanguage(_OnnxModel):
+    """The language half of System 2: its graph is given `features` float32 `[B, tokens, width]`.
+
+    Args:
+        bundle_dir: Folder of the bundle.
+        threads: Threads of the runtime.
+
+    Raises:
+        BundleError: The bundle is damaged or has no halves, or its graph is not what its manifest promises.
+    """
+
+    def __init__(self, bundle_dir: str | Path, threads: int = 1) -> None:
+        manifest = load_manifest(bundle_dir, "system2")
+        super().__init__(manifest, half_file(bundle_dir, manifest, LANGUAGE), threads, FEATURES)
+        shapes = [tuple(node.shape) for node in self._session.get_inputs() if node.name == FEATURES]
+        size = shapes[0][1:] if shapes else ()
+        if len(size) != 2 or not all(isinstance(one, int) for one in size):
+            got = shapes[0] if shapes else "nothing of that name"
+            raise BundleError(
+                f"{self._path}: {FEATURES}: expected (batch, tokens, width), the graph has {got}; "
+                "export it again"
+            )
+        self._features = {self._camera: TensorSpec(size)}
+        self._prepare(self._features[self._camera])
+
+    @property
+    def features(self) -> Mapping[str, TensorSpec]:
+        """What it is given of each camera, float32 `[tokens, width]`."""
+        return self._features
+
+    def encode(
+        self,
+        features: Mapping[str, NDArray[np.float32]],
+        proprioception: NDArray[np.float32],
+        instruction: str,
+    ) -> System2Output:
+        """As `OnnxSystem2.encode`, from what the vision tower made of each camera's image."""
+        return self.encode_batch([System2Input(features, proprioception, instruction)])[0]
 
 
 def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
