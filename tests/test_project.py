@@ -152,7 +152,10 @@ def test_every_imported_package_is_declared_where_it_is_needed() -> None:
     for path in SHIPPED:
         name = name_of(path)
         allowed = base
-        if name.startswith("sim/"):
+        if name == "sim/dualsys_sim/environment.py":
+            # Imported when an environment is made, behind MissingExtraError.
+            allowed = sim | declared("gymnasium")
+        elif name.startswith("sim/"):
             allowed = sim
         elif name.startswith(("src/dualsys/models/", "src/dualsys/train/")):
             allowed = train

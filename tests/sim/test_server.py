@@ -24,7 +24,7 @@ from dualsys.robots.simulated import SIMULATED_PANDA, SimulatedRobot
 
 pytest.importorskip("pybullet")
 
-from dualsys_sim.server import Shutters
+from dualsys_sim.serving import Shutters
 
 CLOCK = WallClock()
 SCRIPT = """

@@ -122,10 +122,10 @@ def run(command: RunCommand, overrides: Overrides) -> int:
     given = {**run_settings(command), **overrides}
     config = load_config(command.config, given)
     seeds = None
-    simulated = driver_named(config.robot.driver).simulated
-    if simulated:
+    table = driver_named(config.robot.driver).at_table
+    if table:
         require_task(config.run.task)
-    if simulated and config.run.instruction is not None:
+    if table and config.run.instruction is not None:
         task = config.run.task if "run.task" in given else None
         found = scenes_for(config.run.instruction, task, config.run.seed, config.run.episodes)
         if found is not None:

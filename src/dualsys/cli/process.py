@@ -43,13 +43,17 @@ def serve_sim(config: SystemConfig) -> None:
     Raises:
         MissingExtraError: The physics engine is not installed.
     """
+    from importlib import import_module
+
+    from dualsys.robots.registry import driver_named
+
     try:
-        from dualsys_sim.server import serve
+        world = import_module(driver_named(config.robot.driver).world)
     except ModuleNotFoundError as error:
         if error.name in ("pybullet", "pybullet_data"):
             raise MissingExtraError("pybullet", "sim", "the simulated robot") from error
         raise
-    serve(config)
+    world.serve(config)
 
 
 def serve_recorder(config: SystemConfig) -> None:

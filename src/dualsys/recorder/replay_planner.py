@@ -37,10 +37,14 @@ from dualsys.recorder.records import (
     Record,
 )
 from dualsys.recorder.verdict import Difference
+from dualsys.robots.geometry import Cartesian
 from dualsys.robots.kinematics import PANDA
 from dualsys.specs import DTYPES, ActionSpec, SystemSpecs, TensorSpec
 
-KINEMATICS: Final[Mapping[str, Kinematics]] = {type(PANDA).__name__: PANDA}
+KINEMATICS: Final[Mapping[str, Kinematics]] = {
+    type(PANDA).__name__: PANDA,
+    Cartesian.__name__: Cartesian(),
+}
 """Geometries that a planner can be replayed with, by the name of their class."""
 
 _TENSOR = re.compile(r"(\w+)\[([\d, ]*)\]")

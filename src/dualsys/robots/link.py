@@ -95,13 +95,20 @@ class LinkRobot:
     Args:
         settings: Where the robot is. The option `robot` names the only one that will do.
         expected: What it should be; None to believe the robot.
+        options: The options that there are; None if the caller has checked them.
 
     Raises:
         RobotError: An option is unknown.
     """
 
-    def __init__(self, settings: RobotSettings, expected: RobotSpec | None = None) -> None:
-        settings.require_options("robot")
+    def __init__(
+        self,
+        settings: RobotSettings,
+        expected: RobotSpec | None = None,
+        options: tuple[str, ...] | None = ("robot",),
+    ) -> None:
+        if options is not None:
+            settings.require_options(*options)
         self._settings = settings
         self._expected = expected
         self._spec = expected

@@ -15,18 +15,23 @@ from dualsys.clock import Clock
 from dualsys.errors import RobotError
 from dualsys.plugins import Option, Plugins, installed, unknown_options
 from dualsys.robots.contract import CONTRACT_VERSION, Robot
+from dualsys.robots.geometry import ArmGeometry, tabletop_panda
 
 GROUP: Final = "dualsys.robots"
 
 BUILT_IN: Final = {
     "dynamixel": "dualsys.robots.dynamixel:DRIVER",
     "feetech": "dualsys.robots.feetech:DRIVER",
+    "gymnasium": "dualsys.robots.gymnasium:DRIVER",
     "link": "dualsys.robots.link:DRIVER",
     "simulated": "dualsys.robots.simulated:DRIVER",
     "ur": "dualsys.robots.ur:DRIVER",
     "xarm": "dualsys.robots.xarm:DRIVER",
 }
 """Name to `module:object`; imported only when asked for."""
+
+TABLE_WORLD: Final = "dualsys_sim.server"
+"""Runs the simulated table, with its tasks."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,12 @@ class RobotDriver:
     Attributes:
         says: What it reaches, in a line for people.
         open: Makes the robot; it is not connected yet.
-        simulated: The arm is the one that `dualsys sim` simulates. A run starts that process, has it build
+        simulated: The arm is one that `dualsys sim` simulates. A run starts that process, has it build
             and judge every scene, and resumes the arm by itself after a fault. A run of any other arm has no
             judge, and waits for a person.
         contract: Version of the contract that the driver was written for. Say it when it is not the first.
+        world: Module whose `serve` runs that process.
+        geometry: From the options to what the planner has to know of the arm.
         library: Top-level module of the arm's library, such as `dynamixel_sdk`; empty if it needs none.
         install: How to get that library, such as `pip install 'dualsys[dynamixel]'`.
         tried: Arms that it was tried on, with versions and dates; empty if it never moved a real one.
@@ -82,9 +89,16 @@ class RobotDriver:
     open: Callable[[RobotSettings], Robot]
     simulated: bool = False
     contract: int = 1
+    world: str = TABLE_WORLD
+    geometry: Callable[[Mapping[str, Option]], ArmGeometry] = tabletop_panda
     library: str = ""
     install: str = ""
     tried: str = ""
+
+    @property
+    def at_table(self) -> bool:
+        """Whether the arm is at the simulated table, where the tasks of `dualsys list tasks` are done."""
+        return self.simulated and self.world == TABLE_WORLD
 
     @property
     def usable(self) -> bool:

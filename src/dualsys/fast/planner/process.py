@@ -15,13 +15,13 @@ from dualsys.fast.planner.contact import Contact
 from dualsys.fast.planner.demand import Demand, demand_bounds
 from dualsys.fast.planner.loop import PlannerLoop, Rhythm, Wiring
 from dualsys.fast.planner.records import PlannerSettings
+from dualsys.fast.planner.track import Box
 from dualsys.fast.planner.uplink import Uplink, rate_bounds
 from dualsys.fast.policies.policy import System1
 from dualsys.messages import ControlState, LatentPacket
 from dualsys.recorder.planner import UplinkJournal, open_core, watch_loop
 from dualsys.recorder.tap import Tap, open_service, open_tap
-from dualsys.robots.kinematics import PANDA
-from dualsys.robots.profiles import PANDA_JOINTS
+from dualsys.robots.registry import driver_named
 
 if TYPE_CHECKING:
     from dualsys.config import SlowConfig, SystemConfig
@@ -50,7 +50,10 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
     session = secrets.randbits(31) + 1
     clock = WallClock()
     strategy = make_strategy(config.fast.strategy.name, **config.fast.strategy.options)
+    arm = driver_named(config.robot.driver).geometry(config.robot.options)
     settings = PlannerSettings(
+        workspace=Box(arm.low_m, arm.high_m),
+        open_m=arm.open_m,
         expected_delay_ns=round(config.fast.delay_ms * NS_PER_MS),
         image_encoding=config.slow.image_encoding,
         jpeg_quality=config.slow.jpeg_quality,
@@ -64,12 +67,12 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
     try:
         tap = open_tap(context, config, "planner", clock)
         options = config.fast.strategy.options
-        core = open_core(tap, options, policy, strategy, PANDA, session, config.run.seed, settings)
+        core = open_core(tap, options, policy, strategy, arm.kinematics, session, config.run.seed, settings)
         details = {"weights": policy.weights, "strategy": strategy.name, "session": str(session)}
         codec = {"latent_codec": config.slow.latent_codec}
         slow = Contact(context, ends.slow.service, "System 2", session, policy.specs, details | codec)
         contacts.append(slow)
-        axes = {"axes": " ".join((*PANDA_JOINTS, "gripper_opening"))}
+        axes = {"axes": " ".join(arm.axes)}
         control = Contact(context, ends.control.service, "control", session, details=details | axes)
         contacts.append(control)
         wanted = wanted_by(policy.specs.observation, policy.wrist)
