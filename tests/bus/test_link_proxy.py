@@ -140,3 +140,19 @@ def test_zeromq_passes_a_bad_line() -> None:
         context.destroy(linger=0)
 
     asyncio.run(asyncio.wait_for(run(), PATIENCE_S))
+
+
+def test_closing_cuts_connections_without_a_noise() -> None:
+    noises: list[object] = []
+
+    async def talk(near: Address, proxy: LinkProxy) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: noises.append(context))
+        reader, writer = await asyncio.open_connection(*near)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        await proxy.close()
+        assert await reader.read() == b""
+        writer.close()
+
+    through([Conditions()], talk)
+    assert noises == []

@@ -80,7 +80,9 @@ class LinkProxy:
             async def accepted(
                 reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Address = target
             ) -> None:
-                await self._relay(reader, writer, target)
+                # Cancelled by `close` only; the server would report that as an error of the connection.
+                with suppress(asyncio.CancelledError):
+                    await self._relay(reader, writer, target)
 
             try:
                 server = await asyncio.start_server(accepted, host, port)
