@@ -55,6 +55,11 @@ def _driver_of(plugins: Plugins[Any]) -> AfterValidator:
 class RobotConfig(Section):
     """The arm."""
 
+    name: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_\-]{0,64}$",
+        description="what a System 2 that serves several robots calls this one; empty: it serves no other",
+    )
     driver: Annotated[str, _driver_of(ROBOTS)] = Field(
         default="simulated", description="which driver reaches the arm; `dualsys list robots` names them"
     )
@@ -153,6 +158,19 @@ class SlowConfig(Section):
     def worst_age_ms(self) -> float:
         """Greatest age of the newest latent at the edge while all works, apart from compute and transport."""
         return self.answer_ms + self.pause_ms
+
+
+class FleetConfig(Section):
+    """Robots that share one System 2. Each has a `robot.name` of its own, and the same `endpoints.slow`.
+
+    A robot that would make latents too old, its own or another's, is refused when it connects.
+    """
+
+    robots: int = Field(default=1, ge=1, le=128, description="robots that System 2 serves at most")
+    largest_batch: int = Field(default=8, ge=1, le=128, description="robots in one forward pass, at most")
+    wait_ms: float = Field(
+        default=5.0, ge=0, le=1000, description="how long a forward pass waits for more robots at most"
+    )
 
 
 class StrategyConfig(Section):
@@ -347,6 +365,7 @@ class SystemConfig(Section):
         default={}, description="cameras by name; frames of others come from endpoints.robot.cameras"
     )
     slow: SlowConfig = SlowConfig()
+    fleet: FleetConfig = FleetConfig()
     fast: FastConfig = FastConfig()
     control: ControlConfig = ControlConfig()
     sim: SimConfig = SimConfig()

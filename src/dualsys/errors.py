@@ -7,6 +7,7 @@ DualsysError
 ├── MessageError           bytes from a peer are not a valid message
 ├── BusError               the transport
 │   ├── AddressInUseError  a port is taken: names the port and its setting
+│   ├── AdmissionError     a System 2 cannot serve one more robot: names the ages
 │   ├── KeyStoreError      a key is missing, damaged, or could be read by others
 │   ├── MismatchError      two sides disagree: names both values
 │   └── PeerTimeoutError   nobody answered in time
@@ -78,6 +79,10 @@ class AddressInUseError(BusError):
             f"{endpoint} is in use by another process: stop that process, or choose another "
             f"address with the setting {setting!r}"
         )
+
+
+class AdmissionError(BusError):
+    """A System 2 cannot serve one more robot without making latents too old."""
 
 
 class KeyStoreError(BusError):

@@ -19,7 +19,7 @@ from typing import Generic, TypeVar, cast
 import zmq
 
 from dualsys.bus.codec import decoder, encode_into
-from dualsys.bus.order import HEADER_BYTES, Order, header
+from dualsys.bus.order import HEADER_BYTES, REMEMBERED_PUBLISHERS, Order, header
 from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, open_socket
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import BusError, MessageError
@@ -149,6 +149,7 @@ class LatestSubscriber(Generic[M]):
         setting: Name of the setting that the address came from.
         types: Accepted message types; anything else is rejected and counted.
         topic: Exact topic.
+        publishers: How many connect at most, where they do: so many are remembered, see `order`.
 
     Raises:
         AddressInUseError: Another process owns the address.
@@ -164,6 +165,7 @@ class LatestSubscriber(Generic[M]):
         setting: str,
         types: Sequence[type[M]],
         topic: bytes = b"",
+        publishers: int = 1,
     ) -> None:
         self._prefix = _prefix(topic)
         self._decoder = decoder(tuple(types))
@@ -180,7 +182,8 @@ class LatestSubscriber(Generic[M]):
         self._received = 0
         self._rejected = 0
         self._last_fault = ""
-        self._order = Order()
+        # Twice as many: those that start anew are new ones.
+        self._order = Order(max(REMEMBERED_PUBLISHERS, 2 * publishers))
 
     @property
     def socket(self) -> ZmqSocket:
@@ -189,19 +192,29 @@ class LatestSubscriber(Generic[M]):
 
     def receive(self) -> M | None:
         """Return the newest message since the last call, or None. Never blocks."""
+        newest = self.receive_all()
+        return newest[-1] if newest else None
+
+    def receive_all(self) -> list[M]:
+        """Return what has come from all publishers since the last call, in that order. Never blocks.
+
+        Of each of them the newest was kept; of one that sends meanwhile, more than one may be among them.
+        What tells them apart is in the messages.
+        """
         self._attachment.tend()
-        newest: M | None = None
+        messages: list[M] = []
         for _ in range(_FRAMES_PER_CALL):
             try:
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
             message = self._decode(frame)
-            newest = newest if message is None else message
+            if message is not None:
+                messages.append(message)
             # Each connection keeps one frame. Whoever connects has one; where peers connect, others may wait.
             if not self._bound or not self._poller.poll(0):
                 break
-        return newest
+        return messages
 
     def wait(self, timeout_ns: int) -> bool:
         """Block until there is something to receive, or the time is over. Rounded up to a millisecond.

@@ -31,12 +31,16 @@ class Order:
     overtaken by a newer one, or recorded and played again, by this or any remembered publisher, is no news. A
     process that starts anew is a new publisher.
 
+    Args:
+        remembered: How many publishers are remembered.
+
     Attributes:
         superseded: Messages that were sent and never seen, because newer ones replaced them on the way.
         outdated: Frames that were no news.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: int = REMEMBERED_PUBLISHERS) -> None:
+        self._remembered = remembered
         self.superseded = 0
         self.outdated = 0
         self._last: OrderedDict[int, int] = OrderedDict()
@@ -62,6 +66,6 @@ class Order:
             return True
         self._newest = publisher
         self._last.move_to_end(publisher)
-        if len(self._last) > REMEMBERED_PUBLISHERS:
+        if len(self._last) > self._remembered:
             self._last.popitem(last=False)
         return True

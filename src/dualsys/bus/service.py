@@ -81,8 +81,8 @@ class ServiceServer:
 
     def __init__(self, context: ZmqContext, endpoint: str, *, setting: str) -> None:
         self._clock = WallClock()
-        self._exclusive: set[str] = set()
-        self._claims: dict[str, _Claim] = {}
+        self._exclusive: dict[str, str] = {}
+        self._claims: dict[tuple[str, str], _Claim] = {}
         self._greetings: dict[PeerToken, tuple[Hello, int]] = {}
         self._claims_refused = 0
         self._socket = open_socket(context, zmq.ROUTER, MAX_SERVICE_BYTES)
@@ -100,19 +100,35 @@ class ServiceServer:
         """The socket, to wait on several at once. Do not read from it."""
         return self._socket
 
-    def reserve(self, role: str) -> None:
+    def reserve(self, role: str, *, each: str = "") -> None:
         """Let only one hold a role, such as `planner`.
 
         One connection holds it, from its welcome until it is gone. Another one of that role is refused
         meanwhile, unless it names the same session: then it is the same process, connected anew. Requests, a
         stop above all, are answered whoever holds what.
+
+        Args:
+            role: Which.
+            each: A detail of the handshake, such as a name: one may hold the role for each of its values.
         """
-        self._exclusive.add(role)
+        self._exclusive[role] = each
 
     def holder(self, role: str) -> int | None:
-        """Session that holds a reserved role, or held it last; None while nobody has."""
-        claim = self._claims.get(role)
+        """Session that holds a role reserved for one, or held it last; None while nobody has."""
+        claim = self._claims.get((role, ""))
         return None if claim is None else claim.session
+
+    def release_gone(self, role: str) -> list[str]:
+        """Free a reserved role where the connection that held it is gone.
+
+        Returns:
+            The values of the detail that it is reserved for each of.
+        """
+        held = [(key, claim) for key, claim in self._claims.items() if key[0] == role]
+        gone = [key for key, claim in held if not self._is_connected(claim)]
+        for key in gone:
+            del self._claims[key]
+        return [value for _, value in gone]
 
     def poll(self) -> list[tuple[PeerToken, Hello | Request]]:
         """Return the questions that are waiting. Each must be answered with `answer`.
@@ -138,7 +154,7 @@ class ServiceServer:
         hello, received_ns = self._greetings.pop(peer, (None, -1))
         if isinstance(message, Welcome):
             if hello is not None and hello.role in self._exclusive:
-                self._claims[hello.role] = _Claim(peer, hello.session)
+                self._claims[self._place(hello)] = _Claim(peer, hello.session)
             stamps = {"t_received_ns": received_ns, "t_sent_ns": self._clock.now_ns()}
             message = msgspec.structs.replace(message, **stamps)
         self._undelivered += self._send(peer.identity, peer.request_id, encode(message)) != 0
@@ -209,7 +225,7 @@ class ServiceServer:
         if isinstance(question, Hello):
             if (holder := self._holder(peer, question)) is not None:
                 self._claims_refused += 1
-                self.answer(peer, refusal(_taken(question, holder)))
+                self.answer(peer, refusal(_taken(question, holder, self._place(question)[1])))
                 return None
             while len(self._greetings) >= _OPEN_GREETINGS:
                 del self._greetings[next(iter(self._greetings))]
@@ -217,16 +233,25 @@ class ServiceServer:
         self._received += 1
         return peer, question
 
+    def _place(self, hello: Hello) -> tuple[str, str]:
+        """What a caller claims: its role, and where that is held by each of several, which of them it is."""
+        each = self._exclusive.get(hello.role, "")
+        return hello.role, hello.details.get(each, "") if each else ""
+
     def _holder(self, peer: PeerToken, hello: Hello) -> _Claim | None:
         """Who else holds the role that a caller wants; None if it is free."""
-        claim = self._claims.get(hello.role)
+        place = self._place(hello)
+        claim = self._claims.get(place)
         if claim is None or claim.peer.identity == peer.identity or claim.session == hello.session != 0:
             return None
-        # An answer to no question: whoever is there drops it, and whoever has gone cannot be reached.
-        if self._send(claim.peer.identity, _NO_QUESTION, b"") != zmq.EHOSTUNREACH:
+        if self._is_connected(claim):
             return claim
-        del self._claims[hello.role]
+        del self._claims[place]
         return None
+
+    def _is_connected(self, claim: _Claim) -> bool:
+        # An answer to no question: whoever is there drops it, and whoever has gone cannot be reached.
+        return self._send(claim.peer.identity, _NO_QUESTION, b"") != zmq.EHOSTUNREACH
 
 
 class ServiceClient:
@@ -302,10 +327,11 @@ class ServiceClient:
         return remaining_ns > 0 and bool(self._socket.poll(-(-remaining_ns // NS_PER_MS), event))
 
 
-def _taken(hello: Hello, holder: _Claim) -> str:
+def _taken(hello: Hello, holder: _Claim, which: str) -> str:
+    of = f" of {which!r}" if which else ""
     return (
-        f"another {hello.role} (session {holder.session}) is connected, and there can be only one: end that "
-        "one first"
+        f"another {hello.role}{of} (session {holder.session}) is connected, and there can be only one: end "
+        "that one first"
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,8 +107,9 @@ class LanguageModel(Model, Protocol):
         ...
 
 
-class BatchedSystem2(System2, Protocol):
-    """A slow model that can take the inputs of several robots in one forward pass."""
+@runtime_checkable
+class BatchedSystem2(Model, Protocol):
+    """A slow model, whole or its language half, that can take several robots in one forward pass."""
 
     def batch_sizes(self, largest: int) -> tuple[int, ...]:
         """The sizes of a batch that one pass can have, ascending from 1.
@@ -132,3 +133,32 @@ class BatchedSystem2(System2, Protocol):
             PolicyError: The model failed, or there is no pass of that size.
         """
         ...
+
+    def rehearse(self, size: int) -> None:
+        """Run the model once on nothing in particular: the first passes of a size allocate and are slow.
+
+        Raises:
+            PolicyError: As `encode_batch`.
+        """
+        ...
+
+
+def batch_sizes(system2: System2 | LanguageModel, largest: int) -> tuple[int, ...]:
+    """The sizes of a batch that a model can take, ascending from 1, up to `largest`."""
+    return system2.batch_sizes(largest) if isinstance(system2, BatchedSystem2) else (1,)
+
+
+def encode_all(system2: System2 | LanguageModel, inputs: Sequence[System2Input]) -> list[System2Output]:
+    """Run the model on all inputs, in as few passes as its sizes allow.
+
+    Raises:
+        InstructionError, PolicyError: As `encode`.
+    """
+    if not isinstance(system2, BatchedSystem2):
+        # It takes what its sight makes.
+        encode: Callable[[Any, NDArray[np.float32], str], System2Output] = system2.encode
+        return [encode(one.images, one.proprioception, one.instruction) for one in inputs]
+    outputs: list[System2Output] = []
+    while left := inputs[len(outputs) :]:
+        outputs += system2.encode_batch(left[: system2.batch_sizes(len(left))[-1]])
+    return outputs

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dualsys.bus.latent_codec import encode_latent, wire_specs
 from dualsys.errors import DualsysError, MessageError, PolicyError, SpecError
 from dualsys.messages import LatentCodec, LatentPacket, Observation, Tensor, Uplink, clip_text
-from dualsys.slow.backend import LanguageModel, System2, System2Output
+from dualsys.slow.backend import LanguageModel, System2, System2Input, System2Output
 from dualsys.slow.sight import sight_of
 
 Kind = Literal["session", "order", "images", "features", "proprioception", "instruction", "model"]
@@ -48,7 +48,7 @@ class SlowStatistics:
 
 
 class SlowCore:
-    """Turns observations into latent packets.
+    """Turns observations of one robot into latent packets.
 
     Args:
         system2: The model, or its language half: that decides what observations have to carry.
@@ -97,6 +97,20 @@ class SlowCore:
             InstructionError: The instruction cannot be understood.
             PolicyError: The model failed, or produced something that cannot be used.
         """
+        given = self.take_in(observation)
+        try:
+            output = self._encode(given.images, given.proprioception, given.instruction)
+        except DualsysError as error:
+            self.blame_model(error)
+            raise
+        return self.give_out(observation, output, compute_ns)
+
+    def take_in(self, observation: Observation) -> System2Input:
+        """The first half of `process`: check an observation, and make of it what the model is given.
+
+        Raises:
+            MessageError, SpecError, InstructionError: As in `process`.
+        """
         with self._counting("session"):
             self._follow_session(observation.session)
         with self._counting("order"):
@@ -107,8 +121,19 @@ class SlowCore:
             proprioception = self._proprioception(observation)
         with self._counting("instruction"):
             self._system2.check_instruction(observation.instruction)
+        return System2Input(seen, proprioception, observation.instruction)
+
+    def blame_model(self, error: DualsysError) -> None:
+        """Count a failure of the model, which ran for this observation and maybe for others."""
+        self._count("model", error)
+
+    def give_out(self, observation: Observation, output: System2Output, compute_ns: int = 0) -> LatentPacket:
+        """The second half of `process`: check what the model made of an observation, and pack it.
+
+        Raises:
+            PolicyError: It cannot be used.
+        """
         with self._counting("model"):
-            output = self._encode(seen, proprioception, observation.instruction)
             tensors = self._checked(output)
         self._processed += 1
         return LatentPacket(
@@ -135,11 +160,14 @@ class SlowCore:
         try:
             yield
         except DualsysError as error:
-            self._rejected[kind] += 1
-            self._last_fault = f"{kind}: {error}"
-            if self._rejected[kind] == 1:
-                _LOG.warning("observation rejected, %s; more of this kind are only counted", self._last_fault)
+            self._count(kind, error)
             raise
+
+    def _count(self, kind: Kind, error: DualsysError) -> None:
+        self._rejected[kind] += 1
+        self._last_fault = f"{kind}: {error}"
+        if self._rejected[kind] == 1:
+            _LOG.warning("observation rejected, %s; more of this kind are only counted", self._last_fault)
 
     def _follow_session(self, session: int) -> None:
         """Follow the newest session. Session numbers are random, so the ended ones are remembered."""

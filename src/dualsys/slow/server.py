@@ -1,23 +1,24 @@
 """The System 2 process: observations in, latents out, and always ready to answer.
 
-One event loop carries the sockets; the forward pass runs in a thread of its own, so that a status request
-never waits for it. Between the two is a slot that holds the newest observation: what the model could not keep
-up with is replaced, never queued.
+One event loop carries the sockets; forward passes run one at a time in a thread of their own, so that a
+status request never waits for them. Between the two is a slot for each robot that holds its newest
+observation: what the model could not keep up with is replaced, never queued. One robot is the usual case and
+needs no name; with several, each pass takes as many as its batch holds, see `scheduler`, and each gets its
+latents under a topic of its own.
 
 To stand in for a larger model that runs elsewhere, the server can be told to be slow, and says so in its
-    status: at most
-`rate_hz` passes start per second, and a latent leaves `delay_ms` after its observation came in, not before.
-Where the delay is longer than the period, several latents are under way at once, as over a long line.
+status: at most `rate_hz` passes start per second, and a latent leaves `delay_ms` after its observation came
+in, not before. Where the delay is longer than the period, several latents are under way at once, as over a
+long line.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import heapq
 import logging
-import signal
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -28,28 +29,26 @@ from dualsys.bus.handshake import answer_hello, uplink_details
 from dualsys.bus.readiness import readable
 from dualsys.bus.service import ServiceServer, refusal
 from dualsys.bus.sockets import ZmqContext, close_context, gate_of, open_context
-from dualsys.clock import NS_PER_MS, Clock, WallClock, period_ns, seconds
+from dualsys.clock import NS_PER_MS, Clock, WallClock, period_ns
 from dualsys.config import SystemConfig
 from dualsys.config_links import SlowEndpoints
-from dualsys.errors import DualsysError
-from dualsys.messages import Hello, LatentCodec, LatentPacket, Observation, Reply, Request, Welcome, clip_text
-from dualsys.slow.backend import LanguageModel, System2
-from dualsys.slow.core import SlowCore, SlowStatistics
+from dualsys.messages import Hello, LatentCodec, Observation, Reply, Request, Welcome
+from dualsys.slow.admission import Capacity
+from dualsys.slow.backend import BatchedSystem2, LanguageModel, System2, batch_sizes
+from dualsys.slow.core import SlowStatistics
+from dualsys.slow.fleet import ROBOT_NAME, Answer, Arrival, Fleet, RobotStatistics, robot_name, stamped
+from dualsys.slow.scheduler import Turn
+from dualsys.slow.shell import flat, loop_factory, run_until, sleep_until, stop_on_signals, until_set
 
 ROLE = "system2"
 
 _GUARD_S = 0.02
 """Time between two looks for newcomers; a fraction of what their handshake takes over a long line."""
 
+_REHEARSALS = 3
+"""Passes of a size that are timed before anybody waits for one."""
+
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """An observation and when it came in."""
-
-    observation: Observation
-    received_ns: int
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,16 @@ class ServerStatistics:
     Attributes:
         observations: What came in over the wire, invalid frames included.
         superseded: Observations that a newer one replaced before the model was free.
-        foreign: Observations of another session than that of the planner which shook hands.
+        foreign: Observations of another session than those of the planners which shook hands.
         published: Latents sent.
         in_flight: Latents computed and not sent yet, because of the emulated delay.
         last_compute_ns: Duration of the last forward pass; 0 before the first.
         core: What became of the observations that the model was free for.
+        passes: Forward passes by the size of their batch.
+        pass_ms: What 95 of 100 recent passes did not exceed, of the slowest size, ms.
+        refused: Handshakes of robots for which there was no room.
+        last_refusal: Why the last of them was; empty while there is none.
+        robots: Totals of each robot by name; empty where there can be only one.
     """
 
     observations: SubscriberStatistics
@@ -73,10 +77,15 @@ class ServerStatistics:
     in_flight: int
     last_compute_ns: int
     core: SlowStatistics
+    passes: Mapping[str, int]
+    pass_ms: float
+    refused: int
+    last_refusal: str
+    robots: Mapping[str, RobotStatistics]
 
 
 class SlowServer:
-    """Serves one System 2 to one edge.
+    """Serves one System 2 to one edge, or to several.
 
     Args:
         system2: The model, or its language half; see `SlowCore`.
@@ -87,6 +96,10 @@ class SlowServer:
         clock: Where time comes from; it must run as the event loop's does.
         codec: How latents travel.
         feature_codec: How features travel, where they do.
+        robots: How many edges there may be. One of them needs no name, and is served before it has shaken
+            hands.
+        largest_batch: Most robots in one forward pass.
+        wait_ms: How long a pass waits for more robots at most.
 
     Raises:
         AddressInUseError: Another process owns an address.
@@ -104,20 +117,31 @@ class SlowServer:
         clock: Clock,
         codec: LatentCodec = "float32",
         feature_codec: LatentCodec = "float16",
+        robots: int = 1,
+        largest_batch: int = 1,
+        wait_ms: float = 0.0,
     ) -> None:
         self._system2 = system2
-        self._core = SlowCore(system2, codec, feature_codec)
         self._codec = codec
         self._feature_codec = feature_codec
         self._clock = clock
         self._rate_hz = rate_hz
         self._period_ns = 0 if rate_hz is None else period_ns(rate_hz)
         self._delay_ns = round(delay_ms * NS_PER_MS)
-        self._slot: Arrival | None = None
-        self._slot_filled = asyncio.Event()
-        self._outbox: asyncio.Queue[tuple[int, LatentPacket]] = asyncio.Queue()
-        self._in_flight = 0
-        self._superseded = 0
+        self._capacity = Capacity(
+            robots=robots,
+            sizes=batch_sizes(system2, min(largest_batch, robots)),
+            wait_ns=round(wait_ms * NS_PER_MS),
+            period_ns=self._period_ns,
+            delay_ns=self._delay_ns,
+        )
+        self._fleet = Fleet(system2, self._capacity, codec, feature_codec)
+        self._arrived = asyncio.Event()
+        self._computed = asyncio.Event()
+        # Soonest first. The number keeps latents that are due together in order.
+        self._outbox: list[tuple[int, int, Answer]] = []
+        self._answers = 0
+        self._topic = b""
         self._foreign = 0
         self._last_compute_ns = 0
         settings = "endpoints.slow"
@@ -127,10 +151,11 @@ class SlowServer:
             bind=True,
             setting=f"{settings}.observation",
             types=(Observation,),
+            publishers=robots,
         )
         self._latents = LatestPublisher(context, endpoints.latent, bind=True, setting=f"{settings}.latent")
         self._service = ServiceServer(context, endpoints.service, setting=f"{settings}.service")
-        self._service.reserve("planner")
+        self._service.reserve("planner", each=ROBOT_NAME if robots > 1 else "")
         self._gate = gate_of(context)
 
     @property
@@ -149,34 +174,33 @@ class SlowServer:
             stop: Set to end.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="system2") as thread:
-            tasks = [
-                asyncio.create_task(self._receive(), name="receive"),
-                asyncio.create_task(self._think(thread), name="think"),
-                asyncio.create_task(self._publish(), name="publish"),
-                asyncio.create_task(self._answer(), name="answer"),
-                asyncio.create_task(self._guard(), name="guard"),
-            ]
-            stopped = asyncio.create_task(_until(stop), name="stop")
-            try:
-                done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (*tasks, stopped):
-                    task.cancel()
-                await asyncio.wait([*tasks, stopped])
-            for task in done - {stopped}:
-                # None of them ends by itself: this raises what ended it.
-                task.result()
+            if self._capacity.robots > 1:
+                # Nobody can be admitted, or refused, without knowing how long a pass takes.
+                await asyncio.get_running_loop().run_in_executor(thread, self._rehearse)
+            work = {
+                "receive": self._receive(),
+                "think": self._think(thread),
+                "publish": self._publish(),
+                "answer": self._answer(),
+                "guard": self._guard(),
+            }
+            await run_until(stop, work)
 
     def statistics(self) -> ServerStatistics:
         """Return totals since it was made."""
         return ServerStatistics(
             observations=self._observations.statistics(),
-            superseded=self._superseded,
+            superseded=self._fleet.superseded(),
             foreign=self._foreign,
             published=self._latents.statistics().sent,
-            in_flight=self._in_flight,
+            in_flight=len(self._outbox),
             last_compute_ns=self._last_compute_ns,
-            core=self._core.statistics(),
+            core=self._fleet.statistics(),
+            passes={str(size): count for size, count in sorted(self._fleet.passes.items())},
+            pass_ms=self._fleet.pass_times.longest_ns() / NS_PER_MS,
+            refused=self._fleet.refused,
+            last_refusal=self._fleet.last_refusal,
+            robots=self._fleet.by_robot(),
         )
 
     def close(self) -> None:
@@ -185,55 +209,66 @@ class SlowServer:
         self._latents.close()
         self._service.close()
 
+    def _rehearse(self) -> None:
+        """Time passes of the smallest, the largest and some sizes between, before anybody waits for them."""
+        if not isinstance(self._system2, BatchedSystem2):
+            return
+        sizes = self._capacity.sizes
+        for size in sorted({1, sizes[len(sizes) // 2], sizes[-1]}):
+            self._system2.rehearse(size)
+            for _ in range(_REHEARSALS):
+                started_ns = self._clock.now_ns()
+                self._system2.rehearse(size)
+                self._fleet.pass_times.add(size, self._clock.now_ns() - started_ns)
+
     async def _receive(self) -> None:
         while True:
             await readable(self._observations.socket)
-            observation = self._observations.receive()
-            if observation is None:
-                continue
-            if self._service.holder("planner") not in (None, observation.session):
-                self._foreign += 1
-                continue
-            self._superseded += self._slot is not None
-            self._slot = Arrival(observation, self._clock.now_ns())
-            self._slot_filled.set()
+            for observation in self._observations.receive_all():
+                if self._fleet.put(observation, self._clock.now_ns()):
+                    self._arrived.set()
+                else:
+                    self._foreign += 1
 
     async def _think(self, thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._slot_filled.wait()
-            arrival, self._slot = self._slot, None
-            self._slot_filled.clear()
-            if arrival is None:
+            turns = self._fleet.take(self._clock.now_ns())
+            if not turns:
+                await until_set(self._arrived, self._clock, self._fleet.due_ns())
                 continue
             started_ns = self._clock.now_ns()
-            packet = await loop.run_in_executor(thread, self._compute, arrival.observation)
-            if packet is None:
-                # A refused observation costs no turn: the next one may be good.
+            answers, compute_ns = await loop.run_in_executor(thread, self._compute, turns)
+            if not answers:
+                # Refused observations cost no turn: the next ones may be good.
                 continue
-            due_ns = max(self._clock.now_ns(), arrival.received_ns + self._delay_ns)
-            packet = msgspec.structs.replace(packet, t_received_ns=arrival.received_ns)
-            self._in_flight += 1
-            self._outbox.put_nowait((due_ns, packet))
-            await self._sleep_until(started_ns + self._period_ns)
+            self._last_compute_ns = compute_ns
+            self._fleet.finish(len(turns), compute_ns)
+            now_ns = self._clock.now_ns()
+            for answer in answers:
+                self._answers += 1
+                due_ns = max(now_ns, answer.received_ns + self._delay_ns)
+                heapq.heappush(self._outbox, (due_ns, self._answers, stamped(answer, compute_ns)))
+            self._computed.set()
+            await sleep_until(self._clock, started_ns + self._period_ns)
 
-    def _compute(self, observation: Observation) -> LatentPacket | None:
+    def _compute(self, turns: Sequence[Turn[Arrival]]) -> tuple[list[Answer], int]:
         started_ns = self._clock.now_ns()
-        try:
-            packet = self._core.process(observation)
-        except DualsysError:
-            # Counted, kept and logged by the core.
-            return None
-        self._last_compute_ns = self._clock.now_ns() - started_ns
-        return msgspec.structs.replace(packet, compute_ns=self._last_compute_ns)
+        answers = self._fleet.compute(turns)
+        return answers, self._clock.now_ns() - started_ns
 
     async def _publish(self) -> None:
         while True:
-            # Due times never decrease, because both terms of their maximum do not: first in is first out.
-            due_ns, packet = await self._outbox.get()
-            await self._sleep_until(due_ns)
-            self._in_flight -= 1
-            self._latents.send(msgspec.structs.replace(packet, t_sent_ns=self._clock.now_ns()))
+            due_ns = self._outbox[0][0] if self._outbox else None
+            if due_ns is None or due_ns > self._clock.now_ns():
+                await until_set(self._computed, self._clock, due_ns)
+                continue
+            answer = heapq.heappop(self._outbox)[2]
+            if not self._fleet.serves(answer):
+                continue
+            topic = answer.robot.encode() if self._capacity.robots > 1 else self._topic
+            sent = msgspec.structs.replace(answer.packet, t_sent_ns=self._clock.now_ns())
+            self._latents.send(sent, topic)
 
     async def _answer(self) -> None:
         while True:
@@ -241,21 +276,25 @@ class SlowServer:
             self._service.serve(self._on_hello, self._on_request)
 
     async def _guard(self) -> None:
-        """Judge newcomers, and follow the key store even while nobody sends anything."""
-        if self._gate is None:
-            await asyncio.Event().wait()
-        while self._gate is not None:
-            self._gate.serve()
-            for channel in (self._observations, self._latents, self._service):
-                channel.tend()
+        """Judge newcomers, and follow the key store even while nobody sends anything; notice who has left."""
+        while True:
+            if self._gate is not None:
+                self._gate.serve()
+                for channel in (self._observations, self._latents, self._service):
+                    channel.tend()
+            if self._capacity.robots > 1:
+                for name in self._service.release_gone("planner"):
+                    self._fleet.release(name)
+                self._fleet.prune(self._clock.now_ns())
             await asyncio.sleep(_GUARD_S)
 
-    async def _sleep_until(self, deadline_ns: int) -> None:
-        while (remaining_ns := deadline_ns - self._clock.now_ns()) > 0:
-            await asyncio.sleep(seconds(remaining_ns))
-
     def _on_hello(self, hello: Hello) -> Welcome | Reply:
-        return answer_hello(hello, ROLE, self._system2.specs, self._details())
+        answer = answer_hello(hello, ROLE, self._system2.specs, self._details())
+        if isinstance(answer, Welcome) and hello.role == "planner":
+            # What it raises is told to whoever asked, as a refusal.
+            self._fleet.join(hello.session, hello.details, self._clock.now_ns())
+            self._topic = robot_name(hello.details).encode()
+        return answer
 
     def _on_request(self, request: Request) -> Reply:
         verbs: dict[str, Callable[[Request], Reply]] = {"check": self._check, "status": self._status}
@@ -275,19 +314,21 @@ class SlowServer:
 
     def _status(self, request: Request) -> Reply:
         del request
-        totals = _flat(dataclasses.asdict(self.statistics()))
+        totals = flat(dataclasses.asdict(self.statistics()))
         if self._gate is not None:
-            totals |= _flat(dataclasses.asdict(self._gate.statistics()), "gate.")
+            totals |= flat(dataclasses.asdict(self._gate.statistics()), "gate.")
         return Reply(ok=True, values=self._details() | totals)
 
     def _details(self) -> dict[str, str]:
         """What this server is, emulation included: a slowed-down model never passes for a slow one."""
         rate = "unlimited" if self._rate_hz is None else f"{self._rate_hz:g}"
-        return {
+        robots, largest = self._capacity.robots, self._capacity.sizes[-1]
+        shared = {"robots_at_most": str(robots), "largest_batch": str(largest)}
+        return (shared if robots > 1 else {}) | {
             "model": self._system2.name,
             "weights": self._system2.weights,
             "latent_codec": self._codec,
-            **uplink_details(self._core.uplink, self._feature_codec, self._system2.weights),
+            **uplink_details(self._fleet.uplink, self._feature_codec, self._system2.weights),
             "emulated_rate_hz": rate,
             "emulated_delay_ms": f"{self._delay_ns / NS_PER_MS:g}",
         }
@@ -306,7 +347,7 @@ def serve(config: SystemConfig) -> None:
     load = OnnxLanguage if config.slow.uplink == "features" else OnnxSystem2
     system2: System2 | LanguageModel = load(config.slow.bundle, config.slow.threads)
     statistics = run_server(system2, config)
-    totals = _flat(dataclasses.asdict(statistics))
+    totals = flat(dataclasses.asdict(statistics))
     print(
         "System 2 ended:", ", ".join(f"{name} {total}" for name, total in totals.items() if total), flush=True
     )
@@ -320,14 +361,10 @@ def run_server(system2: System2 | LanguageModel, config: SystemConfig) -> Server
     """
     context = open_context(config.protection())
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(_serve_until_signal(system2, config, context))
     finally:
         close_context(context)
-
-
-async def _until(stop: asyncio.Event) -> None:
-    await stop.wait()
 
 
 async def _serve_until_signal(
@@ -342,9 +379,12 @@ async def _serve_until_signal(
         clock=WallClock(),
         codec=config.slow.latent_codec,
         feature_codec=config.slow.feature_codec,
+        robots=config.fleet.robots,
+        largest_batch=config.fleet.largest_batch,
+        wait_ms=config.fleet.wait_ms,
     )
     stop = asyncio.Event()
-    _stop_on_signals(stop)
+    stop_on_signals(stop)
     _LOG.info("serving %s (weights %s): %s", system2.name, system2.weights, server.endpoints)
     try:
         await server.run(stop)
@@ -353,39 +393,3 @@ async def _serve_until_signal(
         _LOG.info("ended: %s", statistics)
         server.close()
     return statistics
-
-
-def _stop_on_signals(stop: asyncio.Event) -> None:
-    """Set `stop` at the first SIGTERM or SIGINT; the next one ends the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        # Only a process that this server owns sends it signals.
-        return
-    loop = asyncio.get_running_loop()
-    watched = (signal.SIGTERM, signal.SIGINT)
-
-    def on_signal() -> None:
-        stop.set()
-        for number in watched:
-            loop.remove_signal_handler(number)
-
-    for number in watched:
-        loop.add_signal_handler(number, on_signal)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    # Loaded here: whoever only wants the types of this module needs no event loop.
-    import uvloop
-
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Name and text of every leaf, such as `core.rejected.images`."""
-    flat: dict[str, str] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = clip_text(str(value))
-    return flat

@@ -98,7 +98,9 @@ class Monitor:
         ends = config.endpoints
         self._recorder = recorder
         self._states = _subscribe(context, ends.control.state, "endpoints.control.state", ControlState)
-        self._latents = _subscribe(context, ends.slow.latent, "endpoints.slow.latent", LatentPacket)
+        self._latents = _subscribe(
+            context, ends.slow.latent, "endpoints.slow.latent", LatentPacket, config.robot.name.encode()
+        )
         self._plans = _subscribe(context, ends.planner.plan, "endpoints.planner.plan", Plan)
         self._cameras = {
             name: _subscribe(

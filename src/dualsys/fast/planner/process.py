@@ -69,8 +69,9 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
         options = config.fast.strategy.options
         core = open_core(tap, options, policy, strategy, arm.kinematics, session, config.run.seed, settings)
         details = {"weights": policy.weights, "strategy": strategy.name, "session": str(session)}
-        codec = {"latent_codec": config.slow.latent_codec}
-        slow = Contact(context, ends.slow.service, "System 2", session, policy.specs, details | codec)
+        slow = Contact(
+            context, ends.slow.service, "System 2", session, policy.specs, details | _told_to_system2(config)
+        )
         contacts.append(slow)
         axes = {"axes": " ".join(arm.axes)}
         control = Contact(context, ends.control.service, "control", session, details=details | axes)
@@ -92,6 +93,16 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
         close_context(context)
 
 
+def _told_to_system2(config: SystemConfig) -> dict[str, str]:
+    """How latents travel, and what a System 2 that serves several robots has to know of this one."""
+    return {
+        "latent_codec": config.slow.latent_codec,
+        "robot_name": config.robot.name,
+        "observation_rate_hz": f"{config.slow.observation_rate_hz:g}",
+        "latent_soft_ms": f"{config.control.ages.latent_soft_ms:g}",
+    }
+
+
 def _wire(
     context: ZmqContext,
     config: SystemConfig,
@@ -103,7 +114,12 @@ def _wire(
     ends = config.endpoints
     return Wiring(
         latents=LatestSubscriber(
-            context, ends.slow.latent, bind=False, setting="endpoints.slow.latent", types=(LatentPacket,)
+            context,
+            ends.slow.latent,
+            bind=False,
+            setting="endpoints.slow.latent",
+            types=(LatentPacket,),
+            topic=config.robot.name.encode(),
         ),
         states=LatestSubscriber(
             context, ends.control.state, bind=False, setting="endpoints.control.state", types=(ControlState,)
@@ -133,7 +149,11 @@ def _rhythm(config: SystemConfig) -> Rhythm:
         plan_ns=period_ns(config.fast.plan_hz),
         observation_ns=period_ns(config.slow.observation_rate_hz),
         delay_ns=round(config.fast.delay_ms * NS_PER_MS),
-        silence_ns=silence_ns(config.slow),
+        # The turn of one robot among many comes when it comes; past the hard age the arm holds anyway.
+        silence_ns=max(
+            silence_ns(config.slow),
+            round(config.control.ages.latent_hard_ms * NS_PER_MS) if config.robot.name else 0,
+        ),
     )
 
 

@@ -92,6 +92,15 @@ class _OnnxModel:
             for row, one in enumerate(inputs)
         ]
 
+    def rehearse(self, size: int) -> None:
+        """Run the graph once on nothing to be seen and no words.
+
+        Raises:
+            PolicyError: As `encode_batch`.
+        """
+        blank = np.zeros((size, *self._blank.shape), self._blank.dtype)
+        self._forward(blank, np.zeros((size, self._manifest.max_words), np.int64))
+
     def _forward(self, seen: NDArray[Any], words: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         try:
             values = self._session.run(self._outputs, {self._seen: seen, "words": words})
@@ -116,9 +125,9 @@ class _OnnxModel:
             spec: Of what is seen.
         """
         self._any_batch = self._require_interface(spec)
+        self._blank = spec
         # The first pass allocates and is slow; no observation should wait for it.
-        blank = np.zeros((1, *spec.shape), spec.dtype)
-        self._forward(blank, np.zeros((1, self._manifest.max_words), np.int64))
+        self.rehearse(1)
 
     def _require_interface(self, spec: TensorSpec) -> bool:
         """Returns whether the size of the batch is open."""
