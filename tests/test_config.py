@@ -75,7 +75,7 @@ def test_an_unknown_setting_is_refused_and_a_close_one_suggested(tmp_path: Path)
         "slow.delay_sm: is not a setting; did you mean slow.delay_ms?",
         "controll: is not a setting; did you mean control?",
     )
-    sections = "name, endpoints, security, robot, cameras, slow, fast, control, sim, run, record"
+    sections = "name, endpoints, security, robot, cameras, slow, fleet, fast, control, sim, run, record"
     assert faults_of(path, {"xyz": 1})[0] == f"xyz: is not a setting; sections: {sections}"
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dualsys.config import SystemConfig, load_config
     from dualsys.errors import (
         AddressInUseError,
+        AdmissionError,
         BundleError,
         BusError,
         CameraError,
@@ -46,6 +47,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ActionSpec",
     "AddressInUseError",
+    "AdmissionError",
     "ArmReading",
     "BundleError",
     "BusError",
