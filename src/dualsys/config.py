@@ -28,7 +28,7 @@ from dualsys.config_links import Endpoints, Folder, Section, SecurityConfig, end
 from dualsys.config_uplink import OnDemandConfig, RateControlConfig
 from dualsys.errors import ConfigError
 from dualsys.fast.chunking.strategy import StrategyName
-from dualsys.messages import LatentCodec, Uplink
+from dualsys.messages import LatentCodec, UplinkMode
 from dualsys.plugins import Option, Plugins
 from dualsys.robots.registry import ROBOTS
 
@@ -123,7 +123,7 @@ class SlowConfig(Section):
     )
     image_encoding: Literal["raw", "jpeg"] = Field(default="raw", description="how images travel to System 2")
     jpeg_quality: int = Field(default=90, ge=1, le=100, description="quality of jpeg images")
-    uplink: Uplink = Field(
+    uplink: UplinkMode = Field(
         default="images",
         description="what System 2 is sent: images, or features that its vision tower makes at the edge",
     )

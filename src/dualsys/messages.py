@@ -42,7 +42,7 @@ Texts = Annotated[dict[Name, Text], msgspec.Meta(max_length=MAX_ENTRIES)]
 LatentCodec = Literal["float32", "float16", "bfloat16", "int8"]
 """How float32 tensors of a latent travel, and features on their way up; see `bus.latent_codec`."""
 
-Uplink = Literal["images", "features"]
+UplinkMode = Literal["images", "features"]
 """What System 2 is sent: images, or what its vision tower, which then runs at the edge, made of them."""
 
 if TYPE_CHECKING:

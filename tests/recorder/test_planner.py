@@ -20,6 +20,7 @@ from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.demand import Decision
 from dualsys.fast.planner.rate_control import RateChoice
 from dualsys.fast.planner.records import PlannerSettings
+from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.policies.policy import CAPABILITIES, Capability
 from dualsys.messages import ControlState, LatentCodec, Plan, Tensor
 from dualsys.recorder.planner import RecordedPlannerCore, UplinkJournal, open_core
@@ -33,12 +34,14 @@ from dualsys.recorder.records import (
     PlannerDemand,
     PlannerJob,
     PlannerLatent,
+    PlannerObservation,
     PlannerRate,
     PlannerRepeat,
 )
 from dualsys.recorder.replay_planner import PlannerReplay
 from dualsys.recorder.verdict import Difference
 from dualsys.robots.kinematics import PANDA
+from dualsys.specs import TensorSpec
 
 from ..fast.planner.conftest import (
     FIXED,
@@ -82,7 +85,11 @@ def at_start(arm: Kinematics) -> NDArray[np.float64]:
 
 
 def drive(
-    core: PlannerCore, policy: Restless, arm: Kinematics = GANTRY, codec: LatentCodec = "float32"
+    core: PlannerCore,
+    policy: Restless,
+    arm: Kinematics = GANTRY,
+    codec: LatentCodec = "float32",
+    shown: Images | Features = FIXED,
 ) -> list[Plan]:
     """An episode with all that can happen to a planner: delays, a lost chunk, new words, a new epoch."""
     plans: list[Plan] = []
@@ -101,7 +108,7 @@ def drive(
         if turn % 8 == 0:
             core.on_frame("wrist", np.full((4, 4, 3), turn % 200, np.uint8), now_ns)
         if turn % 20 == 0:
-            observation = core.observation(now_ns, FIXED)
+            observation = core.observation(now_ns, shown)
             if observation is not None:
                 parts = encode_latent({"tokens": np.full((8, 128), 0.5, np.float32)}, codec)
                 core.on_latent(answer(observation, tensors=parts, codec=codec))
@@ -165,6 +172,22 @@ def test_the_kinematics_of_the_arm_are_replayed_bit_for_bit(save: Save) -> None:
     difference, compared = outcome(save(tap.envelopes))
     assert difference is None
     assert compared["plans"] == len(plans) > 5
+
+
+def test_a_planner_that_sends_features_is_replayed_and_its_record_says_so(save: Save) -> None:
+    tap, policy = ListTap("planner"), Restless()
+    policy.capabilities = frozenset(set(CAPABILITIES) - {"residual"})
+    settings = PlannerSettings(features={"fixed": TensorSpec((3, 4))}, feature_codec="int8")
+    core = open_core(tap, {}, policy, make_strategy("rtc"), GANTRY, SESSION, 3, settings)
+    plans = drive(core, policy, shown={"fixed": np.ones((3, 4), np.float32)})
+    (begin,) = (one for one in tap.records(PlannerBegin) if isinstance(one, PlannerBegin))
+    assert (begin.settings["features"]["fixed"]["shape"], begin.settings["feature_codec"]) == ([3, 4], "int8")
+    observations = [one for one in tap.records(PlannerObservation) if isinstance(one, PlannerObservation)]
+    assert {tuple(one.shapes["fixed"]) for one in observations} == {(3, 4)}
+    assert observations[0].sizes == {"fixed": 12, "fixed.scale": 12}
+    difference, compared = outcome(save(tap.envelopes))
+    assert difference is None
+    assert compared["plans"] == len(plans) > 1
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -285,7 +308,8 @@ def test_unknown_kinematics_are_named(save: Save) -> None:
 def test_every_input_of_a_planner_core_is_recorded() -> None:
     # Whoever gives the core another input has to record it, or replays are no longer exact. `compute` reads
     # weights and changes nothing; what it returns is recorded by `finish`.
-    queries = {"episode", "epoch", "instruction", "observed_cameras", "statistics", "compute", "situation"}
+    queries = {"episode", "epoch", "instruction", "observed_cameras", "observing", "situation"}
+    queries |= {"statistics", "compute"}
     inputs = {name for name in vars(PlannerCore) if not name.startswith("_")} - queries
     assert inputs == {name for name in vars(RecordedPlannerCore) if not name.startswith("_")}
 

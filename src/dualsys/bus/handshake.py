@@ -16,7 +16,7 @@ from dualsys.messages import (
     Hello,
     LatentCodec,
     Reply,
-    Uplink,
+    UplinkMode,
     Welcome,
     clip_text,
     schema_digest,
@@ -38,7 +38,7 @@ _UPGRADE = "run the same version of dualsys on both sides"
 _TRAINED_TOGETHER = "use a System 1 and a System 2 bundle that were trained together"
 
 
-def uplink_details(uplink: Uplink, feature_codec: LatentCodec, weights: str) -> dict[str, str]:
+def uplink_details(uplink: UplinkMode, feature_codec: LatentCodec, weights: str) -> dict[str, str]:
     """What the planner and System 2 tell each other of what goes up.
 
     Args:

@@ -28,9 +28,10 @@ from dualsys.fast.planner.demand import Decision
 from dualsys.fast.planner.loop import PlannerLoop, Wiring
 from dualsys.fast.planner.rate_control import RateChoice
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
+from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.planner.track import ActionArray
 from dualsys.fast.policies.policy import System1
-from dualsys.messages import ControlState, LatentPacket, Observation, Plan, Tensor
+from dualsys.messages import ControlState, Image, LatentPacket, Observation, Plan, Tensor
 from dualsys.recorder.records import (
     SCHEMA_VERSION,
     PlanHeader,
@@ -201,19 +202,19 @@ class RecordedPlannerCore(PlannerCore):
         return accepted
 
     def observation(
-        self, now_ns: int, images: Mapping[str, NDArray[np.uint8]], jpeg_quality: int | None = None
+        self, now_ns: int, shown: Images | Features, jpeg_quality: int | None = None
     ) -> Observation | None:
         """What System 2 is shown next."""
-        made = super().observation(now_ns, images, jpeg_quality)
-        sent = {} if made is None else made.images
+        made = super().observation(now_ns, shown, jpeg_quality)
+        sent: dict[str, Image | Tensor] = {} if made is None else {**made.images, **made.features}
         self._tap.put(
             PlannerObservation(
                 t_ns=now_ns,
                 seq=-1 if made is None else made.seq,
                 episode=self.episode,
                 instruction=self.instruction,
-                shapes={name: list(image.shape) for name, image in images.items()},
-                sizes={name: len(image.data) for name, image in sent.items()},
+                shapes={name: list(array.shape) for name, array in shown.items()},
+                sizes={name: len(part.data) for name, part in sent.items()},
             )
         )
         return made

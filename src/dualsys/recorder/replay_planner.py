@@ -19,6 +19,7 @@ from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
+from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.policies.policy import CAPABILITIES, Capability
 from dualsys.messages import LatentPacket, Plan, Tensor
 from dualsys.recorder.planner import header
@@ -104,6 +105,7 @@ class PlannerReplay:
         self._core: PlannerCore | None = None
         self._policy: RecordedPolicy | None = None
         self._job: PlanJob | None = None
+        self._features = False
         self._compared = {"jobs": 0, "plans": 0, "chunks": 0, "inputs": 0}
 
     def compared(self) -> dict[str, int]:
@@ -149,7 +151,7 @@ class PlannerReplay:
         if isinstance(record, PlannerFrame):
             return record.accepted, core.on_frame(record.camera, _image(record.shape), record.t_ns)
         if isinstance(record, PlannerObservation):
-            made = core.observation(record.t_ns, {name: _image(s) for name, s in record.shapes.items()})
+            made = core.observation(record.t_ns, self._blank(record.shapes))
             return record.seq, -1 if made is None else made.seq
         if isinstance(record, PlannerLatent):
             # A refused latent leaves no trace, and what was wrong with its numbers is not recorded.
@@ -157,6 +159,12 @@ class PlannerReplay:
         if isinstance(record, PlannerCall):
             return record.refusal, _call(core, record)
         raise TypeError(f"not an input of the planner: {type(record).__name__}")
+
+    def _blank(self, shapes: Mapping[str, list[int]]) -> Images | Features:
+        """What the planner was shown, without content."""
+        if self._features:
+            return {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
+        return {name: _image(shape) for name, shape in shapes.items()}
 
     def _repeat(self, core: PlannerCore, record: PlannerRepeat) -> Plan | None:
         if self._policy is not None:
@@ -209,14 +217,16 @@ class PlannerReplay:
         try:
             self._policy = RecordedPolicy(begin)
             # Before there was a switch, a head was always listened to.
-            settings = {"residual": "residual" in begin.capabilities} | begin.settings
+            told = {"residual": "residual" in begin.capabilities} | begin.settings
+            settings = msgspec.convert(told, PlannerSettings)
+            self._features = settings.uplink == "features"
             return PlannerCore(
                 self._policy,
                 make_strategy(begin.strategy, **begin.options),
                 self._kinematics[begin.kinematics],
                 begin.session,
                 begin.seed,
-                msgspec.convert(settings, PlannerSettings),
+                settings,
             )
         except (DualsysError, ValueError) as error:
             raise RecordingError(f"planner: its beginning cannot be replayed: {error}") from error

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dualsys.bus.latent_codec import encode_latent, wire_specs
 from dualsys.errors import DualsysError, MessageError, PolicyError, SpecError
-from dualsys.messages import LatentCodec, LatentPacket, Observation, Tensor, Uplink, clip_text
+from dualsys.messages import LatentCodec, LatentPacket, Observation, Tensor, UplinkMode, clip_text
 from dualsys.slow.backend import LanguageModel, System2, System2Input, System2Output
 from dualsys.slow.sight import sight_of
 
@@ -79,7 +79,7 @@ class SlowCore:
         self._last_fault = ""
 
     @property
-    def uplink(self) -> Uplink:
+    def uplink(self) -> UplinkMode:
         """What observations have to carry."""
         return self._sight.uplink
 

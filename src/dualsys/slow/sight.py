@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dualsys.bus.codec import from_image
 from dualsys.bus.latent_codec import FeatureReader
 from dualsys.errors import SpecError
-from dualsys.messages import LatentCodec, Observation, Uplink
+from dualsys.messages import LatentCodec, Observation, UplinkMode
 from dualsys.slow.backend import LanguageModel, System2
 
 Seen: TypeAlias = Mapping[str, NDArray[np.uint8]] | Mapping[str, NDArray[np.float32]]
@@ -28,7 +28,7 @@ class Sight(Protocol):
     """What the core asks of either way to see."""
 
     @property
-    def uplink(self) -> Uplink:
+    def uplink(self) -> UplinkMode:
         """What observations have to carry."""
         ...
 
@@ -49,7 +49,7 @@ class ImageSight:
         system2: The model.
     """
 
-    uplink: Uplink = "images"
+    uplink: UplinkMode = "images"
 
     def __init__(self, system2: System2) -> None:
         self._cameras = system2.specs.observation.cameras
@@ -84,7 +84,7 @@ class FeatureSight:
         SpecError: The codec does not suit the features.
     """
 
-    uplink: Uplink = "features"
+    uplink: UplinkMode = "features"
 
     def __init__(self, language: LanguageModel, codec: LatentCodec) -> None:
         self._codec: LatentCodec = codec

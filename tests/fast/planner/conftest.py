@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -221,3 +222,13 @@ def bench() -> Bench:
 def make_bench() -> Callable[..., Bench]:
     """Makes planners that are not ready yet."""
     return Bench
+
+
+@pytest.fixture
+def kept_signals() -> Iterator[None]:
+    """The process under test handles signals; afterwards they are handled as before."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)

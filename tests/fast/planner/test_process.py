@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,6 @@ def config(tmp_path: Path) -> SystemConfig:
         for owner, channels in owners.items()
     }
     return SystemConfig(endpoints=Endpoints.model_validate(addresses))
-
-
-@pytest.fixture
-def kept_signals() -> Iterator[None]:
-    """The process under test handles signals; afterwards they are handled as before."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
 
 
 class World:

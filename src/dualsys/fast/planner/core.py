@@ -7,7 +7,6 @@ arrives while it runs is taken in as usual. One job runs at a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
@@ -33,6 +32,7 @@ from dualsys.fast.planner.motion import PlannedMotion, come_to_rest
 from dualsys.fast.planner.observer import Observer
 from dualsys.fast.planner.plans import PlanWriter
 from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatistics
+from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.planner.track import ActionArray, Chunk, FloatArray, Track
 from dualsys.fast.policies.policy import ResidualHead, System1
 from dualsys.fast.policies.sampling import draw
@@ -229,22 +229,28 @@ class PlannerCore:
             return False
         return True
 
+    @property
+    def observing(self) -> bool:
+        """Whether System 2 is to be shown anything: there is an episode, and the arm has told its state."""
+        return self._active and self._arm is not None
+
     def observation(
-        self, now_ns: int, images: Mapping[str, NDArray[np.uint8]], jpeg_quality: int | None = None
+        self, now_ns: int, shown: Images | Features, jpeg_quality: int | None = None
     ) -> Observation | None:
         """What System 2 is shown next, or None while there is no episode, no arm state, or no proper image.
 
         Args:
             now_ns: When the images were taken.
-            images: Camera name to uint8 `[height, width, 3]`, exactly the cameras that System 2 was made for.
-            jpeg_quality: In place of that of the settings.
+            shown: Camera name to uint8 `[height, width, 3]`, exactly the cameras that System 2 was made for;
+                or, with `settings.features`, to the features of these images.
+            jpeg_quality: Of images, in place of that of the settings.
         """
         if not self._active or self._arm is None:
             return None
         state = proprioception(self._arm, self._motion.grip(now_ns, self._arm))
         try:
             observation = self._observer.observe(
-                now_ns, images, state, self._episode, self._instruction, jpeg_quality
+                now_ns, shown, state, self._episode, self._instruction, jpeg_quality
             )
         except (SpecError, MessageError) as error:
             self._reject("frames_rejected", error)
@@ -252,7 +258,7 @@ class PlannerCore:
         self._latents.expect(observation)
         return observation
 
-    def situation(self, now_ns: int, images: Mapping[str, NDArray[np.uint8]]) -> Situation | None:
+    def situation(self, now_ns: int, images: Images) -> Situation | None:
         """What decides whether System 2 is shown these images, or None where `observation` would be.
 
         Args:

@@ -25,6 +25,7 @@ from dualsys.fast.planner.demand import Demand
 from dualsys.fast.planner.desk import Asker, Desk, Service, flat_status
 from dualsys.fast.planner.links import Link, SlowLink, epoch_in
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
+from dualsys.fast.planner.sight import ImageSight, Sight
 from dualsys.fast.planner.track import ActionArray
 from dualsys.fast.planner.trips import Trips
 from dualsys.fast.planner.uplink import Uplink
@@ -140,6 +141,7 @@ class PlannerLoop:
         details: What to tell about this process.
         uplink: Paces observations; None: as the rhythm says.
         demand: Holds back observations that System 2 need not see; None: it sees all of them.
+        sight: Makes of camera images what System 2 is shown; by default images are.
     """
 
     def __init__(
@@ -152,8 +154,10 @@ class PlannerLoop:
         details: Mapping[str, str],
         uplink: Uplink | None = None,
         demand: Demand | None = None,
+        sight: Sight | None = None,
     ) -> None:
         self._core = core
+        self._sight: Sight = sight or ImageSight()
         self._wiring = wiring
         self._rhythm = rhythm
         self._clock = clock
@@ -206,7 +210,8 @@ class PlannerLoop:
         self._finish()
         now_ns = self._clock.now_ns()
         if self._uplink.due(now_ns):
-            self._observe()
+            self._look()
+        self._observe()
         if self._plan_cadence.due(now_ns):
             self._plan(now_ns)
 
@@ -228,6 +233,7 @@ class PlannerLoop:
             core=core.statistics(),
             loop=self.statistics(),
             slow=self._slow.link.statistics(),
+            sight=self._sight.statistics(),
             trip=self._trips.statistics(),
             uplink=self._uplink.statistics(),
             demand={} if self._demand is None else self._demand.statistics(),
@@ -286,23 +292,29 @@ class PlannerLoop:
                 self._uplink.answered(packet, now_ns, self._trips.clock_steps)
         self._slow.watch(now_ns)
 
-    def _observe(self) -> None:
-        """Show System 2 the newest images, each at most once."""
+    def _look(self) -> None:
+        """Look at the newest images for System 2, at each at most once."""
         cameras = self._core.observed_cameras
-        if not all(name in self._images for name in cameras):
+        if not self._core.observing or not all(name in self._images for name in cameras):
             return
         captured_ns = min(self._images[name][1] for name in cameras)
         if captured_ns <= self._judged_ns:
             return
+        self._judged_ns = captured_ns
         images = {name: self._images[name][0] for name in cameras}
         if self._demand is not None:
             situation = self._core.situation(captured_ns, images)
             if situation is not None and not self._demand.judge(situation).ask:
-                self._judged_ns = captured_ns
                 return
-        observation = self._core.observation(captured_ns, images, self._uplink.jpeg_quality)
+        self._sight.look(images, captured_ns)
+
+    def _observe(self) -> None:
+        """Show System 2 what was seen last, if that is new."""
+        seen = self._sight.seen()
+        if seen is None:
+            return
+        observation = self._core.observation(seen.t_ns, seen.shown, self._uplink.jpeg_quality)
         if observation is not None:
-            self._judged_ns = captured_ns
             self._wiring.observations.send(observation)
             now_ns = self._clock.now_ns()
             self._slow.sent(now_ns)

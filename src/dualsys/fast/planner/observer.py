@@ -1,16 +1,16 @@
-"""What System 2 is shown: images, the state of the arm, and the instruction."""
+"""What System 2 is shown: images or features of them, the state of the arm, and the instruction."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.bus.codec import to_image
+from dualsys.bus.latent_codec import encode_features
 from dualsys.errors import SpecError
 from dualsys.fast.planner.records import PlannerSettings
-from dualsys.messages import Observation, Tensor
+from dualsys.fast.planner.sight import Features, Images
+from dualsys.messages import Image, Observation, Tensor
 from dualsys.specs import ObservationSpec
 
 
@@ -20,7 +20,7 @@ class Observer:
     Args:
         session: Random number of this run.
         spec: What System 2 was made for.
-        settings: How images travel.
+        settings: What travels, images or features, and how.
 
     Attributes:
         made: How many were made.
@@ -35,7 +35,7 @@ class Observer:
     def observe(
         self,
         t_capture_ns: int,
-        images: Mapping[str, NDArray[np.uint8]],
+        shown: Images | Features,
         proprioception: NDArray[np.float32],
         episode: int,
         instruction: str,
@@ -45,29 +45,41 @@ class Observer:
 
         Args:
             t_capture_ns: When the images were taken.
-            images: Camera name to uint8 `[height, width, 3]`, exactly the cameras of the specification.
+            shown: Images or features by camera, exactly the cameras of the specification.
             proprioception: float32 vector of the specification.
             episode: The present episode.
             instruction: What the robot was told.
             jpeg_quality: Where images travel as JPEG, in place of that of the settings.
 
         Raises:
-            SpecError: An image is missing, unknown, or of another size or type.
+            SpecError: An image or its features are missing, unknown, or of another size or type.
             MessageError: It cannot be sent.
         """
-        cameras = self._spec.cameras
-        if images.keys() != cameras.keys():
-            raise SpecError(f"images: expected cameras {sorted(cameras)}, got {sorted(images)}")
-        for name, spec in cameras.items():
-            spec.validate(images[name], f"images.{name}")
-        encoding = self._settings.image_encoding
-        quality = self._settings.jpeg_quality if jpeg_quality is None else jpeg_quality
+        settings, uplink = self._settings, self._settings.uplink
+        specs = self._spec.cameras if uplink == "images" else settings.features
+        if shown.keys() != specs.keys():
+            raise SpecError(f"{uplink}: expected cameras {sorted(specs)}, got {sorted(shown)}")
+        for name, spec in specs.items():
+            spec.validate(shown[name], f"{uplink}.{name}")
+        images: dict[str, Image] = {}
+        features: dict[str, Tensor] = {}
+        if uplink == "images":
+            quality = settings.jpeg_quality if jpeg_quality is None else jpeg_quality
+            images = {
+                name: to_image(np.asarray(image, np.uint8), settings.image_encoding, quality)
+                for name, image in shown.items()
+            }
+        else:
+            arrays = {name: np.asarray(array, np.float32) for name, array in shown.items()}
+            features = encode_features(arrays, settings.feature_codec)
         observation = Observation(
             session=self._session,
             episode=episode,
             seq=self.made,
             t_capture_ns=t_capture_ns,
-            images={name: to_image(image, encoding, quality) for name, image in images.items()},
+            images=images,
+            features=features,
+            feature_codec=settings.feature_codec if features else "float32",
             proprioception=Tensor.of(proprioception),
             instruction=instruction,
         )

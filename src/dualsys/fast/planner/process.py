@@ -6,19 +6,22 @@ import secrets
 from typing import TYPE_CHECKING
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
+from dualsys.bus.handshake import uplink_details
 from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.cameras.feed import Feed
 from dualsys.cameras.wanted import close_feeds, feeds_of, wanted_by
 from dualsys.clock import NS_PER_MS, WallClock, period_ns
+from dualsys.errors import ConfigError
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.planner.contact import Contact
 from dualsys.fast.planner.demand import Demand, demand_bounds
 from dualsys.fast.planner.loop import PlannerLoop, Rhythm, Wiring
 from dualsys.fast.planner.records import PlannerSettings
+from dualsys.fast.planner.sight import FeatureSight, Vision
 from dualsys.fast.planner.track import Box
 from dualsys.fast.planner.uplink import Uplink, rate_bounds
 from dualsys.fast.policies.policy import System1
-from dualsys.messages import ControlState, LatentPacket
+from dualsys.messages import ControlState, LatentPacket, UplinkMode
 from dualsys.recorder.planner import UplinkJournal, open_core, watch_loop
 from dualsys.recorder.tap import Tap, open_service, open_tap
 from dualsys.robots.registry import driver_named
@@ -41,12 +44,21 @@ def run_planner(config: SystemConfig) -> None:
     """
     # The runtime is loaded here, so that a planner with another policy does not need it.
     from dualsys.fast.policies.onnx import OnnxSystem1
+    from dualsys.fast.policies.vision import OnnxVision
 
-    serve_policy(OnnxSystem1(config.fast.bundle, config.fast.threads), config)
+    vision = None
+    if config.slow.uplink == "features":
+        vision = OnnxVision(config.slow.bundle, config.fast.threads)
+    serve_policy(OnnxSystem1(config.fast.bundle, config.fast.threads), config, vision)
 
 
-def serve_policy(policy: System1, config: SystemConfig) -> None:
-    """As `run_planner`, with a policy of the caller's."""
+def serve_policy(policy: System1, config: SystemConfig, vision: Vision | None = None) -> None:
+    """As `run_planner`, with a policy of the caller's, and a vision tower where features travel.
+
+    Raises:
+        ConfigError: Features are to travel, and there is no vision tower; or the other way round.
+    """
+    _require_vision(policy, config.slow.uplink, vision)
     session = secrets.randbits(31) + 1
     clock = WallClock()
     strategy = make_strategy(config.fast.strategy.name, **config.fast.strategy.options)
@@ -59,19 +71,24 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
         jpeg_quality=config.slow.jpeg_quality,
         latent_codec=config.slow.latent_codec,
         residual=config.fast.strategy.residual,
+        features={} if vision is None else vision.features,
+        feature_codec=config.slow.feature_codec,
     )
     context = open_context(config.protection())
     ends = config.endpoints
     contacts: list[Contact] = []
     feeds: dict[str, Feed] = {}
+    sight = None if vision is None else FeatureSight(vision, clock)
     try:
         tap = open_tap(context, config, "planner", clock)
         options = config.fast.strategy.options
         core = open_core(tap, options, policy, strategy, arm.kinematics, session, config.run.seed, settings)
         details = {"weights": policy.weights, "strategy": strategy.name, "session": str(session)}
-        slow = Contact(
-            context, ends.slow.service, "System 2", session, policy.specs, details | _told_to_system2(config)
+        agreed = uplink_details(
+            settings.uplink, settings.feature_codec, "" if vision is None else vision.weights
         )
+        told = details | agreed | _told_to_system2(config)
+        slow = Contact(context, ends.slow.service, "System 2", session, policy.specs, told)
         contacts.append(slow)
         axes = {"axes": " ".join(arm.axes)}
         control = Contact(context, ends.control.service, "control", session, details=details | axes)
@@ -82,7 +99,7 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
             feed.connect()
         wiring = _wire(context, config, feeds, slow, control, tap)
         uplink, demand = uplink_of(config.slow, clock.now_ns(), tap)
-        loop = PlannerLoop(core, wiring, _rhythm(config), clock, session, details, uplink, demand)
+        loop = PlannerLoop(core, wiring, _rhythm(config), clock, session, details, uplink, demand, sight)
         watch_loop(core, wiring, loop)
         loop.handle_signals()
         loop.run()
@@ -90,6 +107,8 @@ def serve_policy(policy: System1, config: SystemConfig) -> None:
         close_feeds(feeds)
         for contact in contacts:
             contact.close()
+        if sight is not None:
+            sight.close()
         close_context(context)
 
 
@@ -101,6 +120,20 @@ def _told_to_system2(config: SystemConfig) -> dict[str, str]:
         "observation_rate_hz": f"{config.slow.observation_rate_hz:g}",
         "latent_soft_ms": f"{config.control.ages.latent_soft_ms:g}",
     }
+
+
+def _require_vision(policy: System1, uplink: UplinkMode, vision: Vision | None) -> None:
+    if (uplink == "features") != (vision is not None):
+        found = "none" if vision is None else f"one of weights {vision.weights}"
+        raise ConfigError(
+            "slow.uplink",
+            [
+                f"slow.uplink: got {uplink!r} and a vision tower: {found}; expected a tower with 'features', "
+                "and none with 'images'"
+            ],
+        )
+    if vision is not None:
+        policy.specs.require_equal(vision.specs)
 
 
 def _wire(

@@ -15,7 +15,8 @@ from dualsys.fast.chunking.strategy import Overlap
 from dualsys.fast.planner.frames import WristFrame
 from dualsys.fast.planner.latents import Latent
 from dualsys.fast.planner.track import Box
-from dualsys.messages import LatentCodec
+from dualsys.messages import LatentCodec, UplinkMode
+from dualsys.specs import TensorSpec
 
 TABLETOP = Box((0.30, -0.34, 0.012), (0.70, 0.34, 0.30))
 """The box above the table that the arm reaches everywhere with its tool pointing down."""
@@ -40,6 +41,9 @@ class PlannerSettings:
         latent_codec: The only codec in which latents are accepted.
         residual: Let the residual head of System 1, which must have one, correct single actions between two
             plans; see `planner.correction`.
+        features: What the vision tower of System 2 makes of each camera's image, where features travel in
+            place of images; empty where images travel.
+        feature_codec: How features travel.
     """
 
     workspace: Box = TABLETOP
@@ -53,6 +57,13 @@ class PlannerSettings:
     jpeg_quality: int = 90
     latent_codec: LatentCodec = "float32"
     residual: bool = False
+    features: Mapping[str, TensorSpec] = field(default_factory=dict)
+    feature_codec: LatentCodec = "float16"
+
+    @property
+    def uplink(self) -> UplinkMode:
+        """What System 2 is sent."""
+        return "features" if self.features else "images"
 
 
 @dataclass(frozen=True, eq=False)

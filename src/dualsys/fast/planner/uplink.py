@@ -59,9 +59,10 @@ class UplinkStatistics:
 
 def observation_bytes(observation: Observation) -> int:
     """About how many bytes an observation takes on the wire."""
-    images = sum(len(image.data) for image in observation.images.values())
+    parts = (*observation.images.values(), *observation.features.values())
+    seen = sum(len(part.data) for part in parts)
     words = len(observation.instruction.encode())
-    return images + len(observation.proprioception.data) + words + _ENVELOPE_BYTES
+    return seen + len(observation.proprioception.data) + words + _ENVELOPE_BYTES
 
 
 class Uplink:
@@ -155,9 +156,9 @@ class Uplink:
 
 
 def rate_bounds(slow: SlowConfig) -> RateBounds:
-    """What adaptive observations may be. Images that are not sent as JPEG have one quality only."""
+    """What adaptive observations may be. What is not sent as JPEG images has one quality only."""
     rate = slow.rate_control
-    jpeg = slow.image_encoding == "jpeg"
+    jpeg = slow.image_encoding == "jpeg" and slow.uplink == "images"
     return RateBounds(
         least_rate_hz=rate.least_rate_hz,
         most_rate_hz=slow.observation_rate_hz,
