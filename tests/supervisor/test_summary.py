@@ -46,6 +46,18 @@ def test_the_closing_words_tell_rates_misses_and_the_problem() -> None:
     assert "problem: System 2 is gone" in words
 
 
+def test_it_is_told_what_system2_was_sent() -> None:
+    slow = SlowConfig(uplink="features", feature_codec="int8")
+    summary = RunSummary(SystemConfig().model_copy(update={"slow": slow}), 0)
+    told = summary.tree(0)["system2"]
+    assert isinstance(told, dict)
+    assert (told["uplink"], told["uplink_codec"]) == ("features", "int8")
+    assert "System 2 was sent features (int8): no image left the edge" in summary.closing_words()
+    plain = RunSummary(SystemConfig(), 0).tree(0)["system2"]
+    assert isinstance(plain, dict)
+    assert (plain["uplink"], plain["uplink_codec"]) == ("images", "raw")
+
+
 def test_an_emulated_system2_is_never_passed_off_as_a_real_one() -> None:
     assert "slowed down on purpose" in emulation_line(SlowConfig())
     assert "200 ms at 5 Hz" in emulation_line(SlowConfig())

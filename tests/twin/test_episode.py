@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError, InstructionError
 from dualsys.fast.planner.demand import DemandBounds
+from dualsys.slow.backend import System2Output
+from dualsys.specs import TensorSpec
+from dualsys.twin.episode import run_episode
 from dualsys.twin.latency import Constant, Jitter
-from dualsys.twin.settings import TwinSettings
+from dualsys.twin.scripted import SCRIPTED_SPECS, ScriptedSystem1, ScriptedSystem2, write_state
+from dualsys.twin.settings import Parts, TwinSettings
 
 from .conftest import Play
 
@@ -196,11 +202,50 @@ def test_words_that_were_not_explained_are_refused_by_the_scripted_system_2() ->
 @pytest.mark.parametrize(
     ("name", "value"),
     [("system2_rate_hz", 0.0), ("observation_rate_hz", -1.0), ("plan_hz", -1.0), ("latent", "guessed"),
-     ("wrist_rate_hz", float("nan"))],
+     ("wrist_rate_hz", float("nan")), ("uplink", "video"), ("feature_codec", "zip")],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=name):
         TwinSettings(**{name: value})  # type: ignore[arg-type]
+
+
+class FlatVision:
+    """A vision tower that loses nothing: the bytes of the image as numbers, one row a token."""
+
+    specs, weights = SCRIPTED_SPECS, "scripted"
+    features: ClassVar = {"fixed": TensorSpec((96, 384))}
+
+    def encode(self, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"fixed": images["fixed"].reshape(96, 384).astype(np.float32)}
+
+
+class FlatLanguage(ScriptedSystem2):
+    """The scripted System 2 behind `FlatVision`."""
+
+    features: ClassVar = FlatVision.features
+
+    def encode(
+        self, features: Mapping[str, np.ndarray], proprioception: np.ndarray, instruction: str
+    ) -> System2Output:
+        image = features["fixed"].astype(np.uint8).reshape(96, 128, 3)
+        return super().encode({"fixed": image}, proprioception, instruction)
+
+
+def test_with_features_that_lose_nothing_an_episode_is_that_of_images_to_the_bit(play: Play) -> None:
+    from dualsys_sim.episode import make_episode
+    from dualsys_sim.world import World
+
+    language = FlatLanguage()
+    parts = Parts(
+        language, ScriptedSystem1(), camera=write_state, explain=language.explain, vision=FlatVision()
+    )
+    settings = TwinSettings(uplink="features", feature_codec="float16")
+    with World() as world:
+        result = run_episode(parts, world, make_episode("touch", SEED), settings)
+        with pytest.raises(ConfigError, match="uplink: got 'images', but System 2 reads features"):
+            run_episode(parts, world, make_episode("touch", SEED), TwinSettings())
+    assert result.trace_sha256 == play("touch", SEED).trace_sha256
+    assert settings.describe()["uplink"] == "features"
 
 
 @pytest.mark.parametrize("codec", ["float16", "bfloat16", "int8"])

@@ -10,8 +10,9 @@ from dualsys.clock import NS_PER_MS
 from dualsys.config import SystemConfig, load_config
 from dualsys.errors import BundleError, ConfigError, InstructionError, MissingExtraError
 from dualsys.fast.chunking.strategy import default_options
-from dualsys.twin.evaluate import evaluate, settings_of
+from dualsys.twin.evaluate import evaluate, settings_of, source_of
 from dualsys.twin.latency import Constant
+from dualsys.twin.pool import Bundles
 from dualsys.twin.report import Report
 
 CONFIG = SystemConfig()
@@ -53,6 +54,15 @@ def test_what_cannot_be_run_is_refused_before_anything_runs(arguments: dict[str,
     settings = {"task": "touch", "scripted": True, "show_progress": False, "workers": 1} | arguments
     with pytest.raises(ConfigError, match=fault):
         evaluate(CONFIG, **settings)  # type: ignore[arg-type]
+
+
+def test_the_scripted_pair_has_no_features_to_send_and_networks_are_loaded_as_the_uplink_says() -> None:
+    split = CONFIG.model_copy(update={"slow": CONFIG.slow.model_copy(update={"uplink": "features"})})
+    with pytest.raises(ConfigError, match="the scripted pair has no vision tower"):
+        source_of(split, scripted=True)
+    assert source_of(split, scripted=False) == Bundles(split.fast.bundle, split.slow.bundle, "features")
+    assert settings_of(split).describe()["feature_codec"] == split.slow.feature_codec == "float16"
+    assert "uplink" not in settings_of(CONFIG).describe()
 
 
 def test_an_unknown_task_names_those_there_are() -> None:

@@ -88,6 +88,7 @@ class RunSummary:
                 "emulation": emulation_line(config.slow),
                 "delay_ms": config.slow.delay_ms,
                 "rate_hz": config.slow.rate_hz,
+                **_uplink(config.slow),
             },
             "strategy": config.fast.strategy.name,
             "episodes": [result.tree() for result in self.results],
@@ -113,6 +114,9 @@ class RunSummary:
             told += [f"99 % of ticks at most {late_us} us late"] if late_us else []
             words.append("control: " + ", ".join(told))
         words.append(emulation_line(self.config.slow))
+        if self.config.slow.uplink == "features":
+            codec = self.config.slow.feature_codec
+            words.append(f"System 2 was sent features ({codec}): no image left the edge")
         words += [line] if (line := uplink_line(self.status.get("planner", {}))) else []
         if self.problem:
             words.append(f"problem: {self.problem}")
@@ -131,6 +135,12 @@ def uplink_line(status: dict[str, str]) -> str:
         told = ", ".join(f"{name} {count}" for name, count in reasons.items() if count != "0")
         parts.append(f"on demand: {status.get('demand.spared', '?')} held back ({told})")
     return f"uplink: {sent} observations, {size} bytes; {'; '.join(parts)}" if parts else ""
+
+
+def _uplink(slow: SlowConfig) -> dict[str, Json]:
+    """What went up, and how."""
+    codec = slow.feature_codec if slow.uplink == "features" else slow.image_encoding
+    return {"uplink": slow.uplink, "uplink_codec": codec}
 
 
 def emulation_line(slow: SlowConfig) -> str:

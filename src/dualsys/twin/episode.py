@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.clock import NS_PER_MS, nanoseconds, period_ns, seconds
-from dualsys.errors import RobotError
+from dualsys.errors import ConfigError, RobotError
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.control.core import ControlCore
 from dualsys.fast.control.modes import Mode
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.demand import Demand
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
-from dualsys.messages import ControlState, LatentPacket
+from dualsys.messages import ControlState, LatentPacket, UplinkMode
 from dualsys.robots.contract import ArmReading
 from dualsys.robots.kinematics import PANDA
 from dualsys.robots.profiles import SIMULATED_PANDA_LIMITS
@@ -101,6 +101,17 @@ def run_episode(
     return _Run(parts, world, episode, judged, settings, think).result(phrasing, event, min_blocks)
 
 
+def _require_uplink(wanted: UplinkMode, slow: UplinkMode, planner: UplinkMode) -> None:
+    if not wanted == slow == planner:
+        raise ConfigError(
+            "twin",
+            [
+                f"uplink: got {wanted!r}, but System 2 reads {slow} and the planner sends {planner}; load "
+                "the systems with the same uplink"
+            ],
+        )
+
+
 class _Run:
     """The state of one episode: the cores, the schedule, and what is measured."""
 
@@ -120,12 +131,16 @@ class _Run:
         session = 1 + said.seed % 2**31
         limits = SIMULATED_PANDA_LIMITS.scaled(settings.speed_fraction, settings.acceleration_fraction)
         strategy = make_strategy(settings.strategy, **settings.strategy_options)
-        self._slow = SlowCore(parts.system2, settings.latent_codec)
+        self._slow = SlowCore(parts.system2, settings.latent_codec, settings.feature_codec)
+        self._vision = parts.vision
         planner = PlannerSettings(
             expected_delay_ns=settings.system1_delay.expected_ns,
             latent_codec=settings.latent_codec,
             residual=settings.residual,
+            features={} if parts.vision is None else parts.vision.features,
+            feature_codec=settings.feature_codec,
         )
+        _require_uplink(settings.uplink, self._slow.uplink, planner.uplink)
         self._planner = PlannerCore(parts.system1, strategy, PANDA, session, said.seed, planner)
         self._control = ControlCore(
             limits, settings.ages, TICK_NS, session=session, slowed_fraction=settings.slowed_fraction
@@ -339,7 +354,8 @@ class _Run:
         return {name: self._parts.camera(self._world, name) for name in cameras}
 
     def _show(self, now_ns: int, started_ns: int, images: dict[str, NDArray[np.uint8]]) -> None:
-        observation = self._planner.observation(now_ns, images)
+        shown = images if self._vision is None else self._vision.encode(images)
+        observation = self._planner.observation(now_ns, shown)
         if observation is None:
             raise RobotError(f"no observation could be made: {self._planner.statistics().last_fault}")
         packet = self._packet = self._think(self._slow, observation)

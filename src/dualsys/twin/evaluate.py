@@ -142,12 +142,19 @@ def settings_of(
         latent_codec=slow.latent_codec,
         residual=config.fast.strategy.residual,
         demand=demand_bounds(slow) if slow.on_demand.enabled else None,
+        uplink=slow.uplink,
+        feature_codec=slow.feature_codec,
     )
 
 
 def source_of(config: SystemConfig, scripted: bool) -> Source:
     """The two systems of a configuration, or the scripted pair."""
-    return Scripted() if scripted else Bundles(config.fast.bundle, config.slow.bundle)
+    if not scripted:
+        return Bundles(config.fast.bundle, config.slow.bundle, config.slow.uplink)
+    if config.slow.uplink == "features":
+        fault = "slow.uplink: got 'features', expected 'images': the scripted pair has no vision tower"
+        raise ConfigError("twin", [fault])
+    return Scripted()
 
 
 def require_runnable(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from dualsys.bundles import Role, load_manifest
 from dualsys.errors import ConfigError, MissingExtraError
+from dualsys.messages import UplinkMode
 from dualsys.twin.episode import run_episode
 from dualsys.twin.result import EpisodeResult
 from dualsys.twin.settings import Parts, TwinSettings
@@ -39,24 +40,32 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Bundles:
-    """Trained systems, from their bundles."""
+    """Trained systems, from their bundles.
+
+    Attributes:
+        uplink: What the one is to send to the other: System 2 is loaded whole, or as its two halves.
+    """
 
     system1: Path
     system2: Path
+    uplink: UplinkMode = "images"
 
     def load(self) -> Parts:
         """Load both systems.
 
         Raises:
-            BundleError: A bundle is damaged.
+            BundleError: A bundle is damaged, or the System 2 has no halves.
             MismatchError: The two were not trained together.
         """
         from dualsys.fast.policies.onnx import OnnxSystem1
-        from dualsys.slow.backends.onnx import OnnxSystem2
+        from dualsys.fast.policies.vision import OnnxVision
+        from dualsys.slow.backends.onnx import OnnxLanguage, OnnxSystem2
 
-        system1, system2 = OnnxSystem1(self.system1), OnnxSystem2(self.system2)
+        split = self.uplink == "features"
+        system1 = OnnxSystem1(self.system1)
+        system2 = OnnxLanguage(self.system2) if split else OnnxSystem2(self.system2)
         system1.specs.require_equal(system2.specs)
-        return Parts(system2, system1)
+        return Parts(system2, system1, vision=OnnxVision(self.system2) if split else None)
 
     def describe(self) -> dict[str, str]:
         """Names and weights, as the manifests have them.

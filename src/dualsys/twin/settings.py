@@ -14,9 +14,10 @@ from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError
 from dualsys.fast.control.core import Ages
 from dualsys.fast.planner.demand import DemandBounds
+from dualsys.fast.planner.sight import Vision
 from dualsys.fast.policies.policy import System1
-from dualsys.messages import LatentCodec
-from dualsys.slow.backend import System2
+from dualsys.messages import LatentCodec, UplinkMode
+from dualsys.slow.backend import LanguageModel, System2
 from dualsys.twin.latency import Constant, Latency
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ LatentMode = Literal["true", "zeroed", "shuffled", "other"]
 """What System 1 is given: the latent as it is, zeros, one from another episode, or one for other words."""
 
 LATENT_MODES: tuple[LatentMode, ...] = get_args(LatentMode)
+
+UPLINKS: tuple[UplinkMode, ...] = get_args(UplinkMode)
 
 SYSTEM2_DELAY = Constant(200 * NS_PER_MS)
 SYSTEM1_DELAY = Constant(60 * NS_PER_MS)
@@ -50,17 +53,19 @@ class Parts:
     """The two systems in the twin.
 
     Attributes:
-        system2: Slow system.
+        system2: Slow system, or its language half.
         system1: Fast system, trained with it.
+        vision: The vision tower of the slow system, where features travel up.
         camera: Where images come from.
         explain: Told, before each episode, what its instructions mean. Networks need no such thing; a
             scripted System 2 does.
     """
 
-    system2: System2
+    system2: System2 | LanguageModel
     system1: System1
     camera: Camera = render
     explain: Callable[[Mapping[str, Goal]], None] = already_known
+    vision: Vision | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ class TwinSettings:
         residual: Let the residual head of System 1 correct single actions between two plans, and while one
             is being computed.
         demand: When System 2 is asked; None: as often as it can.
+        uplink: What System 2 is sent. The time that its vision tower takes is part of `system2_delay`.
+        feature_codec: How features travel, where they do.
 
     Raises:
         ConfigError: Lists every value that is not allowed.
@@ -106,6 +113,8 @@ class TwinSettings:
     latent_codec: LatentCodec = "float32"
     residual: bool = False
     demand: DemandBounds | None = None
+    uplink: UplinkMode = "images"
+    feature_codec: LatentCodec = "float16"
 
     def __post_init__(self) -> None:
         faults = [
@@ -117,8 +126,11 @@ class TwinSettings:
             faults.append(f"plan_hz: expected 0 to 1000, got {self.plan_hz!r}; 0 plans back to back")
         if self.latent not in LATENT_MODES:
             faults.append(f"latent: expected one of {', '.join(LATENT_MODES)}, got {self.latent!r}")
-        if self.latent_codec not in CODECS:
-            faults.append(f"latent_codec: expected one of {', '.join(CODECS)}, got {self.latent_codec!r}")
+        for name in ("latent_codec", "feature_codec"):
+            if getattr(self, name) not in CODECS:
+                faults.append(f"{name}: expected one of {', '.join(CODECS)}, got {getattr(self, name)!r}")
+        if self.uplink not in UPLINKS:
+            faults.append(f"uplink: expected one of {', '.join(UPLINKS)}, got {self.uplink!r}")
         if faults:
             raise ConfigError("twin", faults)
 
@@ -144,4 +156,9 @@ class TwinSettings:
             **({} if self.latent_codec == "float32" else {"latent_codec": self.latent_codec}),
             **({"residual": True} if self.residual else {}),
             **({} if self.demand is None else {"demand": asdict(self.demand)}),
+            **(
+                {}
+                if self.uplink == "images"
+                else {"uplink": self.uplink, "feature_codec": self.feature_codec}
+            ),
         }

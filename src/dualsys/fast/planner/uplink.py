@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from dualsys.clock import NS_PER_MS, NS_PER_S
 from dualsys.fast.planner.cadence import Cadence
 from dualsys.fast.planner.rate_control import RateBounds, RateChoice, RateController
-from dualsys.messages import LatentPacket, Observation
+from dualsys.messages import Image, LatentPacket, Observation, Tensor
 
 if TYPE_CHECKING:
     from dualsys.config import SlowConfig
@@ -59,7 +59,7 @@ class UplinkStatistics:
 
 def observation_bytes(observation: Observation) -> int:
     """About how many bytes an observation takes on the wire."""
-    parts = (*observation.images.values(), *observation.features.values())
+    parts: tuple[Image | Tensor, ...] = (*observation.images.values(), *observation.features.values())
     seen = sum(len(part.data) for part in parts)
     words = len(observation.instruction.encode())
     return seen + len(observation.proprioception.data) + words + _ENVELOPE_BYTES
