@@ -35,7 +35,7 @@ from dualsys.fast.planner.observer import Observer
 from dualsys.fast.planner.records import PlannerSettings
 from dualsys.fast.planner.trips import Trips
 from dualsys.fast.planner.uplink import Uplink, rate_bounds
-from dualsys.messages import LatentPacket
+from dualsys.messages import LatentCodec, LatentPacket
 from dualsys.specs import SystemSpecs
 from dualsys.telemetry.statistics import percentiles
 
@@ -59,6 +59,8 @@ class Options:
     """Bandwidths of the line in Mbit/s; none is without limit."""
     delay_ms: float = 20.0
     """Time on the line, each way."""
+    latent_codec: LatentCodec = "float32"
+    """How latents come back, over a line that is as narrow."""
     seconds: float = 30.0
     """Duration of each cell, from the first observation on."""
 
@@ -183,12 +185,14 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench uplink")
     head = ["line, mode", "age, median", "age, 99 %", "up", "sent", "quality, median", "latents"]
+    print(table(head, []), flush=True)
     try:
-        rows = [one.cells() for one in run(options)]
+        for one in run(options):
+            # Each row when it is known: a cell takes a while.
+            print(table(one.cells(), []).splitlines()[0], flush=True)
     except DualsysError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(table(head, rows))
     return 0
 
 
@@ -240,6 +244,7 @@ def _measure(
     far = {f"endpoints.slow.{name}": _address(port) for name, port in zip(CHANNELS, ports, strict=False)}
     near = SlowEndpoints(**{name: _address(port) for name, port in zip(CHANNELS, ports[3:], strict=True)})
     settings = {"slow.image_encoding": "jpeg", "slow.rate_control.mode": mode, **far}
+    settings["slow.latent_codec"] = options.latent_codec
     config = load_config(options.config, settings)
     words = [
         str(options.config),

@@ -199,3 +199,22 @@ def test_bounds_that_leave_no_room_are_refused(changes: dict[str, float], words:
     known = {name: getattr(BOUNDS, name) for name in BOUNDS.__dataclass_fields__}
     with pytest.raises(ValueError, match=words):
         RateBounds(**(known | changes))
+
+
+def test_where_few_observations_are_needed_they_may_be_better() -> None:
+    controller = RateController(BOUNDS)
+    turns = seq = 0
+    for now_ns in range(0, 20 * NS_PER_S, 5 * NS_PER_MS):
+        if not controller.due(now_ns):
+            continue
+        turns += 1
+        if turns % 4:
+            controller.spared()
+            continue
+        controller.sent(seq, jpeg_bytes(controller.choose(now_ns).quality), now_ns)
+        controller.answered(seq, now_ns + 20 * NS_PER_MS, now_ns + 50 * NS_PER_MS)
+        seq += 1
+    # All of them would be too much for what is known to be carried: at most a quarter of it was ever sent.
+    assert controller.budget < FULL_BYTES_S / 2
+    assert controller.choose(20 * NS_PER_S).quality >= 80
+    assert controller.choose(20 * NS_PER_S).period_ns == NS_PER_S // 10

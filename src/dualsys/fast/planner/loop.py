@@ -305,6 +305,7 @@ class PlannerLoop:
         if self._demand is not None:
             situation = self._core.situation(captured_ns, images)
             if situation is not None and not self._demand.judge(situation).ask:
+                self._uplink.spared()
                 return
         self._sight.look(images, captured_ns)
 

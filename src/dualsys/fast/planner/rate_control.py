@@ -62,6 +62,8 @@ _USED, _USED_AT_FIRST = 0.75, 0.5
 """Part of the budget that must have been used before it grows: at first answers are far behind it."""
 _USE_SHARE: Final = 0.3
 """Weight of the newest sample of what is used."""
+_LEAST_SHARE, _SHARE_WEIGHT = 0.25, 0.1
+"""Least part of the observations that are due and counts as sent, and the weight of the newest one."""
 _REMEMBERED: Final = 1024
 _FASTEST_ROUND_NS: Final = 200 * NS_PER_MS
 _FLOOR_NS: Final = 5 * NS_PER_S
@@ -165,6 +167,7 @@ class RateController:
         self._reason: Reason = "start"
         self._sent: OrderedDict[int, _Sent] = OrderedDict()
         self._bytes = 0
+        self._share = 1.0
         self._taken_ns: int | None = None
         self._sizes: dict[int, float] = {}
         self._delays: deque[int] = deque(maxlen=_FILTER)
@@ -187,6 +190,7 @@ class RateController:
     def sent(self, seq: int, size: int, now_ns: int) -> None:
         """An observation of so many bytes leaves, with the quality chosen last."""
         size = max(1, size)
+        self._share += (1.0 - self._share) * _SHARE_WEIGHT
         self._bytes += size
         self._sent[seq] = _Sent(now_ns, size, self._bytes)
         if len(self._sent) > _REMEMBERED:
@@ -197,6 +201,10 @@ class RateController:
             floor, ceiling = self._span()
             self.budget = (floor * ceiling) ** 0.5
         self._keep_in_span()
+
+    def spared(self) -> None:
+        """An observation was due and is not sent, since nobody needs it: the others may be better."""
+        self._share += (_LEAST_SHARE - self._share) * _SHARE_WEIGHT
 
     def answered(self, seq: int, received_ns: int, now_ns: int) -> None:
         """An observation is known to have arrived.
@@ -253,7 +261,7 @@ class RateController:
         if best > self._quality:
             best = max(self._quality, self._affordable(self.budget / _MARGIN))
         self._quality = best
-        rate_hz = self.budget / self._size(best)
+        rate_hz = self.budget / (self._size(best) * self._share)
         rate_hz = min(max(rate_hz, bounds.least_rate_hz), bounds.most_rate_hz)
         return RateChoice(self._quality, round(NS_PER_S / rate_hz), self._reason)
 
@@ -401,10 +409,11 @@ class RateController:
         self.budget = min(max(self.budget, floor), ceiling)
 
     def _affordable(self, budget: float) -> int:
-        """The best quality at the full rate; the least one if none is."""
+        """The best quality at the full rate, as far as that is made use of; the least one if none is."""
         bounds = self._bounds
         steps = [*range(bounds.least_quality, bounds.most_quality, QUALITY_STEP), bounds.most_quality]
-        fitting = [step for step in steps if self._size(step) * bounds.most_rate_hz <= budget]
+        most_hz = bounds.most_rate_hz * self._share
+        fitting = [step for step in steps if self._size(step) * most_hz <= budget]
         return max(fitting, default=bounds.least_quality)
 
     def _size(self, quality: int) -> float:

@@ -115,6 +115,11 @@ class Uplink:
         if self._controller is not None:
             self._controller.sent(observation.seq, size, now_ns)
 
+    def spared(self) -> None:
+        """An observation was due, and System 2 need not see it."""
+        if self._controller is not None:
+            self._controller.spared()
+
     def answered(self, packet: LatentPacket, now_ns: int, clock_steps: int) -> None:
         """A latent of this session is here.
 
