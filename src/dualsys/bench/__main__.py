@@ -78,6 +78,11 @@ def main(arguments: Sequence[str]) -> int:
         from dualsys.bench import uplink
 
         return uplink.main(arguments[1:])
+    if arguments[:1] == ["split"]:
+        # System 2 alone, whole and in halves: it has options of its own.
+        from dualsys.bench import split
+
+        return split.main(arguments[1:])
     if arguments[:1] == ["plan"]:
         # System 1 alone, without a world: it has options of its own.
         from dualsys.bench import plan
@@ -108,7 +113,8 @@ def run(options: Options, command: str) -> tuple[Path, ...]:
     folder = options.folder / options.benchmark
     source = source_of(config, options.scripted)
     if options.bundles is not None and not options.scripted:
-        source = Bundles(options.bundles / "system1", options.bundles / "system2")
+        folders = (options.bundles / "system1", options.bundles / "system2")
+        source = Bundles(*folders, config.slow.uplink)
     plan = Plan(
         source=source,
         folder=folder,

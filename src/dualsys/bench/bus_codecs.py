@@ -47,7 +47,7 @@ def demo_images(count: int) -> list[NDArray[np.uint8]]:
     Raises:
         MissingExtraError: The simulator is not installed.
     """
-    return [images["fixed"] for images, _ in _scenes(count)]
+    return [images["fixed"] for images, _ in demo_scenes(count)]
 
 
 def shipped_latents(bundle: Path, count: int) -> list[NDArray[np.float32]]:
@@ -63,8 +63,28 @@ def shipped_latents(bundle: Path, count: int) -> list[NDArray[np.float32]]:
     state = np.zeros(system2.specs.observation.proprioception.shape, np.float32)
     return [
         np.asarray(system2.encode(images, state, words).tensors["tokens"], np.float32)
-        for images, words in _scenes(count)
+        for images, words in demo_scenes(count)
     ]
+
+
+def demo_scenes(count: int) -> list[tuple[Mapping[str, NDArray[np.uint8]], str]]:
+    """The fixed camera's image and the instruction of some scenes, of several tasks.
+
+    Raises:
+        MissingExtraError: The simulator is not installed.
+    """
+    require_simulator()
+    from dualsys_sim.episode import make_episode
+    from dualsys_sim.world import World
+
+    tasks = ("touch", "pick", "place", "push")
+    found: list[tuple[Mapping[str, NDArray[np.uint8]], str]] = []
+    with World() as world:
+        for index in range(count):
+            episode = make_episode(tasks[index % len(tasks)], FIRST_SEED + index)
+            world.reset(episode)
+            found.append(({"fixed": world.render("fixed")}, episode.instruction))
+    return found
 
 
 def codec_rows(latents: Sequence[NDArray[np.float32]], image: NDArray[np.uint8]) -> list[CodecRow]:
@@ -99,19 +119,3 @@ def _image_row(image: NDArray[np.uint8], quality: int | None) -> CodecRow:
     return CodecRow(
         name, len(coded.data), len(coded.data) / image.nbytes, float(np.abs(error).max()), rms, 1.0
     )
-
-
-def _scenes(count: int) -> list[tuple[Mapping[str, NDArray[np.uint8]], str]]:
-    """The fixed camera's image and the instruction of some scenes, over all tasks that the weights know."""
-    require_simulator()
-    from dualsys_sim.episode import make_episode
-    from dualsys_sim.world import World
-
-    tasks = ("touch", "pick", "place", "push")
-    found: list[tuple[Mapping[str, NDArray[np.uint8]], str]] = []
-    with World() as world:
-        for index in range(count):
-            episode = make_episode(tasks[index % len(tasks)], FIRST_SEED + index)
-            world.reset(episode)
-            found.append(({"fixed": world.render("fixed")}, episode.instruction))
-    return found
