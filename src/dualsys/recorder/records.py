@@ -223,8 +223,7 @@ class PlannerObservation(Record, frozen=True, tag="planner_observation"):
 
     Attributes:
         seq: Number of the observation; -1 if none was made.
-        shapes: Shape of the image of each camera; of its features, where those travel (`features` of
-            `PlannerBegin.settings` is then not empty).
+        shapes: Shape of the image of each camera, or of its features where `PlannerBegin.settings` has any.
         sizes: Bytes of each image, or of each tensor of features, as it was sent.
     """
 
