@@ -6,12 +6,10 @@
 #include "robot_link.hpp"
 
 constexpr auto kCycle = std::chrono::milliseconds(1);
-const Vector kLower{-2.0, -2.0, 0.0}, kUpper{2.0, 2.0, 0.08}, kSpeed{2.0, 2.0, 0.2};  // rad, rad, m
-const Vector kJump{0.1, 0.1, 0.02};
-const Texts kDetails{{"link", "1"},         {"robot", "toy_arm"},   {"axes", "shoulder elbow gripper_opening"},
-                     {"joints", "2"},       {"rate_hz", "1000"},    {"rest_s", "0.3"},
-                     {"lower", "-2 -2 0"},  {"upper", "2 2 0.08"},  {"velocity", "2 2 0.2"},
-                     {"acceleration", "10 10 2"}};
+const Vector kLower{-2, -2, 0}, kUpper{2, 2, 0.08}, kJump{0.1, 0.1, 0.02}, kSpeed{2, 2, 0.2};  // rad, rad, m
+const Texts kDetails{{"link", "1"}, {"robot", "toy_arm"}, {"axes", "shoulder elbow gripper_opening"}, {"joints", "2"},
+                     {"rate_hz", "1000"}, {"rest_s", "0.3"}, {"lower", "-2 -2 0"}, {"upper", "2 2 0.08"},
+                     {"velocity", "2 2 0.2"}, {"acceleration", "10 10 2"}};
 
 struct Arm {
   Vector position{0.4, -0.7, 0.02}, velocity{0.0, 0.0, 0.0}, target = position;
@@ -25,15 +23,10 @@ struct Arm {
   }
 };
 
-volatile std::sig_atomic_t ended = 0;
-
 int main(int count, char** words) try {
-  if (count != 4) {
-    std::fprintf(stderr, "usage: toy_arm STATE COMMAND SERVICE, three addresses such as tcp://127.0.0.1:7430\n");
-    return 2;
-  }
+  if (count != 4) throw std::runtime_error("give three addresses such as tcp://127.0.0.1:7430: STATE COMMAND SERVICE");
+  static volatile std::sig_atomic_t ended = 0;
   for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { ended = 1; });
-  using Clock = RobotLink::Clock;
   RobotLink link(kDetails, kLower, kUpper, kJump, words + 1);
   Arm arm;
   for (auto due = Clock::now() + kCycle, last = Clock::now(); !ended; due += kCycle) {
@@ -45,7 +38,6 @@ int main(int count, char** words) try {
     link.publish(arm.position, arm.velocity);
     last = now;
   }
-  return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "toy_arm: %s\n", error.what());
   return 1;

@@ -237,6 +237,20 @@ class DoctorCommand:
 
 
 @dataclass(frozen=True)
+class DeployCommand:
+    """Look at an edge machine before anything moves: packages, keys, rates, cameras, robot. Nothing moves."""
+
+    action: Positional[Literal["check"]]
+    """check: what will not work here, and what to do about it."""
+    config: Positional[Path] = DEFAULT_CONFIG
+    """YAML of the system that is to run here."""
+    rehearsal_s: float = 5.0
+    """How long to rehearse the control loop, s; 0 leaves that out."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
 class ExportCommand:
     """Make a bundle of a checkpoint of training, and verify it against torch. Needs dualsys[train]."""
 
@@ -274,6 +288,7 @@ Command = (
     | Annotated[KeysCommand, tyro.conf.subcommand("keys")]
     | Annotated[LinkCommand, tyro.conf.subcommand("link")]
     | Annotated[DoctorCommand, tyro.conf.subcommand("doctor")]
+    | Annotated[DeployCommand, tyro.conf.subcommand("deploy")]
     | Annotated[ExportCommand, tyro.conf.subcommand("export")]
     | Annotated[ListCommand, tyro.conf.subcommand("list")]
 )

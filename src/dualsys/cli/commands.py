@@ -14,6 +14,7 @@ from rich.console import Console
 from dualsys.cli.arguments import (
     CalibrateCommand,
     CameraCommand,
+    DeployCommand,
     DoctorCommand,
     ExportCommand,
     FastCommand,
@@ -92,6 +93,10 @@ def execute(argv: Sequence[str]) -> int:
                 from dualsys.cli.doctor_command import doctor
 
                 return doctor(command, overrides)
+            case DeployCommand():
+                from dualsys.cli.doctor_command import deploy
+
+                return deploy(command, overrides)
             case ExportCommand():
                 from dualsys.cli.export_command import export
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -30,9 +30,23 @@ def examine(config: SystemConfig, jitter_s: float) -> list[Finding]:
         config: What is to run here.
         jitter_s: How long to rehearse the control loop; 0 to leave that out.
     """
+    findings = [
+        *system_findings(config),
+        system.window(config.sim.gui, os.environ.get("DISPLAY")),
+        bundle_found("system1", config.fast.bundle),
+        bundle_found("system2", config.slow.bundle),
+        *addresses_found(config.endpoints.by_setting()),
+    ]
+    if jitter_s > 0:
+        findings.append(punctuality_found(config, jitter_s))
+    return findings
+
+
+def system_findings(config: SystemConfig) -> list[Finding]:
+    """What is to be said about the machine itself, for what is to run here."""
     control = config.control
     limits, status = _text("/proc/self/limits"), _text("/proc/self/status")
-    findings = [
+    return [
         system.kernel(_text("/proc/version"), _read("/sys/kernel/realtime")),
         system.virtual_machine(_text("/proc/cpuinfo"), _read("/sys/class/dmi/id/sys_vendor")),
         system.processors(_cpus(), _read("/proc/loadavg")),
@@ -45,13 +59,7 @@ def examine(config: SystemConfig, jitter_s: float) -> list[Finding]:
         system.governor(_governors()),
         system.messaging(_libzmq(), OLDEST_SAFE_LIBZMQ, bool(zmq.has("curve"))),
         system.graphics(_read(_NVIDIA / "version"), _cards(), _providers()),
-        system.window(config.sim.gui, os.environ.get("DISPLAY")),
-        *_bundles(config),
-        *_addresses(config),
     ]  # fmt: skip
-    if jitter_s > 0:
-        findings.append(_punctuality(config, jitter_s))
-    return findings
 
 
 def machine_facts() -> dict[str, str]:
@@ -111,29 +119,20 @@ def _providers() -> tuple[str, ...]:
     return tuple(onnxruntime.get_available_providers())
 
 
-def _bundles(config: SystemConfig) -> list[Finding]:
+def bundle_found(kind: Literal["system1", "system2"], folder: Path) -> Finding:
+    """Whether a bundle is whole: its manifest, and the hash of every file."""
     from dualsys.bundles import load_manifest
 
-    findings: list[Finding] = []
-    bundles: dict[Literal["system1", "system2"], Path] = {
-        "system1": config.fast.bundle,
-        "system2": config.slow.bundle,
-    }
-    for kind, folder in bundles.items():
-        try:
-            manifest = load_manifest(folder, kind)
-        except DualsysError as error:
-            section = "fast" if kind == "system1" else "slow"
-            findings.append(
-                Finding("bundle", "problem", str(error), f"name another folder with {section}.bundle")
-            )
-        else:
-            findings.append(Finding("bundle", "ok", f"{kind}: {manifest.name}, weights {manifest.weights}"))
-    return findings
+    try:
+        manifest = load_manifest(folder, kind)
+    except DualsysError as error:
+        section = "fast" if kind == "system1" else "slow"
+        return Finding("bundle", "problem", str(error), f"name another folder with {section}.bundle")
+    return Finding("bundle", "ok", f"{kind}: {manifest.name}, weights {manifest.weights}")
 
 
-def _addresses(config: SystemConfig) -> list[Finding]:
-    addresses = config.endpoints.by_setting()
+def addresses_found(addresses: Mapping[str, str]) -> list[Finding]:
+    """Which addresses are held, and by whom. `addresses`: setting to address."""
     tcp = _text("/proc/net/tcp") + _text("/proc/net/tcp6")
     held = ports.taken(addresses, tcp, _text("/proc/net/unix"))
     wanted = {inode for inodes in held.values() for inode in inodes}
@@ -157,7 +156,8 @@ def _owners(inodes: Iterable[int]) -> dict[int, ports.Owner]:
     return found
 
 
-def _punctuality(config: SystemConfig, jitter_s: float) -> Finding:
+def punctuality_found(config: SystemConfig, jitter_s: float) -> Finding:
+    """Rehearse the control loop in a process of its own, and judge how punctual it was."""
     control = config.control
     command = rehearsal_command(
         control.rate_hz, jitter_s, control.realtime, control.realtime_priority, 1000 * control.spin_ms
