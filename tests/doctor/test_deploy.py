@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,3 +117,16 @@ def test_the_exit_code_tells_whether_it_will_work(
     assert main(["deploy", "check", str(path), "--json"]) == code
     assert json.loads(capsys.readouterr().out)["findings"][0]["name"] == "keys"
     assert main(["deploy", "check", str(path), "--rehearsal-s", "-1"]) == 2
+
+
+def test_the_page_lists_a_wheel_for_aarch64_of_every_package_that_the_edge_needs(repository: Path) -> None:
+    page = (repository / "docs" / "deployment.md").read_text("utf-8")
+    rows = [
+        line.split("|")[1:4] for line in page.splitlines() if line.startswith("| ") and line.count("|") == 4
+    ]
+    listed = {name.strip().lower().replace("-", "_"): wheel.strip() for name, _, wheel in rows}
+    project = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower() for line in project["dependencies"]}
+    assert {
+        name: listed.get(name, "").split(":")[0] in ("any", "aarch64") for name in needed
+    } == dict.fromkeys(needed, True)

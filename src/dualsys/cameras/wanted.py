@@ -48,19 +48,21 @@ def feeds_of(
     if strange := sorted(config.cameras.keys() - wanted.keys()):
         expected = f"expected one that the models look through: {', '.join(wanted)}"
         raise ConfigError(config.name, [f"cameras.{name}: {expected}" for name in strange])
+    simulated = {"fixed": config.sim.camera_fixed_hz, "wrist": config.sim.camera_wrist_hz}
     feeds: dict[str, Feed] = {}
     for name, size in wanted.items():
         how = config.cameras.get(name, CameraConfig())
-        width, height = how.width, how.height
+        width, height, rate_hz = how.width, how.height, how.rate_hz
         if how.driver in ("link", "simulated") and size is not None:
-            # Whoever publishes frames cannot be asked for a size: what the models want is what is expected.
+            # Whoever publishes frames cannot be asked for anything: what the models want is what is expected.
             height, width = height or size[0], width or size[1]
+            rate_hz = rate_hz or simulated.get(name)
         settings = CameraSettings(
             name=name,
             clock=clock,
             width=width,
             height=height,
-            rate_hz=how.rate_hz,
+            rate_hz=rate_hz,
             connect_timeout_s=how.connect_timeout_s,
             context=context,
             endpoint=config.endpoints.robot.cameras,

@@ -14,7 +14,7 @@ import numpy as np
 from dualsys.bus.keys import KeyStore
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.cameras.check import examine as examine_cameras
-from dualsys.cameras.registry import CAMERAS
+from dualsys.cameras.registry import CAMERAS, CameraDriver
 from dualsys.cameras.wanted import feeds_of, wanted_by
 from dualsys.clock import NS_PER_S, WallClock
 from dualsys.config import SystemConfig
@@ -23,7 +23,7 @@ from dualsys.doctor.findings import Finding
 from dualsys.errors import DualsysError, KeyStoreError
 from dualsys.fast.policies.onnx import OnnxSystem1
 from dualsys.fast.policies.policy import System1
-from dualsys.robots.registry import RobotSettings, driver_named, open_robot
+from dualsys.robots.registry import RobotDriver, RobotSettings, driver_named, open_robot
 from dualsys.supervisor.peers import Peer
 
 CAMERA_S: Final = 2.0
@@ -85,9 +85,9 @@ def _packages(config: SystemConfig) -> list[edge.Package]:
             found.append(edge.Package(name, version(name), ""))
         except PackageNotFoundError:
             found.append(edge.Package(name, "", f"pip install '{line.split(';')[0].strip()}'"))
-    drivers = [driver_named(config.robot.driver)]
-    cameras = [CAMERAS.named(camera.driver) for camera in config.cameras.values()]
-    for driver in (*drivers, *cameras):
+    drivers: list[RobotDriver | CameraDriver] = [driver_named(config.robot.driver)]
+    drivers += [CAMERAS.named(camera.driver) for camera in config.cameras.values()]
+    for driver in drivers:
         if driver.library:
             found.append(
                 edge.Package(driver.library, "(library of a driver)" if driver.usable else "", driver.install)
