@@ -24,9 +24,8 @@ from dualsys.bus.service import ServiceClient
 from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
 from dualsys.config_links import SlowEndpoints
-from dualsys.errors import AddressInUseError, MismatchError, MissingExtraError
+from dualsys.errors import AddressInUseError, MismatchError
 from dualsys.messages import LatentPacket, Observation, Tensor
-from dualsys.slow import server as server_module
 from dualsys.slow.server import SlowServer
 from dualsys.specs import LatentSpec, SystemSpecs, TensorSpec
 
@@ -374,9 +373,3 @@ def test_the_process_serves_a_bundle_and_ends_cleanly(
     assert err == ""
     assert out.startswith("System 2 ended: ")
     assert "core.processed" in out
-
-
-def test_without_its_event_loop_the_server_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uvloop", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'dualsys\[slow\]'"):
-        server_module._loop_factory()

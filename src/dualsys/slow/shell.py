@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 
 from dualsys.clock import Clock, seconds
+from dualsys.errors import MissingExtraError
 from dualsys.messages import clip_text
 
 
@@ -77,9 +78,12 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the event loop of a process."""
+    """What makes the event loop of a process. Raises MissingExtraError without the package."""
     # Loaded here: whoever only wants the types of this module needs no event loop.
-    import uvloop
+    try:
+        import uvloop
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("uvloop", "slow", "System 2") from error
 
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
