@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dualsys.models import System1Config, System1Net
+from dualsys.models.system1 import SHORTEST_RATE_S, latent_rates
 
 CONFIG = System1Config()
 
@@ -53,3 +54,33 @@ def test_acting_does_not_teach_the_aim(net: System1Net) -> None:
     velocity(net, encoded()).square().sum().backward()
     assert net.aim_out.weight.grad is None
     assert net.aim_in[0].weight.grad is not None
+
+
+def test_the_rate_of_a_latent_is_its_change_over_the_time_between() -> None:
+    tokens = torch.randn(2, 2, 8, 4)
+    rates = latent_rates(tokens, torch.tensor([[0.1, 0.5], [0.3, 0.5]]))
+    change = tokens[:, 0] - tokens[:, 1]
+    torch.testing.assert_close(rates[:, 0], change / torch.tensor([0.4, 0.2]).reshape(2, 1, 1))
+    assert not rates[:, 1].any()
+
+
+def test_a_latent_shown_twice_has_no_rate_and_a_short_time_is_not_divided_by() -> None:
+    tokens = torch.randn(2, 2, 8, 4)
+    tokens[0, 1] = tokens[0, 0]
+    rates = latent_rates(tokens, torch.tensor([[0.3, 0.3], [0.3, 0.3001]]))
+    assert not rates[0].any()
+    torch.testing.assert_close(rates[1, 0], (tokens[1, 0] - tokens[1, 1]) / SHORTEST_RATE_S)
+
+
+def test_a_network_learns_to_listen_to_rates(net: System1Net) -> None:
+    """At first it does not, so that a network trained without them can go on from where it was."""
+    tokens = torch.randn(1, CONFIG.latents, CONFIG.latent_tokens, CONFIG.latent_width)
+    age_s, state = torch.tensor([[0.2, 0.4]]), torch.zeros(1, CONFIG.proprioception)
+    wrist = torch.randn(1, CONFIG.frames, CONFIG.wrist_tokens, CONFIG.width)
+    before = net.encode(tokens, age_s, wrist, state)
+    torch.nn.init.normal_(net.rate_in.weight, std=0.1)
+    assert (net.encode(tokens, age_s, wrist, state) - before).abs().max() > 0.01
+    tokens[:, 1] = tokens[:, 0]
+    with_rates = net.encode(tokens, age_s, wrist, state)
+    torch.nn.init.zeros_(net.rate_in.weight)
+    torch.testing.assert_close(with_rates, net.encode(tokens, age_s, wrist, state))

@@ -36,6 +36,10 @@ whether it is there at all (1) or not (-1)."""
 
 STATE_TOKENS = 2
 """Context tokens that stand for the state of the arm, first of all."""
+
+SHORTEST_RATE_S = 0.05
+"""Two latents that are closer in time are taken to be this far apart."""
+
 TIME_FREQUENCIES = 16
 AGE_FREQUENCIES = 8
 MODULATIONS = 9
@@ -72,6 +76,22 @@ class System1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def wrist_tokens(self) -> int:
         """Feature tokens of one wrist image."""
         return (self.wrist_px // 16) ** 2
+
+
+def latent_rates(tokens: Tensor, latent_age_s: Tensor) -> Tensor:
+    """How fast every latent changed since the one before it, per second, `[B, latents, tokens, width]`.
+
+    A place can be read from a latent by a linear map, so a velocity can from its rate; two latents side by
+    side leave the subtraction and the division to be learned, which takes far longer than the places do.
+    The oldest has no rate, and neither has a latent that is shown twice.
+
+    Args:
+        tokens: `[B, latents, latent_tokens, width]`, newest first.
+        latent_age_s: `[B, latents]`.
+    """
+    between_s = (latent_age_s[:, 1:] - latent_age_s[:, :-1]).clamp(min=SHORTEST_RATE_S)
+    rates = (tokens[:, :-1] - tokens[:, 1:]) / between_s.unsqueeze(-1).unsqueeze(-1)
+    return torch.cat([rates, torch.zeros_like(tokens[:, :1])], dim=1)
 
 
 class WristEncoder(nn.Module):
@@ -141,6 +161,8 @@ class System1Net(nn.Module):
         self.latent_in = nn.Linear(config.latent_width, width)
         self.age_in = nn.Linear(2 * AGE_FREQUENCIES + 1, width)
         self.latent_slot = nn.Parameter(torch.randn(1, config.latents, config.latent_tokens, width) * 0.2)
+        self.rate_in = nn.Linear(config.latent_width, width, bias=False)
+        nn.init.zeros_(self.rate_in.weight)
         self.wrist_slot = nn.Parameter(torch.randn(1, config.frames, config.wrist_tokens, width) * 0.2)
         self.state_in = nn.Sequential(
             nn.Linear(config.proprioception, width), nn.SiLU(), nn.Linear(width, 2 * width)
@@ -185,6 +207,7 @@ class System1Net(nn.Module):
             [latent_age_s.unsqueeze(-1), fourier_features(latent_age_s, AGE_FREQUENCIES, 8.0)], dim=-1
         )
         latents = self.latent_in(tokens) + self.age_in(age).unsqueeze(2) + self.latent_slot
+        latents = latents + self.rate_in(latent_rates(tokens, latent_age_s))
         state = self.state_in((proprioception - self.state_mean) / self.state_scale)
         x = torch.cat(
             [
