@@ -168,7 +168,7 @@ def test_every_imported_package_is_declared_where_it_is_needed() -> None:
         elif name.startswith("src/dualsys/robots/"):
             # Imported when the driver of that arm is opened, behind MissingExtraError.
             allowed = base | {"dynamixel_sdk", "scservo_sdk", "serial", "xarm"}
-            allowed |= {"dashboard_client", "rtde_control", "rtde_receive"}
+            allowed |= {"dashboard_client", "panda_py", "rtde_control", "rtde_receive"}
         elif name.startswith("src/dualsys/slow/"):
             # Imported when System 2 is served, behind MissingExtraError.
             allowed = base | declared("slow")
@@ -193,7 +193,7 @@ def test_every_declared_package_is_pinned_for_the_tests() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.split("==")[0].lower() for line in lines if "==" in line}
     cameras = ("opencv", "realsense", "video")
-    robots = ("dynamixel", "feetech", "ur", "xarm")
+    robots = ("dynamixel", "feetech", "franka", "ur", "xarm")
     extras = ("slow", "sim", "record", "ruckig", *robots, *cameras, "train", "test")
     needed = declared().union(*(declared(extra) for extra in extras))
     assert needed - pinned == set()

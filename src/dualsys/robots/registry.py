@@ -23,6 +23,7 @@ BUILT_IN: Final = {
     "dynamixel": "dualsys.robots.dynamixel:DRIVER",
     "feetech": "dualsys.robots.feetech:DRIVER",
     "gymnasium": "dualsys.robots.gymnasium:DRIVER",
+    "franka": "dualsys.robots.franka:DRIVER",
     "link": "dualsys.robots.link:DRIVER",
     "simulated": "dualsys.robots.simulated:DRIVER",
     "ur": "dualsys.robots.ur:DRIVER",

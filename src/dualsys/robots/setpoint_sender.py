@@ -151,7 +151,7 @@ class SetpointSender:
         """
         with self._news:
             if not self._mailbox.moving:
-                self._require_near(setpoint, position)
+                require_near(self._spec, setpoint, position)
             self._mailbox.put(setpoint.copy(), self._clock.now_ns())
             self._news.notify()
 
@@ -176,16 +176,6 @@ class SetpointSender:
             self._news.notify()
             now_ns = self._clock.now_ns()
             return not self._calling and (self._mailbox.due(now_ns) == "wait" or not self._thread.is_alive())
-
-    def _require_near(self, setpoint: FloatArray, position: FloatArray) -> None:
-        joints = self._spec.limits.joints
-        away = abs(setpoint[:joints] - position[:joints])
-        if away.max() > START_RAD:
-            axis = int(away.argmax())
-            raise RobotError(
-                f"{self._spec.axes[axis]}: the arm is at rest, and its first set-point is {away[axis]:.2f} "
-                f"rad away, at most {START_RAD:g} rad: nothing was sent; begin where the arm is"
-            )
 
     def _work(self) -> None:
         try:
@@ -219,3 +209,24 @@ class SetpointSender:
         finally:
             self._calling = False
         return True
+
+
+def require_near(spec: RobotSpec, setpoint: FloatArray, position: FloatArray) -> None:
+    """See that the first set-point of an arm at rest is near to where that is.
+
+    Args:
+        spec: The arm.
+        setpoint: [A], rad and m.
+        position: [A], where the arm was measured last.
+
+    Raises:
+        RobotError: A joint is farther away than `START_RAD`.
+    """
+    joints = spec.limits.joints
+    away = abs(setpoint[:joints] - position[:joints])
+    if away.max() > START_RAD:
+        axis = int(away.argmax())
+        raise RobotError(
+            f"{spec.axes[axis]}: the arm is at rest, and its first set-point is {away[axis]:.2f} rad away, "
+            f"at most {START_RAD:g} rad: nothing was sent; begin where the arm is"
+        )
