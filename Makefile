@@ -21,9 +21,10 @@ TORCH_INDEX ?=
 SEED ?= 10000
 EPISODES ?= 3
 SECONDS ?= 60
+TASK ?= reach
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz bench train lint format clean
+.PHONY: help demo test fuzz bench train train-panda-gym lint format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -44,6 +45,10 @@ bench: $(VENV)/.sim ## measure success under latency on the twin, and write the 
 
 train: $(VENV)/.test ## train both systems from scratch and export the bundles
 	$(PYTHON) -m dualsys.train
+
+train-panda-gym: $(VENV)/.panda-gym ## train both systems on panda-gym, TASK=reach or pick, and run 100 unseen seeds
+	$(PYTHON) -m dualsys.train.panda_gym --task $(TASK)
+	$(PYTHON) -m dualsys.twin.environment configs/panda_gym_$(TASK).yaml --episodes 100
 
 lint: $(VENV)/.dev ## check style, formatting and types
 	$(VENV)/bin/ruff check .
@@ -79,6 +84,11 @@ $(VENV)/.test: $(DECLARED) | $(PYTHON)
 	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	@$(PIP) --editable '.[sim,train,test]'
 	@touch $@ $(VENV)/.sim
+
+$(VENV)/.panda-gym: $(VENV)/.test
+	@echo "Installing panda-gym into $(VENV) ..."
+	@$(PIP) --editable '.[panda-gym]'
+	@touch $@
 
 $(VENV)/.dev: $(VENV)/.test
 	@echo "Installing the checkers into $(VENV) ..."

@@ -253,6 +253,7 @@ def train_system1(
     steps: int,
     seed: int,
     peak_rate: float = PEAK_RATE,
+    batch: int = BATCH,
 ) -> System1Net:
     """Train in place; returns the averaged network. Resumes from `folder/<name>.pt`."""
     where = device()
@@ -262,10 +263,10 @@ def train_system1(
     stage = Stage(name, net, steps=steps, peak_rate=peak_rate, folder=folder)
 
     def loss_of(_: int) -> dict[str, Tensor]:
-        example = {key: value.to(where) for key, value in sampler.draw(BATCH).items()}
+        example = {key: value.to(where) for key, value in sampler.draw(batch).items()}
         images = jitter_light(example["wrist"].flatten(0, 1))
         features = net.wrist(images).reshape(
-            BATCH, net.config.frames, net.config.wrist_tokens, net.config.width
+            batch, net.config.frames, net.config.wrist_tokens, net.config.width
         )
         encoded = net.encode(example["tokens"], example["age_s"], features, example["proprioception"])
         context = net.condition(encoded)

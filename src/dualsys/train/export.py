@@ -37,7 +37,6 @@ from dualsys.train.precision import ERROR_ALLOWED, Trial, Variant, attempt
 from dualsys.train.residual import load_residual
 from dualsys.train.scenes import vocabulary_list
 from dualsys.train.tracing import trace
-from dualsys.train.variants import MAX_WORDS
 from dualsys.train.weights import FILE, WeightFile, round_to_half
 from dualsys_sim import arena
 
@@ -109,7 +108,13 @@ def export_untrained(net: System1Net, folder: Path) -> Manifest:
 
 
 def export_system1(
-    net: System1Net, specs: SystemSpecs, folder: Path, training: Mapping[str, Any]
+    net: System1Net,
+    specs: SystemSpecs,
+    folder: Path,
+    training: Mapping[str, Any],
+    *,
+    name: str = NAME,
+    action: ActionSpec | None = None,
 ) -> Manifest:
     """Write a System 1 bundle.
 
@@ -119,6 +124,8 @@ def export_system1(
         specs: What it and its System 2 agree on.
         folder: Where to.
         training: Where the weights came from.
+        name: What the bundle is called.
+        action: How chunks are to be read; None for those of the table.
 
     Returns:
         What was written as `bundle.json`.
@@ -126,14 +133,20 @@ def export_system1(
     Raises:
         BundleError: A graph does not reproduce torch.
     """
-    return _export_system1(net, specs, folder, training)[0]
+    return _export_system1(net, specs, folder, training, name=name, action=action)[0]
 
 
 def export_system2(
-    net: System2Net, specs: SystemSpecs, vocabulary: Sequence[str], folder: Path, training: Mapping[str, Any]
+    net: System2Net,
+    specs: SystemSpecs,
+    vocabulary: Sequence[str],
+    folder: Path,
+    training: Mapping[str, Any],
+    *,
+    name: str = NAME,
 ) -> Manifest:
     """As `export_system1`, for System 2 and its words."""
-    return _export_system2(net, specs, vocabulary, folder, training)[0]
+    return _export_system2(net, specs, vocabulary, folder, training, name=name)[0]
 
 
 def _export_system1(
@@ -142,17 +155,19 @@ def _export_system1(
     folder: Path,
     training: Mapping[str, Any],
     variant: Variant | None = None,
+    name: str = NAME,
+    action: ActionSpec | None = None,
 ) -> tuple[Manifest, Trial | None]:
     frozen = _frozen(net)
     written = _write_graphs(folder, frozen, system1_graphs(frozen, EULER_STEPS), variant)
     manifest = Manifest(
         format=FORMAT,
         role="system1",
-        name=NAME,
+        name=name,
         specs=specs,
         weights=weights_digest(written.files),
         files=written.files,
-        action=action_spec(net),
+        action=action or action_spec(net),
         context=CONTEXT,
         sampler=Sampler(EULER_STEPS),
         guidance=Guidance(BETA),
@@ -169,6 +184,7 @@ def _export_system2(
     folder: Path,
     training: Mapping[str, Any],
     variant: Variant | None = None,
+    name: str = NAME,
 ) -> tuple[Manifest, Trial | None]:
     frozen = _frozen(net)
     graphs = system2_graphs(frozen)
@@ -177,12 +193,12 @@ def _export_system2(
     manifest = Manifest(
         format=FORMAT,
         role="system2",
-        name=NAME,
+        name=name,
         specs=specs,
         weights=weights_digest(written.files),
         files=written.files,
         vocabulary=tuple(vocabulary),
-        max_words=MAX_WORDS,
+        max_words=net.config.max_words,
         training={**training, **figures},
     )
     write_manifest(folder, manifest)

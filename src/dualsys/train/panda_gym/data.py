@@ -1,0 +1,292 @@
+"""Data of the panda-gym policies: stills for System 2, and runs of the arm for System 1.
+
+A drawing of the arm is shown with many places of cube and marker (see `pictures`), and every state is
+labelled for each of them by the expert. So a few hundred drawings of the arm make thousands of pictures, in
+shards that are kept: an interrupted run goes on where it stopped.
+
+A shard is a folder of `.npy` files. Stills: `images` uint8 [N, h, w, 3], `words` int16 [N, 2, MAX_WORDS],
+`places` float32 [N, 2, 6], `classes` int8 [N, 2, 5]. Runs have the same with `fixed` for `images`, one row
+for every `FRAME_STEPS` steps, and the arrays of `dualsys.train.action.ActionData`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualsys.robots.gymnasium import EnvironmentOptions
+from dualsys.train.action import FRAME_STEPS
+from dualsys.train.loop import progress_bar
+from dualsys.train.panda_gym.pictures import Layer, Studio, put_together
+from dualsys.train.panda_gym.tasks import (
+    STAY_WORDS,
+    STEP_M,
+    TOOL_HIGH_M,
+    TOOL_LOW_M,
+    WORDS,
+    FloatArray,
+    Scene,
+    TaskName,
+    expert_action,
+    expert_chunk,
+    word_indices,
+)
+
+POSES_PER_SHARD: Final = 25
+SCENES_PER_POSE: Final = 10
+RUNS_PER_SHARD: Final = 5
+SCENES_PER_RUN: Final = 6
+RUN_STEPS: Final = 24
+STAY_CHUNK: Final = np.array([0.0, 0.0, 0.0, 1.0], dtype=np.float32)
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a shard is drawn from: the task, its environment, and the seed of the whole set."""
+
+    task: TaskName
+    options: EnvironmentOptions
+    seed: int
+
+
+def make_shards(folder: Path, count: int, site: Site, make: Callable[[Studio, Site, int], Arrays]) -> None:
+    """Make the shards that are missing, one after the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [number for number in range(count) if not (folder / f"{number:04d}").exists()]
+    if not missing:
+        return
+    studio = Studio(site.options)
+    try:
+        with progress_bar() as bar:
+            row = bar.add_task(folder.name, total=count, completed=count - len(missing), note="shards")
+            for number in missing:
+                arrays = make(studio, site, number)
+                partial = folder / f"{number:04d}.partial"
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir()
+                for name, array in arrays.items():
+                    np.save(partial / f"{name}.npy", array, allow_pickle=False)
+                partial.rename(folder / f"{number:04d}")
+                bar.advance(row)
+    finally:
+        studio.close()
+
+
+def load_shards(folder: Path) -> Arrays:
+    """All shards of a folder as one set of arrays, with `first_step` and `first_frame` counted through."""
+    shards = sorted(path for path in folder.iterdir() if path.is_dir() and path.suffix != ".partial")
+    names = [path.stem for path in sorted(shards[0].glob("*.npy"))]
+    parts = {name: [np.load(shard / f"{name}.npy", allow_pickle=False) for shard in shards] for name in names}
+    for first, counted in (("first_step", "wrist"), ("first_frame", "fixed")):
+        if first in parts:
+            before = np.cumsum([0, *(len(part) for part in parts[counted])])
+            parts[first] = [part + before[index] for index, part in enumerate(parts[first])]
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def still_shard(studio: Studio, site: Site, number: int) -> Arrays:
+    """Still pictures: the arm anywhere, cube and marker where the task puts them."""
+    rng = np.random.default_rng([site.seed, number])
+    rows: dict[str, list[NDArray[np.generic]]] = {"images": [], "words": [], "places": [], "classes": []}
+    for _ in range(POSES_PER_SHARD):
+        _teleport(studio, rng)
+        arm = studio.arm()
+        for _ in range(SCENES_PER_POSE):
+            goal, cube = draw_places(studio, rng)
+            if cube is not None and rng.random() < 0.3:
+                # Between the fingers, as it is while it is carried.
+                cube = np.array(studio.env.unwrapped.robot.get_ee_position())
+                cube[2] = max(0.02, cube[2])
+            rows["images"].append(put_together(_layers(studio, arm, goal, cube)))
+            told = _told(site.task, rng, goal, cube)
+            for name, array in told.items():
+                rows[name].append(array)
+    return {name: np.stack(arrays) for name, arrays in rows.items()}
+
+
+def run_shard(studio: Studio, site: Site, number: int) -> Arrays:
+    """Runs: the expert drives the arm, with noise; each is labelled for other places of the marker too."""
+    rng = np.random.default_rng([site.seed, number])
+    collected: dict[str, list[NDArray[np.generic]]] = {}
+    steps = frames = 0
+    for _ in range(RUNS_PER_SHARD):
+        recorded = _drive(studio, site.task, rng)
+        goals = [recorded.goal_m, *(draw_places(studio, rng)[0] for _ in range(SCENES_PER_RUN - 1))]
+        for goal in goals:
+            arrays = _labelled(studio, site.task, recorded, goal, rng)
+            length = len(arrays["wrist"])
+            arrays["first_step"] = np.full(length, steps, dtype=np.int64)
+            arrays["first_frame"] = np.full(length, frames, dtype=np.int64)
+            steps, frames = steps + length, frames + len(arrays["fixed"])
+            for name, array in arrays.items():
+                collected.setdefault(name, []).append(array)
+    return {name: np.concatenate(parts) for name, parts in collected.items()}
+
+
+def draw_places(studio: Studio, rng: np.random.Generator) -> tuple[FloatArray, FloatArray | None]:
+    """Places of the marker [3] and of the cube [3] or None, as the task of the environment draws them."""
+    task: Any = studio.env.unwrapped.task
+    task.np_random = rng
+    goal = np.asarray(task._sample_goal(), dtype=np.float64)
+    cube = np.asarray(task._sample_object(), dtype=np.float64) if "object" in studio.things else None
+    return goal, cube
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run of the arm, T steps; arrays are float64.
+
+    Attributes:
+        tool_m, command_m: [T, 3].
+        width_m, width_speed_m_s, gripper: [T]; the last one told gripper action.
+        cube_m: [T, 3], NaN without a cube; `cube_turn` [T, 4] is its quaternion.
+        goal_m: [3], where the expert that drove was going.
+        arms: Drawings of the arm, one for every `FRAME_STEPS` steps.
+    """
+
+    tool_m: FloatArray
+    command_m: FloatArray
+    width_m: FloatArray
+    width_speed_m_s: FloatArray
+    gripper: FloatArray
+    cube_m: FloatArray
+    cube_turn: FloatArray
+    goal_m: FloatArray
+    arms: list[Layer]
+
+
+def _drive(studio: Studio, task: TaskName, rng: np.random.Generator) -> Recorded:
+    """Let the expert drive the arm, with noise on its actions, towards one place after another."""
+    env: Any = studio.env.unwrapped
+    env.reset(seed=int(rng.integers(2**31)))
+    goal, cube = draw_places(studio, rng)
+    env.task.goal = goal
+    if cube is not None:
+        studio.sim.set_base_pose("object", cube, np.array([0.0, 0.0, 0.0, 1.0]))
+    if task == "reach" and rng.random() < 0.7:
+        _teleport(studio, rng)
+    tool = np.array(env.robot.get_ee_position())
+    command, gripper, width = tool.copy(), 1.0, _width(env)
+    rows: list[tuple[Any, ...]] = []
+    arms: list[Layer] = []
+    drift = np.zeros(3)
+    target = goal
+    for step in range(RUN_STEPS if task == "reach" else 2 * RUN_STEPS):
+        tool, before, width = np.array(env.robot.get_ee_position()), width, _width(env)
+        if cube is not None:
+            cube = np.array(studio.sim.get_base_position("object"))
+        if step % FRAME_STEPS == 0:
+            arms.append(studio.arm())
+        turn = studio.sim.get_base_rotation("object", "quaternion") if cube is not None else (0, 0, 0, 1)
+        rows.append((tool, command, width, (width - before) / 0.04, gripper,
+                     np.full(3, np.nan) if cube is None else cube, np.array(turn, dtype=float)))  # fmt: skip
+        if task == "reach" and rng.random() < 0.06:
+            target = draw_places(studio, rng)[0]
+        action = expert_action(task, Scene(command, tool, width, target, cube))
+        drift = 0.7 * drift + 0.25 * rng.standard_normal(3)
+        action[:3] = np.clip(action[:3] + drift * (rng.random() < 0.8), -1.0, 1.0)
+        command = np.clip(command + STEP_M * action[:3], TOOL_LOW_M, TOOL_HIGH_M)
+        gripper = 1.0 if action[3] > 0 else -1.0
+        _step(env, command, gripper)
+    names = ("tool_m", "command_m", "width_m", "width_speed_m_s", "gripper", "cube_m", "cube_turn")
+    columns: dict[str, FloatArray] = {
+        name: np.array(column, dtype=np.float64)
+        for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
+    return Recorded(**columns, goal_m=goal, arms=arms)
+
+
+def _step(env: Any, command_m: FloatArray, gripper: float) -> None:
+    """One step of the environment towards a commanded tool [3] and gripper, as the driver would do it."""
+    move = (command_m - np.array(env.robot.get_ee_position())) / 0.05
+    if not env.robot.block_gripper:
+        move = np.append(move, ((0.08 if gripper > 0 else 0.0) - _width(env)) / 0.2)
+    env.step(np.clip(move, -1.0, 1.0).astype(np.float32))
+
+
+def _width(env: Any) -> float:
+    """Distance between the fingertips, m; that of an open gripper where the environment blocks it."""
+    return 0.08 if env.robot.block_gripper else float(env.robot.get_fingers_width())
+
+
+def _labelled(
+    studio: Studio, task: TaskName, run: Recorded, goal: FloatArray, rng: np.random.Generator
+) -> Arrays:
+    """A run as it looks with the marker somewhere, and what the expert of that place would do."""
+    marker = studio.thing("target", goal)
+    rows: dict[str, list[NDArray[np.generic]]] = {
+        name: [] for name in ("fixed", "words", "places", "classes")
+    }
+    chunks, aims, wrist = [], [], []
+    picture, told = np.empty(0, dtype=np.uint8), Arrays()
+    stays = _told(task, rng, goal, None)["words"]
+    for step, (tool, command, width) in enumerate(zip(run.tool_m, run.command_m, run.width_m, strict=True)):
+        cube = None if np.isnan(run.cube_m[step]).any() else run.cube_m[step]
+        if step % FRAME_STEPS == 0:
+            layers = [run.arms[step // FRAME_STEPS], marker]
+            if cube is not None:
+                layers.append(studio.thing("object", cube, run.cube_turn[step]))
+            picture = put_together(layers)
+            rows["fixed"].append(picture)
+            told = _told(task, rng, goal, cube) | {"words": stays}
+            for name, array in told.items():
+                rows[name].append(array)
+        wrist.append(picture[:, : studio.width_px])
+        places = told["places"][0].astype(np.float32)
+        scene = Scene(command, tool, float(width), goal, cube)
+        still = STAY_CHUNK * (1, 1, 1, run.gripper[step])
+        chunks.append(np.stack([expert_chunk(task, scene), np.tile(still, (16, 1))]))
+        aim = np.full((2, 8), np.nan, dtype=np.float32)
+        aim[0, :6], aim[0, 6:] = places, 0.0
+        aims.append(aim)
+    state = np.column_stack(
+        [run.tool_m, run.command_m - run.tool_m, run.width_m, run.width_speed_m_s, run.gripper]
+    )
+    return {
+        **{name: np.stack(arrays) for name, arrays in rows.items()},
+        "wrist": np.stack(wrist),
+        "proprioception": state.astype(np.float32),
+        "chunks": np.array(chunks, dtype=np.float16),
+        "aims": np.array(aims, dtype=np.float32),
+        "active": np.zeros(len(wrist), dtype=np.int8),
+    }
+
+
+def _told(task: TaskName, rng: np.random.Generator, goal: FloatArray, cube: FloatArray | None) -> Arrays:
+    """Words, places and classes of the task's instruction and of one to stay."""
+    texts = (WORDS[task][rng.integers(len(WORDS[task]))], STAY_WORDS[rng.integers(len(STAY_WORDS))])
+    places = np.full((2, 6), np.nan, dtype=np.float32)
+    if cube is None:
+        places[0, :3] = goal
+    else:
+        places[0, :3], places[0, 3:] = cube, goal
+    classes = np.array([[1, 0, 0, 0, 0], [0, 1, 0, 0, 0]], dtype=np.int8)
+    return {"words": np.stack([word_indices(text) for text in texts]), "places": places, "classes": classes}
+
+
+def _layers(studio: Studio, arm: Layer, goal: FloatArray, cube: FloatArray | None) -> list[Layer]:
+    things = [studio.thing("target", goal)]
+    if cube is not None:
+        things.append(studio.thing("object", cube))
+    return [arm, *things]
+
+
+def _teleport(studio: Studio, rng: np.random.Generator) -> None:
+    """Put the arm somewhere in its box, its tool pointing down, the gripper anyhow."""
+    robot: Any = studio.env.unwrapped.robot
+    robot.set_joint_neutral()
+    place = rng.uniform(TOOL_LOW_M, TOOL_HIGH_M) * (0.85, 0.85, 1.0)
+    width = 0.0 if robot.block_gripper else float(rng.choice([0.0, 0.04, 0.08, rng.uniform(0.0, 0.08)]))
+    for _ in range(3):
+        joints = robot.inverse_kinematics(
+            link=robot.ee_link, position=place, orientation=np.array([1.0, 0.0, 0.0, 0.0])
+        )
+        robot.set_joint_angles(np.concatenate([joints[:7], [width / 2, width / 2]]))

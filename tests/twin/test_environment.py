@@ -1,0 +1,133 @@
+"""Episodes of an environment under a virtual clock, with a scripted pair that knows the goal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dualsys.clock import NS_PER_MS
+from dualsys.config import SystemConfig
+from dualsys.fast.policies.policy import Capability
+from dualsys.plugins import Option
+from dualsys.robots.gymnasium import EnvironmentOptions
+from dualsys.slow.backend import System2Output
+from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
+from dualsys.twin.environment import EnvironmentResult, run_environment
+from dualsys.twin.evaluate import settings_of
+from dualsys.twin.latency import Constant
+from dualsys.twin.settings import Parts
+
+pytest.importorskip("gymnasium", reason="needs the extra gymnasium")
+sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
+import toy_environment
+
+from dualsys_sim.environment import EnvironmentCore
+
+HORIZON, STEP_M = 16, 0.02
+SPECS = SystemSpecs(
+    ObservationSpec({"fixed": TensorSpec((8, 24, 3), "uint8")}, TensorSpec((9,), "float32")),
+    LatentSpec("latent_sequence", {"tokens": TensorSpec((1, 4), "float32")}),
+)
+OPTIONS: dict[str, Option] = {
+    "environment": "ToyPoint-v0",
+    "axes": "x y z gripper_opening",
+    "position": "0 1 2",
+    "velocity": "3 4 5",
+    "scale": "0.05 0.05 0.05",
+    "lower": "-0.3 -0.3 0 0",
+    "upper": "0.3 0.3 0.3 0.08",
+    "speed": "1 1 1 1",
+    "acceleration": "20 20 20 20",
+    "steps": 100,
+    "instruction": "reach the dot",
+    "camera.fixed": "offset=3 | offset=7",
+    "camera.wrist": "offset=9",
+}
+
+
+class Eye:
+    """Puts where the goal is into the latent, unless it is told to stay; it checks the picture."""
+
+    specs, name, weights = SPECS, "eye", "eye"
+
+    def check_instruction(self, text: str) -> None:
+        del text
+
+    def encode(
+        self, images: Mapping[str, NDArray[np.uint8]], proprioception: NDArray[np.float32], instruction: str
+    ) -> System2Output:
+        del proprioception
+        assert (images["fixed"][0, 0, 2], images["fixed"][0, -1, 2]) == (3, 7)
+        there = float(instruction != "stay")
+        return System2Output({"tokens": np.array([[*toy_environment.GOAL_M, there]], np.float32)}, "")
+
+
+class Hand:
+    """Goes where the newest latent says."""
+
+    action = ActionSpec(
+        "tool_velocity", ("x", "y", "z", "gripper"), HORIZON, 40 * NS_PER_MS, (STEP_M,) * 3 + (1.0,)
+    )
+    specs, weights, steps = SPECS, "hand", 1
+    wrist = TensorSpec((4, 6, 3), "uint8")
+    capabilities: frozenset[Capability] = frozenset({"sampler", "guided"})
+
+    def encode_wrist(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        assert image.shape == (4, 6, 3)
+        return np.zeros((1, 4), np.float32)
+
+    def condition(self, tokens: Any, latent_age_s: Any, wrist: Any, proprioception: Any) -> Any:
+        del latent_age_s, wrist
+        return tokens[0, 0], proprioception[:3] + proprioception[3:6]
+
+    def sample(self, noise: Any, condition: Any) -> NDArray[np.float32]:
+        del noise
+        latent, command = condition
+        chunk = np.ones((HORIZON, 4), np.float32)
+        for step in range(HORIZON):
+            chunk[step, :3] = latent[3] * np.clip((latent[:3] - command) / STEP_M, -1.0, 1.0)
+            command = command + STEP_M * chunk[step, :3]
+        return chunk
+
+    def guided(self, noise: Any, condition: Any, previous: Any, weights: Any, guidance: Any) -> Any:
+        del guidance
+        share = weights[:, None]
+        return share * previous + (1.0 - share) * self.sample(noise, condition)
+
+
+def episode(seed: int, system2_delay_ms: int = 100, instruction: str | None = None) -> EnvironmentResult:
+    config = SystemConfig.model_validate(
+        {
+            "robot": {"driver": "gymnasium", "options": OPTIONS},
+            "control": {"rate_hz": 100, "state_rate_hz": 100, "ages": {"reading_hard_ms": 200}},
+            "sim": {"watchdog_ms": 200},
+            "run": {"task": "reach"},
+        }
+    )
+    settings = settings_of(config, system2_delay=Constant(system2_delay_ms * NS_PER_MS))
+    core = EnvironmentCore(EnvironmentOptions.of(OPTIONS), 200 * NS_PER_MS)
+    parts = Parts(Eye(), Hand())  # type: ignore[arg-type]
+    return run_environment(parts, core, config, settings, seed, instruction)
+
+
+def test_a_pair_that_knows_the_goal_reaches_it_and_a_slow_system_2_only_takes_longer() -> None:
+    soon, late = episode(3), episode(3, system2_delay_ms=400)
+    assert soon.success
+    assert late.success
+    assert soon.steps + 10 <= late.steps
+
+
+def test_without_a_reason_to_move_the_environment_goes_on_to_its_time_limit() -> None:
+    result = episode(3, instruction="stay")
+    assert (result.success, result.reason, result.steps) == (False, "timeout", 100)
+
+
+def test_the_same_seed_gives_the_same_trace_and_another_seed_another() -> None:
+    assert episode(5) == episode(5)
+    assert episode(5).trace_sha256 != episode(6).trace_sha256
