@@ -271,3 +271,33 @@ def test_system_2_on_demand_is_asked_less_and_never_too_late(play: Play) -> None
     # The pause, an observation's period, System 2, and at most two plans.
     assert float(asked.metrics["system2_age_in_force_ms_p95"]) <= 600 + 100 + 200 + 2 * 60
     assert asked == play("pick", SEED, demand=bounds)
+
+
+def test_a_residual_head_corrects_each_action_once_also_while_a_plan_is_being_computed() -> None:
+    from dualsys.twin.scripted import scripted_parts
+    from dualsys_sim.episode import make_episode
+    from dualsys_sim.world import World
+
+    class Expert(ScriptedSystem1):
+        """Its head knows the action that the expert would take now."""
+
+        capabilities = frozenset({"sampler", "guided", "residual"})
+
+        def residual(self, action: Any, phase: Any, *seen: Any) -> Any:
+            del phase
+            return self.sample(np.zeros((16, 4), np.float32), self.condition(*seen))[0] - action
+
+    parts = replace(scripted_parts(), system1=Expert())
+    settings = TwinSettings(strategy="naive_async", system1_delay=Constant(300 * NS_PER_MS))
+    with World() as world:
+        corrected, plain = (
+            run_episode(parts, world, make_episode("touch", SEED), replace(settings, residual=on))
+            for on in (True, False)
+        )
+    assert corrected.success, corrected
+    assert plain.counters["planner.corrected_plans"] == 0
+    assert corrected.counters["planner.corrections_rejected"] == 0
+    # Four plans in 1.6 s, and actions of 40 ms.
+    moving_s = corrected.duration_s - 0.5
+    assert moving_s / 0.04 - 4 < corrected.counters["planner.corrected_plans"] < corrected.duration_s / 0.04
+    assert corrected.trace_sha256 != plain.trace_sha256
