@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 # Before numpy, onnxruntime or torch is imported: they read these once. Small machines run the tests too, and
 # a plot must never look for a screen.
@@ -153,3 +155,14 @@ def driver_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.syspath_prepend(folder)
     yield "next_room"
     sys.modules.pop("next_room", None)
+
+
+@pytest.fixture(scope="session")
+def documents(repository: Path) -> ModuleType:
+    """The helper that reads pages."""
+    spec = importlib.util.spec_from_file_location("documents", repository / "tests" / "documents.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,17 +15,6 @@ from dualsys.config import load_config
 
 PAGE = "docs/cameras.md"
 OWN = "## Your own cameras"
-
-
-@pytest.fixture(scope="module")
-def documents(repository: Path) -> ModuleType:
-    """The helper that reads pages."""
-    spec = importlib.util.spec_from_file_location("documents", repository / "tests" / "documents.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -17,17 +16,6 @@ from dualsys.config import load_config
 from dualsys.doctor import deploy
 
 PAGE = "docs/your-own-robot.md"
-
-
-@pytest.fixture(scope="module")
-def documents(repository: Path) -> ModuleType:
-    """The helper that reads pages."""
-    spec = importlib.util.spec_from_file_location("documents", repository / "tests" / "documents.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
