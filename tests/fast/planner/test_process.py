@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.codec import to_image
@@ -15,9 +16,9 @@ from dualsys.bus.handshake import answer_hello
 from dualsys.bus.service import ServiceClient, ServiceServer
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
-from dualsys.config import SystemConfig
+from dualsys.config import CameraConfig, SystemConfig
 from dualsys.config_links import Endpoints
-from dualsys.errors import BundleError
+from dualsys.errors import BundleError, CameraError
 from dualsys.fast.planner.process import run_planner, serve_policy, silence_ns
 from dualsys.messages import CameraFrame, Hello, Observation, Plan, Reply, Request, Welcome
 from dualsys.robots.kinematics import PANDA
@@ -161,6 +162,38 @@ def test_over_real_sockets_an_episode_starts_is_told_something_else_and_ends(
     assert status["slow.connected"] == status["control.connected"] == "True"
     assert status["core.unreachable_plans"] == "0"
     assert status["planner.instruction"] == "pick the blue block"
+
+
+def folder_camera(config: SystemConfig, folder: Path, width: int, height: int) -> SystemConfig:
+    """The configuration, with a wrist camera that shows a folder of one image."""
+    pixels = np.full((height, width, 3), 90, np.uint8)
+    (folder / "0.jpg").write_bytes(simplejpeg.encode_jpeg(pixels))
+    wrist = CameraConfig(driver="files", rate_hz=50.0, options={"path": str(folder)})
+    return config.model_copy(update={"cameras": {"wrist": wrist}})
+
+
+@pytest.mark.usefixtures("kept_signals")
+def test_plans_are_made_from_the_frames_of_a_camera_that_the_planner_reads_itself(
+    config: SystemConfig, make_bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    bench = make_bench()
+    world = World(config, bench)
+    serve_policy(bench.policy, folder_camera(config, tmp_path, 8, 8))
+    world.join()
+    status = world.replies["status"].values
+    assert world.plans
+    assert int(status["camera.wrist.accepted"]) > 0
+    assert (status["camera.wrist.lost"], status["loop.images_rejected"]) == ("False", "0")
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "camera wrist"]
+
+
+@pytest.mark.usefixtures("kept_signals")
+def test_a_camera_whose_frames_do_not_fit_ends_the_planner_with_both_sizes(
+    config: SystemConfig, make_bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(CameraError, match=r"cameras\.wrist: 8x4 pixels do not fit into 4x4"):
+        serve_policy(make_bench().policy, folder_camera(config, tmp_path, 8, 4))
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "camera wrist"]
 
 
 def test_a_missing_bundle_is_told_before_anything_is_opened(config: SystemConfig, tmp_path: Path) -> None:
