@@ -7,12 +7,10 @@ switched on; once a judged episode is over it rests where it is until the next r
 from __future__ import annotations
 
 import math
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,11 +20,7 @@ from dualsys.errors import ConfigError, InstructionError, MissingExtraError, Rob
 from dualsys.messages import ArmCommand, ArmState, CameraFrame
 from dualsys.robots.contract import ArmStatus
 from dualsys.robots.gymnasium import EXTRA, EnvironmentOptions, View
-
-Environment = Any
-"""A `gymnasium.Env`. Not typed as one: Gymnasium is an optional package."""
-
-FloatArray = NDArray[np.float64]
+from dualsys_sim.environment_moves import Environment, FloatArray, Move, digest_of, step_with
 
 FREE: Final = "free"
 """Name of the task that nobody judges."""
@@ -101,52 +95,6 @@ def draw_views(env: Environment, views: Iterable[View]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.concatenate(pictures, axis=1))
 
 
-class Move(msgspec.Struct, frozen=True):
-    """What was done to an environment, for a copy that goes the same way.
-
-    Attributes:
-        time_ns: The robot's own clock.
-        digest: Of what was observed then.
-        seed: Of a reset; None for a step.
-        action: [n], of a step.
-    """
-
-    time_ns: int
-    digest: int
-    seed: int | None = None
-    action: list[float] = []
-
-
-def digest_of(observation: Any) -> int:
-    """Checksum of an observation: an array, or a dictionary of arrays."""
-    parts = (
-        [observation[name] for name in sorted(observation)]
-        if isinstance(observation, dict)
-        else [observation]
-    )
-    digest = 0
-    for part in parts:
-        digest = zlib.crc32(np.ascontiguousarray(part).tobytes(), digest)
-    return digest
-
-
-def follow(env: Environment, move: Move) -> None:
-    """Do to a copy what was done to the original.
-
-    Raises:
-        RobotError: It observes something else.
-    """
-    if move.seed is not None:
-        observation: Any = env.reset(seed=move.seed)[0]
-    else:
-        observation = _step(env, np.array(move.action))[0]
-    if digest_of(observation) != move.digest:
-        raise RobotError(
-            "cameras: the copy of the environment that is drawn went another way than the robot: with the "
-            "same seed and actions an environment must do the same again"
-        )
-
-
 class EnvironmentCore:
     """An environment with a watchdog and its own judgement.
 
@@ -188,6 +136,10 @@ class EnvironmentCore:
             {"ticks": 0, "commands": 0, "rejected": 0, "jumps": 0, "watchdog": 0}
         )
         self.last_fault = ""
+        # Whether there is a judge is told by the information of a step; that of a reset may lack it.
+        self._tells_success = False
+        self.reset({"task": FREE})
+        self._advance()
         self.reset({"task": FREE})
 
     @property
@@ -222,10 +174,10 @@ class EnvironmentCore:
             raise InstructionError(f"reset: seed must be a whole number that is not negative, got {seed!r}")
         self._task, self._seed = arguments.get("task", FREE), int(seed)
         self._words = arguments.get("instruction") or self._options.instruction
-        observation, info = self.env.reset(seed=self._seed)
+        observation, _ = self.env.reset(seed=self._seed)
         if self._tell is not None:
             self._tell(Move(self.time_ns, digest_of(observation), seed=self._seed))
-        self._judged = self._task != FREE and self._options.success in info
+        self._judged = self._task != FREE and self._tells_success
         self._verdict, self._reason, self._return = "", "", 0.0
         self._step = 0
         self._commanded, self._stopped = False, ""
@@ -363,12 +315,13 @@ class EnvironmentCore:
 
     def _advance(self) -> None:
         action = self.action()
-        observation, reward, terminated, truncated, info = _step(self.env, action)
+        observation, reward, terminated, truncated, info = step_with(self.env, action)
         if self._tell is not None:
             self._tell(Move(self.time_ns, digest_of(observation), action=action.tolist()))
         self._step += 1
         self._return += float(reward)
         self._measure(observation)
+        self._tells_success = self._options.success in info
         if not self._judged:
             return
         if bool(info.get(self._options.success, False)):
@@ -405,11 +358,6 @@ class EnvironmentCore:
             return "protective_stop"
         silent_ns = (self._ticks - self._command_tick) * self.tick_ns
         return "ok" if self._commanded and silent_ns <= self._watchdog_ns else "watchdog"
-
-
-def _step(env: Environment, action: FloatArray) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-    result: tuple[Any, Any, bool, bool, dict[str, Any]] = env.step(action.astype(env.action_space.dtype))
-    return result
 
 
 def _own_steps(identity: str) -> int:

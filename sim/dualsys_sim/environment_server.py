@@ -20,7 +20,8 @@ from dualsys.clock import NS_PER_MS
 from dualsys.errors import RobotError
 from dualsys.messages import CameraFrame
 from dualsys.robots.gymnasium import EnvironmentOptions
-from dualsys_sim.environment import EnvironmentCore, Move, draw_views, follow, make_environment
+from dualsys_sim.environment import EnvironmentCore, draw_views, make_environment
+from dualsys_sim.environment_moves import Move, follow
 from dualsys_sim.serving import CameraPublisher, RobotLoop, RobotServer, Shutters
 
 if TYPE_CHECKING:

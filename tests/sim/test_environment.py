@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ pytest.importorskip("gymnasium", reason="needs the extra gymnasium")
 sys.path.insert(0, str(Path(__file__).parent))
 import toy_environment
 
-from dualsys_sim.environment import EnvironmentCore, Move, follow, make_environment
+from dualsys_sim.environment import EnvironmentCore, make_environment
+from dualsys_sim.environment_moves import Move, follow
 
 POINT: dict[str, Option] = {
     "environment": "ToyPoint-v0",
@@ -195,14 +197,16 @@ def test_a_copy_goes_the_same_way_and_one_that_does_not_is_found_out() -> None:
         core.reset({"task": "reach", "seed": "3"})
         drive(core, (0.2, 0.2, 0.2, 0.0), 5)
         copy = make_environment(options)
-        for move in moves[:2]:
-            follow(copy, move)
+
+        def follow_all(copy: Any = copy, moves: list[Move] = moves) -> None:
+            for move in moves:
+                follow(copy, move)
+
         if drifts:
             with pytest.raises(RobotError, match="went another way"):
-                follow(copy, moves[2])
+                follow_all()
         else:
-            for move in moves[2:]:
-                follow(copy, move)
+            follow_all()
             assert copy.unwrapped.place.tolist() == core.env.unwrapped.place.tolist()
 
 

@@ -123,6 +123,12 @@ class TestPandaReach(_Environment):
     options = {name: value for name, value in TOOL.items() if name != "velocity"}  # noqa: RUF012
 
 
+class TestPandaPickAndPlace(_Environment):
+    environment = "panda_gym:PandaPickAndPlace-v3"
+    module = "panda_gym"
+    options = TestPandaReach.options | {"position": "0 1 2 6", "scale": "0.05 0.05 0.05 0.2"}
+
+
 def test_the_arm_of_gymnasium_robotics_is_led_by_set_points() -> None:
     pytest.importorskip("gymnasium_robotics", reason="needs gymnasium-robotics and mujoco")
     more = {"environment": "gymnasium_robotics:FetchReach-v4", "position": "0 1 2 3", "velocity": "5 6 7 8"}

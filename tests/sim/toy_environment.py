@@ -39,7 +39,7 @@ class Point(gymnasium.Env[Any, Any]):
         super().reset(seed=seed, options=options)
         self.place = self.np_random.uniform((-0.02, -0.02, 0.08), (0.02, 0.02, 0.12))
         self.velocity = np.zeros(3)
-        return self._observe(), {"is_success": False}
+        return self._observe(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
         assert action.dtype == np.float32
