@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dualsys.config import SystemConfig, load_config
 from dualsys.config_faults import allowed, settings_of, unit_of
 from dualsys.errors import ConfigError
+from dualsys.robots.registry import BUILT_IN
 
 
 @pytest.fixture
@@ -59,13 +60,16 @@ def test_every_fault_is_reported_at_once_with_path_value_unit_and_range(plain: P
 def test_an_unknown_driver_is_answered_with_the_known_ones(plain: Path) -> None:
     (fault,) = faults_of(plain, {"robot.driver": "toaster"})
     assert fault.startswith("robot.driver: got 'toaster', expected one of ")
-    assert "link, simulated; an installed package" in fault
+    assert f"expected one of {', '.join(sorted(BUILT_IN))}; an installed package" in fault
     assert "'dualsys.robots'" in fault
 
 
 def test_a_driver_of_an_installed_package_is_accepted(plain: Path, driver_package: str) -> None:
     assert load_config(plain, {"robot.driver": driver_package}).robot.driver == driver_package
-    assert f"link, {driver_package}, simulated;" in faults_of(plain, {"robot.driver": "toaster"})[0]
+    known = ", ".join(sorted([*BUILT_IN, driver_package]))
+    assert (
+        f"expected one of {known}; an installed package" in faults_of(plain, {"robot.driver": "toaster"})[0]
+    )
 
 
 def test_an_unknown_setting_is_refused_and_a_close_one_suggested(tmp_path: Path) -> None:
