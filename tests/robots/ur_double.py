@@ -2,8 +2,8 @@
 
 It speaks what that client uses: the dashboard server (port 29999), the upload of programs (30003), and RTDE
 version 2 (30004), on an address of the loopback network. It does not run URScript: a program that is uploaded
-is taken to be the client's control script, whose registers it then serves as that script does (see
-`_Program`). Written after the public descriptions of the dashboard server and of RTDE.
+is taken to be the client's control script, whose registers it then serves as that script does. Written after
+the public descriptions of the dashboard server and of RTDE, and what the client expects.
 
 Commands and packets are handled all the time, but the time of the controller, by which its arm moves and its
 watchdog counts, passes only when it is told to `step`: the speed of the computer decides nothing.

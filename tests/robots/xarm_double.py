@@ -1,7 +1,7 @@
 """An xArm controller in software, for the maker's own SDK: the requests that it makes over TCP.
 
 Each is a Modbus-TCP header with the maker's own protocol number, a function code, and data; the answer has
-the same header, a byte of state, and data. Written after the published register map of the xArm.
+the same header, a byte of state, and data. Written after what the SDK sends and expects.
 """
 
 from __future__ import annotations
