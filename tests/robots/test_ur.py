@@ -15,6 +15,7 @@ from dualsys.errors import ConfigError, MissingExtraError, RobotError
 from dualsys.robots.registry import Option, RobotSettings, driver_named
 from dualsys.robots.ur import DRIVER, UrRobot, require_rtde, safety_status
 
+from .stepped_clock import until
 from .ur_double import EMERGENCY, NORMAL, PROTECTIVE, STOPPED, UrDouble, ur_double
 from .ur_rig import UrRig
 
@@ -142,7 +143,7 @@ def test_set_points_arrive_as_they_were_sent(rig: UrRig) -> None:
     robot.connect()
     goal = robot.read().position + 0.05
     robot.write(goal)
-    rig.wait_s(0.02)
+    until(lambda: bool(rig.double.state()["servo"]))
     sent = rig.double.state()["servo"]
     assert isinstance(sent, list)
     assert sent[-1] == [*goal.tolist(), 0.0, 0.0, 1 / 125, 0.05, 600.0]
@@ -158,16 +159,15 @@ def test_set_points_that_stay_away_bring_it_to_rest_and_the_next_goes_on(rig: Ur
     robot.connect()
     goal = robot.read().position + 0.05
     robot.write(goal)
-    rig.wait_s(0.02)
+    until(lambda: bool(rig.double.state()["servoing"]))
     assert robot.read().status == "ok"
     rig.wait_s(0.2)
     reading = robot.read()
     assert reading.status == "watchdog"
-    assert not rig.double.state()["servoing"]
+    until(lambda: not rig.double.state()["servoing"])
     robot.write(reading.position)
-    rig.wait_s(0.02)
+    until(lambda: bool(rig.double.state()["servoing"]))
     assert robot.read().status == "ok"
-    assert rig.double.state()["servoing"]
 
 
 @real_client

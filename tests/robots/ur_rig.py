@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from dualsys.clock import nanoseconds
 from dualsys.robots.registry import Option, RobotSettings
 from dualsys.robots.ur import UrRobot
@@ -43,6 +45,10 @@ class UrRig:
 
     def _seen(self) -> bool:
         robot = self.robot
-        if robot is None or robot._sender is None or not robot._receive.isConnected():
+        if robot is None or robot._sender is None:
+            # While it connects it waits for packets, which come in real time.
+            time.sleep(0.02)
+            return True
+        if not robot._receive.isConnected():
             return True
         return bool(robot._receive.getTimestamp() >= self._t_s)

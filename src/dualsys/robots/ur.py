@@ -53,6 +53,9 @@ NORMAL_BITS: Final = 0b11
 EMERGENCY_BITS: Final = 0b1110_0000
 """Emergency stop of the system, of the robot, of either."""
 
+WAIT_NS: Final = 10_000_000
+"""Between two looks whether the program runs."""
+
 CLOSE_S: Final = 5.0
 """Longest wait for the library to let go; each of its two connections takes half a second."""
 
@@ -141,6 +144,7 @@ class UrRobot:
             self._open_library()
             if not self._called("watchdog", lambda: self._control.setWatchdog(self._watchdog_hz)):
                 raise self._refused("the watchdog of its registers could not be set", "look at its log")
+            self._wait_for_program(deadline_ns)
             self._take()
         except DualsysError:
             self._let_go()
@@ -148,6 +152,14 @@ class UrRobot:
         calls = SenderCalls(self._servo, self._servo_stop, self._kick)
         self._sender = SetpointSender(self.spec, self._settings.clock, calls)
         self._sender.start()
+
+    def _wait_for_program(self, deadline_ns: int) -> None:
+        """Wait until the connection of readings, which is another one, shows the program as well."""
+        clock = self._settings.clock
+        while self._called("runtime_state", self._receive.getRuntimeState) != PLAYING:
+            if clock.now_ns() > deadline_ns:
+                raise self._refused("its program was uploaded but does not run", "look at its log")
+            clock.sleep_until_ns(clock.now_ns() + WAIT_NS)
 
     def _open_library(self) -> None:
         """Both connections. The library's objects are kept: to destroy one holds the process for 0.5 s."""
