@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,18 @@ def test_a_port_that_this_process_holds_is_found_with_its_owner(tmp_path: Path) 
         "graphics",
     }
     assert names <= {one.name for one in findings}
+
+
+def test_a_system2_that_cannot_be_split_is_a_problem_where_features_travel(
+    tmp_path: Path, split_bundle: Callable[..., Path]
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\n", encoding="utf-8")
+    old = split_bundle(without=("vision.onnx", "language.onnx"))
+    for uplink, level in (("images", "ok"), ("features", "problem")):
+        config = load_config(path, {"slow.bundle": str(old), "slow.uplink": uplink})
+        (found,) = [
+            one for one in machine.examine(config, 0.0) if "system2" in one.says and one.name == "bundle"
+        ]
+        assert found.level == level
+    assert "export it again" in found.says

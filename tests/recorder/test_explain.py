@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dualsys.cli import main
@@ -94,6 +95,16 @@ def test_before_the_first_plan_there_is_none(save: Save) -> None:
     assert "mode WAITING" in told
     assert "waiting for the first plan" in told
     assert "no plan is followed" in told
+
+
+def test_it_is_told_whether_images_or_features_of_them_went_up(save: Save) -> None:
+    tap, _ = story()
+    assert "episode 0, cameras: fixed 144 bytes" in at(save(tap.envelopes), 20)
+    for number, one in enumerate(tap.envelopes):
+        if isinstance(one.record, PlannerObservation):
+            shown = msgspec.structs.replace(one.record, shapes={"fixed": [12, 12]}, sizes={"fixed": 288})
+            tap.envelopes[number] = msgspec.structs.replace(one, record=shown)
+    assert "episode 0, features of cameras: fixed 288 bytes" in at(save(tap.envelopes), 20)
 
 
 def test_what_is_missing_is_told(save: Save) -> None:

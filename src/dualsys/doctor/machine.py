@@ -34,7 +34,7 @@ def examine(config: SystemConfig, jitter_s: float) -> list[Finding]:
         *system_findings(config),
         system.window(config.sim.gui, os.environ.get("DISPLAY")),
         bundle_found("system1", config.fast.bundle),
-        bundle_found("system2", config.slow.bundle),
+        bundle_found("system2", config.slow.bundle, split=config.slow.uplink == "features"),
         *addresses_found(config.endpoints.by_setting()),
     ]
     if jitter_s > 0:
@@ -119,12 +119,14 @@ def _providers() -> tuple[str, ...]:
     return tuple(onnxruntime.get_available_providers())
 
 
-def bundle_found(kind: Literal["system1", "system2"], folder: Path) -> Finding:
-    """Whether a bundle is whole: its manifest, and the hash of every file."""
-    from dualsys.bundles import load_manifest
+def bundle_found(kind: Literal["system1", "system2"], folder: Path, *, split: bool = False) -> Finding:
+    """Whether a bundle is whole: its manifest, the hash of every file, and both halves if it has to be split."""
+    from dualsys.bundles import LANGUAGE, VISION, half_file, load_manifest
 
     try:
         manifest = load_manifest(folder, kind)
+        for half in (VISION, LANGUAGE) if split else ():
+            half_file(folder, manifest, half)
     except DualsysError as error:
         section = "fast" if kind == "system1" else "slow"
         return Finding("bundle", "problem", str(error), f"name another folder with {section}.bundle")

@@ -255,10 +255,12 @@ def _latent(story: _Story, tick: ControlTick, seq: int, t_latent_ns: int) -> Ite
     if observation is None:
         yield f"observation {latent.observation_seq}: its record is missing"
         return
-    cameras = ", ".join(f"{name} {size} bytes" for name, size in observation.sizes.items())
+    sizes = ", ".join(f"{name} {size} bytes" for name, size in observation.sizes.items())
+    # An image has three axes, the features of one have two.
+    features = any(len(shape) == 2 for shape in observation.shapes.values())
     yield (
         f"observation {observation.seq}: {_ms(tick.t_ns - observation.t_ns)} ago, episode "
-        f"{observation.episode}, cameras: {cameras}"
+        f"{observation.episode}, {'features of ' if features else ''}cameras: {sizes}"
     )
 
 
