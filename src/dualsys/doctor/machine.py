@@ -120,7 +120,7 @@ def _providers() -> tuple[str, ...]:
 
 
 def bundle_found(kind: Literal["system1", "system2"], folder: Path, *, split: bool = False) -> Finding:
-    """Whether a bundle is whole: its manifest, the hash of every file, and both halves if it has to be split."""
+    """Whether a bundle is whole: its manifest, the hash of every file; both halves if it is to be split."""
     from dualsys.bundles import LANGUAGE, VISION, half_file, load_manifest
 
     try:
