@@ -73,6 +73,11 @@ def main(arguments: Sequence[str]) -> int:
         from dualsys.bench import bus
 
         return bus.main(arguments[1:])
+    if arguments[:1] == ["fleet"]:
+        # Live, between processes: it has options of its own.
+        from dualsys.bench import fleet
+
+        return fleet.main(arguments[1:])
     if arguments[:1] == ["uplink"]:
         # Live, between processes: it has options of its own.
         from dualsys.bench import uplink

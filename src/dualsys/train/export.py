@@ -28,7 +28,7 @@ from dualsys.bundles import (
 )
 from dualsys.errors import BundleError
 from dualsys.models.system1 import System1Config, System1Net
-from dualsys.models.system2 import System2Net
+from dualsys.models.system2 import System2Config, System2Net
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
 from dualsys.train import agreement
 from dualsys.train.checkpoint import load_network, new_system2
@@ -37,6 +37,7 @@ from dualsys.train.precision import ERROR_ALLOWED, Trial, Variant, attempt
 from dualsys.train.residual import load_residual
 from dualsys.train.scenes import vocabulary_list
 from dualsys.train.tracing import trace
+from dualsys.train.variants import MAX_WORDS, class_counts
 from dualsys.train.weights import FILE, WeightFile, round_to_half
 from dualsys_sim import arena
 
@@ -105,6 +106,24 @@ def export_checkpoint(
 def export_untrained(net: System1Net, folder: Path) -> Manifest:
     """A System 1 bundle for benchmarks: no provenance, the specs of a System 2 of the shipped size."""
     return export_system1(net, _usual_specs(net), folder, {})
+
+
+def export_untrained_system2(width: int, folder: Path) -> Manifest:
+    """A System 2 bundle of any width for benchmarks, with random weights.
+
+    Args:
+        width: Channels of every token, a multiple of 32; the shipped one has 128.
+        folder: Where to.
+
+    Raises:
+        BundleError: A graph does not reproduce torch.
+    """
+    words = vocabulary_list()
+    config = System2Config(vocabulary=len(words), max_words=MAX_WORDS, width=width, **class_counts())
+    net = System2Net(config)
+    figures = {"parameters": sum(parameter.numel() for parameter in net.parameters())}
+    specs = system_specs(net, System1Config().proprioception)
+    return export_system2(net, specs, words, folder, figures)
 
 
 def export_system1(
