@@ -26,11 +26,12 @@ import tyro
 
 from dualsys.bench.bus_codecs import demo_scenes
 from dualsys.bench.fleet_robots import Robots, Scene
+from dualsys.bench.timing import Reading
 from dualsys.bundles import load_manifest
 from dualsys.bus.sockets import close_context, open_context
-from dualsys.clock import NS_PER_MS, NS_PER_S, Clock, CpuClock, WallClock
+from dualsys.clock import NS_PER_MS, NS_PER_S, CpuClock, WallClock
 from dualsys.config import FleetConfig, SystemConfig, load_config
-from dualsys.errors import BusError, ConfigError, DualsysError
+from dualsys.errors import BusError, ConfigError, DualsysError, PeerTimeoutError
 from dualsys.slow.backends.onnx import OnnxSystem2
 from dualsys.telemetry.extras import optional
 
@@ -250,7 +251,7 @@ def parameters_of(bundle: Path) -> int:
     return told if isinstance(told, int) else 0
 
 
-def time_passes(system2: OnnxSystem2, clock: Clock) -> list[Pass]:
+def time_passes(system2: OnnxSystem2, clock: Reading) -> list[Pass]:
     """Median duration of a pass by its size, in turns."""
     sizes = [size for size in SIZES if size in system2.batch_sizes(SIZES[-1])]
     taken: dict[int, list[int]] = {size: [] for size in sizes}
@@ -376,13 +377,17 @@ def served(bundle: Path, batch: int, options: Options) -> Iterator[SystemConfig]
     with TemporaryDirectory(prefix="dualsys-") as folder:
         path = Path(folder) / "fleet.yaml"
         path.write_text(config.to_yaml(), encoding="utf-8")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dualsys", "slow", str(path)], stdout=subprocess.DEVNULL
-        )
+        told = Path(folder) / "told"
+        with told.open("wb") as file:
+            command = [sys.executable, "-m", "dualsys", "slow", str(path)]
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         try:
             yield config
-            if process.poll() is not None:
-                raise BusError(f"System 2 ended by itself with code {process.returncode}")
+        except PeerTimeoutError as error:
+            if process.poll() is None:
+                raise
+            last = told.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+            raise BusError(f"System 2 ended by itself with code {process.returncode}: {last}") from error
         finally:
             process.terminate()
             try:

@@ -121,6 +121,9 @@ class ServiceServer:
     def release_gone(self, role: str) -> list[str]:
         """Free a reserved role where the connection that held it is gone.
 
+        It uses the socket: look for questions afterwards, since a wait for its file descriptor that has begun
+        before may not hear of them.
+
         Returns:
             The values of the detail that it is reserved for each of.
         """

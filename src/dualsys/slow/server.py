@@ -286,6 +286,9 @@ class SlowServer:
                 for name in self._service.release_gone("planner"):
                     self._fleet.release(name)
                 self._fleet.prune(self._clock.now_ns())
+                # Whoever uses the socket may take the sign that a question has come, for which `_answer`
+                # waits: so questions are looked for here too.
+                self._service.serve(self._on_hello, self._on_request)
             await asyncio.sleep(_GUARD_S)
 
     def _on_hello(self, hello: Hello) -> Welcome | Reply:
