@@ -88,21 +88,28 @@ def test_the_driver_learns_what_it_is_and_leads_it(folder: Path) -> None:
     ends = (f"ipc://{folder}/robot.{name}" for name in ("state", "command", "service"))
     robot = GymnasiumRobot(RobotSettings(*ends, 60.0, CLOCK, options=OPTIONS))
     robot.connect()
+    try:
+        _lead(robot)
+    finally:
+        robot.close()
+
+
+def _lead(robot: GymnasiumRobot) -> None:
+    """Take the robot to a place and stop talking to it."""
     assert (robot.spec.name, robot.spec.rate_hz, robot.spec.units) == ("ToyPoint-v0", 50.0, ("m",) * 4)
     target = robot.read().position
     goal = np.array([-0.1, 0.1, 0.2, 0.02])
 
     def arrived() -> bool:
         nonlocal target
-        target = target + np.clip(goal - robot.read().position, -0.02, 0.02) * (
-            np.abs(target - robot.read().position) < 0.02
-        )
+        position = robot.read().position
+        if np.abs(target - position).max() < 0.02:
+            target = target + np.clip(goal - target, -0.02, 0.02)
         robot.write(target)
-        return bool(np.abs(robot.read().position - goal).max() < 0.005)
+        return bool(np.abs(position - goal).max() < 0.005)
 
     until(arrived)
     until(lambda: robot.read().status == "watchdog")
-    robot.close()
 
 
 def test_frames_of_every_camera_come_from_a_process_of_their_own_and_show_the_episode(folder: Path) -> None:
