@@ -57,6 +57,8 @@ TASK: Final = Task(
         "take {target} from the table",
         "hold {target} up",
         "grasp {target} and lift it",
+        "please grasp {target}",
+        "grasp {target} and hold it up",
         "raise {target}",
         "now {target}",
         "now pick up {target}",
