@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
@@ -65,3 +66,62 @@ def reopened(until: Callable[[Callable[[], Any]], Any]) -> Callable[[Callable[[]
         return made
 
     return reopen
+
+
+class Stranger:
+    """Speaks ZMTP 3.1 by itself, and so sends what no socket of ZeroMQ would.
+
+    Args:
+        line: Connected to whoever is to be bothered, who begins at once as well.
+        kind: What it claims to be, such as `PUB`.
+    """
+
+    GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16 + 32)
+    MORE, COMMAND = 1, 4
+
+    def __init__(self, line: socket.socket, kind: bytes) -> None:
+        self._line = line
+        line.settimeout(10)
+        line.sendall(self.GREETING)
+        ready = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
+        self.send(ready, self.COMMAND)
+        assert len(self._read(64)) == 64
+        assert self._read(2)[0] == self.COMMAND
+
+    def send(self, body: bytes, flags: int = 0) -> None:
+        """Send one frame of less than 256 bytes, whatever its flags."""
+        self._line.sendall(bytes([flags, len(body)]) + body)
+
+    def hung_up(self) -> bool:
+        """Read on; whether the other side has closed the connection. Waits for something to read."""
+        with suppress(ConnectionResetError):
+            return not self._line.recv(4096)
+        return True
+
+    def _read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count and (more := self._line.recv(count - len(data))):
+            data += more
+        return data
+
+
+@pytest.fixture
+def stranger() -> Iterator[Callable[[str | socket.socket, bytes], Stranger]]:
+    """Connect a stranger to an address, or let it be connected to."""
+    lines: list[socket.socket] = []
+
+    def connect(endpoint: str | socket.socket, kind: bytes) -> Stranger:
+        if isinstance(endpoint, socket.socket):
+            line = endpoint.accept()[0]
+        elif endpoint.startswith("ipc://"):
+            line = socket.socket(socket.AF_UNIX)
+            line.connect(endpoint.removeprefix("ipc://"))
+        else:
+            host, port = endpoint.removeprefix("tcp://").split(":")
+            line = socket.create_connection((host, int(port)))
+        lines.append(line)
+        return Stranger(line, kind)
+
+    yield connect
+    for line in lines:
+        line.close()

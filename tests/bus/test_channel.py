@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from dualsys.errors import BusError, MessageError
 from dualsys.messages import ArmCommand, CameraFrame, Image, Request
 
 Until = Callable[[Callable[[], Any]], Any]
+Connect = Callable[[str, bytes], Any]
 ANY_PORT = "tcp://127.0.0.1:*"
 
 
@@ -295,3 +297,45 @@ def test_a_restarted_publisher_is_found_again(context: ZmqContext, until: Until,
     sender.close()
     sender.close()
     joined(until, reopened(lambda: publisher(context, receiver.endpoint)), receiver)
+
+
+@pytest.mark.fault_row(32)
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+@pytest.mark.parametrize("topic", [b"\0", b"another", b""])
+def test_a_message_that_goes_on_and_never_ends_costs_a_new_connection_and_no_process(
+    context: ZmqContext, until: Until, stranger: Connect, tmp_path: Path, transport: str, topic: bytes
+) -> None:
+    receiver = subscriber(context, ANY_PORT if transport == "tcp" else f"ipc://{tmp_path}/in", bind=True)
+    friend = publisher(context, receiver.endpoint, bind=False)
+    joined(until, friend, receiver)
+    for attack in range(1, 3):
+        # libzmq itself would end this process at the next look.
+        hostile = until(lambda: refused_at_first(stranger, receiver.endpoint))
+        hostile.send(topic + bytes(20), hostile.MORE)
+        until(lambda attack=attack: receiver.receive() is None and receiver.statistics().rejected == attack)
+        assert "a message in several parts" in receiver.statistics().last_fault
+        until(hostile.hung_up)
+        joined(until, friend, receiver)
+
+
+def refused_at_first(stranger: Connect, endpoint: str) -> Any:
+    """A stranger, once the address is there again."""
+    try:
+        return stranger(endpoint, b"PUB")
+    except (ConnectionRefusedError, FileNotFoundError):
+        return None
+
+
+@pytest.mark.fault_row(32)
+def test_a_subscriber_connects_anew_where_its_publisher_sends_a_message_that_goes_on(
+    context: ZmqContext, until: Until, stranger: Connect
+) -> None:
+    frame = b"\0" + header(1, 0) + encode(command(1))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+        receiver = subscriber(context, f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        hostile = stranger(server, b"PUB")
+        hostile.send(frame, hostile.MORE)
+        until(lambda: receiver.receive() is None and receiver.statistics().rejected == 1)
+        stranger(server, b"PUB").send(frame)
+        until(lambda: receiver.receive() == command(1))

@@ -61,7 +61,7 @@ def test_what_a_robot_needs_is_read_from_its_handshake() -> None:
 
 
 @pytest.mark.parametrize("name", list(TOLD))
-@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1e7", "ten", None])
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1e7", "1e-7", "5e-324", "ten", None])
 def test_a_need_that_is_no_number_is_refused(name: str, text: str | None) -> None:
     told = {key: value for key, value in TOLD.items() if key != name}
     if text is not None:

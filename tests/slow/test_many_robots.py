@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -302,3 +303,29 @@ def test_robots_with_keys_share_a_system_2_and_a_stranger_is_not_let_in(
     status = robots[0].status()
     assert status["foreign"] == "0"
     assert int(status["gate.refused"]) > 0
+
+
+def test_a_message_that_goes_on_and_never_ends_costs_the_robots_a_connection_and_no_system_2(
+    serve: Serve, make_robot: MakeRobot, sharing: Sharing, endpoints: SlowEndpoints
+) -> None:
+    serve()
+    robots = [make_robot(f"arm{number}", number) for number in (1, 2)]
+    for robot in robots:
+        robot.greet(sharing.specs)
+    until(robots, lambda: all(robot.packets for robot in robots))
+    greeting = b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16 + 32)
+    ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x03PUB"
+    with socket.socket(socket.AF_UNIX) as hostile:
+        hostile.settimeout(10)
+        hostile.connect(endpoints.observation.removeprefix("ipc://"))
+        hostile.sendall(greeting + bytes([4, len(ready)]) + ready)
+        # Their greeting, and the beginning of what makes them ready.
+        assert len(hostile.recv(65, socket.MSG_WAITALL)) == 65
+        # A part of a topic that nobody asked for, and no other part.
+        hostile.sendall(b"\x01\x04zabc")
+        until(robots, lambda: robots[0].status()["observations.rejected"] == "1")
+    before = [len(robot.packets) for robot in robots]
+    until(
+        robots,
+        lambda: all(len(robot.packets) > one + 2 for robot, one in zip(robots, before, strict=True)),
+    )

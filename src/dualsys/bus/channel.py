@@ -140,7 +140,14 @@ class LatestSubscriber(Generic[M]):
     """Receives the latest value.
 
     One subscriber has one topic. Where several publishers connect to a bound subscriber, the newest of each
-    is kept, and `receive` returns one of those: give each its own topic and subscriber if all are wanted.
+    is kept, whatever its topic, and `receive` returns one of those: give each its own topic and subscriber if
+    all are wanted.
+
+    A message in several parts is hostile: none of ours is. libzmq ends the process where a part is read whose
+    next one is not there, or where such a message is of a topic that was not asked for. So the first part is
+    the last that is read: it is rejected, the socket is closed, and another one takes its place, to which
+    everybody else comes back by themselves. A bound subscriber, to which anyone may connect, asks for every
+    topic and tells them apart by itself. One that connects has to trust the owner of the address so far.
 
     Args:
         context: From `sockets.open_context`.
@@ -170,11 +177,7 @@ class LatestSubscriber(Generic[M]):
         self._prefix = _prefix(topic)
         self._decoder = decoder(tuple(types))
         self._bound = bind
-        largest = len(self._prefix) + HEADER_BYTES + self._decoder.most_bytes
-        self._socket = open_socket(context, zmq.SUB, largest)
-        self._socket.setsockopt(zmq.CONFLATE, 1)
-        self._socket.setsockopt(zmq.RCVBUF, _KERNEL_BYTES)
-        self._socket.setsockopt(zmq.SUBSCRIBE, self._prefix)
+        self._socket = self._opened(context)
         self._attachment = Attachment(self._socket, endpoint, bind=bind, setting=setting)
         self.endpoint = self._attachment.endpoint
         self._poller = zmq.Poller()
@@ -187,7 +190,7 @@ class LatestSubscriber(Generic[M]):
 
     @property
     def socket(self) -> ZmqSocket:
-        """The socket, to wait on several at once. Do not read from it."""
+        """The socket, to wait on several at once. Do not read from it. Once read, it may be another."""
         return self._socket
 
     def receive(self) -> M | None:
@@ -208,6 +211,11 @@ class LatestSubscriber(Generic[M]):
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 break
+            if frame.more:
+                self._start_over()
+                break
+            if frame.buffer[: len(self._prefix)] != self._prefix:
+                continue
             message = self._decode(frame)
             if message is not None:
                 messages.append(message)
@@ -222,6 +230,7 @@ class LatestSubscriber(Generic[M]):
         Returns:
             Whether there is something.
         """
+        self._attachment.tend()
         return bool(self._poller.poll(-(-max(timeout_ns, 0) // NS_PER_MS)))
 
     def statistics(self) -> SubscriberStatistics:
@@ -237,6 +246,22 @@ class LatestSubscriber(Generic[M]):
     def close(self) -> None:
         """Disconnect. Closing twice is allowed."""
         self._socket.close()
+
+    def _opened(self, context: ZmqContext) -> ZmqSocket:
+        socket = open_socket(context, zmq.SUB, len(self._prefix) + HEADER_BYTES + self._decoder.most_bytes)
+        socket.setsockopt(zmq.CONFLATE, 1)
+        socket.setsockopt(zmq.RCVBUF, _KERNEL_BYTES)
+        socket.setsockopt(zmq.SUBSCRIBE, b"" if self._bound else self._prefix)
+        return socket
+
+    def _start_over(self) -> None:
+        """Never read the socket again, and go on with another one."""
+        self._rejected += 1
+        self._last_fault = "a message in several parts: whoever sent it was cut off, and all others with it"
+        self._poller.unregister(self._socket)
+        self._socket = self._opened(self._socket.context)
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._attachment.replace(self._socket)
 
     def _decode(self, frame: zmq.Frame) -> M | None:
         content = frame.buffer[len(self._prefix) :]

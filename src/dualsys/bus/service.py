@@ -26,6 +26,8 @@ MAX_SERVICE_BYTES = 1024 * 1024
 """Largest question or answer. Big things travel on channels."""
 
 _QUESTIONS_PER_CALL = 32
+_WAITING_PER_CLIENT = 32
+"""Most questions of a client, and answers to it, that wait: a client asks one at a time."""
 _REQUEST_ID_BYTES = 8
 _NO_QUESTION = bytes(_REQUEST_ID_BYTES)
 _OPEN_GREETINGS = 256
@@ -87,6 +89,8 @@ class ServiceServer:
         self._claims_refused = 0
         self._socket = open_socket(context, zmq.ROUTER, MAX_SERVICE_BYTES)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.RCVHWM, _WAITING_PER_CLIENT)
+        self._socket.setsockopt(zmq.SNDHWM, _WAITING_PER_CLIENT)
         self._attachment = Attachment(self._socket, endpoint, bind=True, setting=setting)
         self.endpoint = self._attachment.endpoint
         self._gate = gate_of(context)

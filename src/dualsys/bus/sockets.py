@@ -191,8 +191,10 @@ class Attachment:
         self._gate = gate if self._server is not None else None
         self._removals = 0
         self._key: bytes | None = None
+        self._is_open = False
         try:
             self.endpoint = self._open(endpoint)
+            self._is_open = True
         except BusError:
             socket.close(linger=0)
             raise
@@ -213,21 +215,33 @@ class Attachment:
         who try again by themselves. Call it often, from the thread that uses the socket; mostly it costs
         nothing.
         """
-        if self._gate is None or self._socket.closed:
+        if self._socket.closed or (self._gate is None and self._is_open):
             return
-        self._gate.refresh()
+        if self._gate is not None:
+            self._gate.refresh()
         if self._bind:
             self._tend_bound(self._gate)
         else:
             self._tend_connected(self._gate)
+
+    def replace(self, socket: ZmqSocket) -> None:
+        """Close the socket, and go on with another one at the same address, at once or as `tend` is called.
+
+        Args:
+            socket: From `open_socket`, of the same kind.
+        """
+        self._socket.close(linger=0)
+        self._socket = socket
+        self._is_open, self._key = False, None
+        self._allow_ipv6(self.endpoint)
+        self.tend()
 
     def _open(self, endpoint: str) -> str:
         if self._gate is None:
             address = require_private(endpoint, self._setting)
         else:
             address = require_address(endpoint, self._setting)
-        if address.startswith("tcp://["):
-            self._socket.setsockopt(zmq.IPV6, 1)
+        self._allow_ipv6(address)
         path = Path(address.removeprefix("ipc://")) if address.startswith("ipc://") else None
         try:
             if not self._bind:
@@ -246,6 +260,10 @@ class Attachment:
                 raise AddressInUseError(endpoint, self._setting) from error
             action = "bind" if self._bind else "connect"
             raise BusError(f"{self._setting}: cannot {action} {endpoint}: {error.strerror}") from error
+
+    def _allow_ipv6(self, address: str) -> None:
+        if address.startswith("tcp://["):
+            self._socket.setsockopt(zmq.IPV6, 1)
 
     def _bind_to(self, address: str) -> str:
         if self._gate is not None:
@@ -284,12 +302,13 @@ class Attachment:
                 f"{gate.own.name!r}: start this process on the other machine, or name that key under security"
             )
 
-    def _tend_bound(self, gate: Gate) -> None:
-        if self._removals == gate.removals:
-            return
-        with suppress(zmq.ZMQError):
-            # Not bound any more if an earlier attempt to bind again came too early.
-            self._socket.unbind(self.endpoint)
+    def _tend_bound(self, gate: Gate | None) -> None:
+        if self._is_open:
+            if gate is None or self._removals == gate.removals:
+                return
+            with suppress(zmq.ZMQError):
+                self._socket.unbind(self.endpoint)
+            self._is_open = False
         try:
             if self.endpoint.startswith("ipc://"):
                 _require_free(Path(self.endpoint.removeprefix("ipc://")), self.endpoint, self._setting)
@@ -302,8 +321,14 @@ class Attachment:
                 raise BusError(
                     f"{self._setting}: cannot bind {self.endpoint} again: {error.strerror}"
                 ) from error
+            return
+        self._is_open = True
 
-    def _tend_connected(self, gate: Gate) -> None:
+    def _tend_connected(self, gate: Gate | None) -> None:
+        if gate is None:
+            self._socket.connect(self.endpoint)
+            self._is_open = True
+            return
         key = gate.key_of(self._server or "")
         if key == self._key:
             return
@@ -313,6 +338,7 @@ class Attachment:
         if key is not None:
             self._pin(gate, key)
             self._socket.connect(self.endpoint)
+            self._is_open = True
 
 
 def attach(socket: ZmqSocket, endpoint: str, *, bind: bool, setting: str) -> str:

@@ -25,7 +25,8 @@ from dualsys.slow.scheduler import rounds
 _REMEMBERED_PASSES = 64
 _SHARE = 0.95
 """Part of the recent passes that must not have taken longer than what is reckoned with."""
-_LARGEST_NUMBER = 1e6
+_LEAST_NUMBER, _LARGEST_NUMBER = 1e-6, 1e6
+"""What a robot may say of itself. The period of a rate that is all but zero would not be a number."""
 
 
 class PassTimes:
@@ -65,7 +66,7 @@ class Demand:
         """Read the details of a handshake.
 
         Raises:
-            MessageError: One is missing, or not a positive number; names it.
+            MessageError: One is missing, or no number from 1e-6 to 1e6; names it.
         """
         rate_hz = _positive(details, "observation_rate_hz")
         return cls(round(NS_PER_S / rate_hz), round(_positive(details, "latent_soft_ms") * NS_PER_MS))
@@ -77,10 +78,10 @@ def _positive(details: Mapping[str, str], name: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= _LARGEST_NUMBER:
+    if not _LEAST_NUMBER <= value <= _LARGEST_NUMBER:
         raise MessageError(
-            f"handshake: details.{name}: expected a number above 0 and up to {_LARGEST_NUMBER:g}, got "
-            f"{text!r}; run the same version of dualsys on both sides"
+            f"handshake: details.{name}: expected a number from {_LEAST_NUMBER:g} to {_LARGEST_NUMBER:g}, "
+            f"got {text!r}; run the same version of dualsys on both sides"
         )
     return value
 

@@ -280,8 +280,8 @@ class SlowServer:
         while True:
             if self._gate is not None:
                 self._gate.serve()
-                for channel in (self._observations, self._latents, self._service):
-                    channel.tend()
+            for channel in (self._observations, self._latents, self._service):
+                channel.tend()
             if self._capacity.robots > 1:
                 for name in self._service.release_gone("planner"):
                     self._fleet.release(name)
