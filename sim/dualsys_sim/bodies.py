@@ -1,28 +1,17 @@
-"""Builders of the bodies in the scene: the arm, the table, the belt, blocks and bowls."""
+"""Builders of the bodies in the scene apart from the arm: the table, the belt, blocks and bowls."""
 
 from __future__ import annotations
 
 import colorsys
 import math
-import os
-import tempfile
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
-
-import pybullet_data
 
 from dualsys_sim import arena
 from dualsys_sim.physics import pybullet
 from dualsys_sim.state import Wall
 
 Rgba = tuple[float, float, float, float]
-
-ARM_JOINTS: Final = tuple(range(7))
-HAND_LINK: Final = 8
-FINGER_JOINTS: Final = (9, 10)
-TOOL_LINK: Final = 11
 
 BLOCK_FRICTION: Final = 1.0
 TABLE_FRICTION: Final = 0.35
@@ -31,46 +20,6 @@ MAT_EDGE_M: Final = 0.010
 MAT_TOP_M: Final = 0.001
 BOWL_SIDES: Final = 10
 BOWL_WALL_LIFT_M: Final = 0.001
-
-ARM_RGBA: Final[Rgba] = (0.86, 0.87, 0.88, 1.0)
-HAND_RGBA: Final[Rgba] = (0.45, 0.46, 0.48, 1.0)
-FINGER_RGBA: Final[Rgba] = (0.16, 0.16, 0.18, 1.0)
-
-
-@cache
-def _arm_urdf() -> tuple[tempfile.TemporaryDirectory[str], str]:
-    """The Panda with its light collision meshes drawn as well: twenty times quicker to render."""
-    source = Path(pybullet_data.getDataPath()) / "franka_panda"
-    text = (source / "panda.urdf").read_text()
-    text = text.replace("meshes/visual/", "meshes/collision/").replace("package://", f"{source}{os.sep}")
-    folder = tempfile.TemporaryDirectory(prefix="dualsys_sim_")
-    path = Path(folder.name) / "panda.urdf"
-    path.write_text(text)
-    return folder, str(path)
-
-
-def link_rgba(link: int) -> Rgba:
-    """Colour of a link of the arm."""
-    return FINGER_RGBA if link in FINGER_JOINTS else HAND_RGBA if link == HAND_LINK else ARM_RGBA
-
-
-def load_arm(client: int) -> int:
-    """The Panda at the origin, its fingers geared together; returns its body number."""
-    _, path = _arm_urdf()
-    arm: int = pybullet.loadURDF(
-        path, useFixedBase=True, flags=pybullet.URDF_ENABLE_CACHED_GRAPHICS_SHAPES, physicsClientId=client
-    )
-    for link in range(-1, TOOL_LINK):
-        pybullet.changeVisualShape(arm, link, rgbaColor=link_rgba(link), physicsClientId=client)
-        pybullet.changeDynamics(arm, link, linearDamping=0.0, angularDamping=0.0, physicsClientId=client)
-    for link in FINGER_JOINTS:
-        pybullet.changeDynamics(arm, link, lateralFriction=1.2, spinningFriction=0.02, physicsClientId=client)
-    gear = pybullet.createConstraint(
-        arm, FINGER_JOINTS[0], arm, FINGER_JOINTS[1], pybullet.JOINT_GEAR, [1, 0, 0], [0, 0, 0], [0, 0, 0],
-        physicsClientId=client,
-    )  # fmt: skip
-    pybullet.changeConstraint(gear, gearRatio=-1, erp=0.2, maxForce=100, physicsClientId=client)
-    return arm
 
 
 def _box(client: int, half_m: tuple[float, float, float], position_m: tuple[float, float, float], rgba: Rgba,

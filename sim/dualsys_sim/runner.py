@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.robots.kinematics import PANDA, TOOL_DOWN
+from dualsys.robots.kinematics import TOOL_DOWN
 from dualsys_sim import arena
 from dualsys_sim.disturbance import Disturbance
 from dualsys_sim.episode import Episode
@@ -33,7 +33,7 @@ class Step:
         snapshot: the present instant.
         command_m: [3], the commanded tool point (base frame).
         gripper: the last gripper action, +1 or -1.
-        q_rad: [7], measured joints.
+        q_rad: [J], measured joints.
         goal: the goal in force.
         instruction: the words for it.
         images: images by camera name, of the cameras that are being recorded at this step.
@@ -172,9 +172,10 @@ class _Rig:
     def travel(self, action: FloatArray) -> None:
         """Play one policy step under an action [4]."""
         wanted = self._command_m + arena.ACTION_STEP_M * action[:3]
-        self._command_m = np.clip(wanted, arena.COMMAND_LOW_M, arena.COMMAND_HIGH_M)
+        arm = self._world.arm
+        self._command_m = np.clip(wanted, arm.geometry.low_m, arm.geometry.high_m)
         self._gripper = 1.0 if action[3] > 0.0 else -1.0
-        joints = PANDA.inverse(self._command_m, TOOL_DOWN, self._knot[:7])[0]
+        joints = arm.chain.inverse(self._command_m, TOOL_DOWN, self._knot[:-1])[0]
         new = np.append(joints, arena.GRIPPER_OPEN_M if self._gripper > 0.0 else 0.0)
         for tick in range(1, arena.POLICY_TICKS + 1):
             self._world.step(self._knot + (new - self._knot) * (tick / arena.POLICY_TICKS))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS
-from dualsys.robots.simulated import SIMULATED_PANDA
+from dualsys.robots.registry import driver_named
+from dualsys.robots.tabletop import arm_with
 from dualsys_sim.serving import CameraPublisher, RobotLoop, RobotServer, Shutters
 from dualsys_sim.table import TICK_NS, TableCore
 from dualsys_sim.world import World
@@ -28,14 +29,16 @@ def serve(config: SystemConfig) -> None:
         config: The whole system.
 
     Raises:
+        ConfigError: The options of the robot name no arm.
         BusError: An address is taken or cannot be used.
     """
     sim = config.sim
+    arm = arm_with(driver_named(config.robot.driver).geometry(config.robot.options))
     context = open_context(config.protection())
     try:
         loop = RobotLoop(context, config, TICK_NS)
         cameras = CameraPublisher(context, config.endpoints.robot.cameras)
-        with World(gui=sim.gui) as world:
+        with World(gui=sim.gui, arm=arm) as world:
             core = TableCore(world, round(sim.watchdog_ms * NS_PER_MS))
             shutters = Shutters({"fixed": sim.camera_fixed_hz, "wrist": sim.camera_wrist_hz})
 
@@ -44,6 +47,6 @@ def serve(config: SystemConfig) -> None:
                 if camera is not None:
                     cameras.send(core.look(camera))
 
-            loop.run(core, RobotServer(core, SIMULATED_PANDA), look)
+            loop.run(core, RobotServer(core, arm.spec), look)
     finally:
         close_context(context)

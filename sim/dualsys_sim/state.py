@@ -36,8 +36,8 @@ class ArmState:
     """Measured joints of the arm.
 
     Attributes:
-        q_rad: [7], joint angles.
-        dq_rad_s: [7], joint speeds.
+        q_rad: [J], joint angles.
+        dq_rad_s: [J], joint speeds.
         width_m: distance between the fingertips, 0 to 0.08.
         width_speed_m_s: its rate of change, positive when opening.
     """

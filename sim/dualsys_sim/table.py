@@ -19,7 +19,6 @@ from dualsys.clock import nanoseconds
 from dualsys.errors import InstructionError
 from dualsys.messages import ArmCommand, ArmState, CameraFrame
 from dualsys.robots.contract import ArmStatus
-from dualsys.robots.simulated import SIMULATED_PANDA
 from dualsys_sim import arena
 from dualsys_sim.episode import Episode, Event, Phrasing, make_episode
 from dualsys_sim.language import DIRECTION_WORDS, absent_names, names_of
@@ -52,6 +51,7 @@ class TableCore:
 
     def __init__(self, world: World, watchdog_ns: int) -> None:
         self._world = world
+        self._limits = world.arm.spec.limits
         self._watchdog_ns = watchdog_ns
         self._ticks = 0
         self._command_tick = 0
@@ -100,15 +100,15 @@ class TableCore:
         return self.scene()
 
     def on_command(self, command: ArmCommand) -> bool:
-        """Take in a command [8]: joints in rad, then finger width in m. Returns whether it is followed."""
+        """Take in a command [J + 1]: joints in rad, finger width in m. Returns whether it is followed."""
         position = command.position
-        axes = SIMULATED_PANDA.limits.axes
+        axes = self._limits.axes
         if len(position) != axes or not all(math.isfinite(value) for value in position):
             self.counters["rejected"] += 1
             self.last_fault = f"command: expected {axes} finite numbers, got {position}"
             return False
-        joints = SIMULATED_PANDA.limits.joints
-        target = SIMULATED_PANDA.limits.clip(position)
+        joints = self._limits.joints
+        target = self._limits.clip(position)
         jump = float(np.abs(target[:joints] - self._target[:joints]).max())
         largest = JUMP_RAD if self._commanded else FIRST_JUMP_RAD
         if jump > largest:
@@ -214,7 +214,7 @@ class TableCore:
 
     def _posture(self) -> FloatArray:
         arm = self._world.measure()
-        return SIMULATED_PANDA.limits.clip(np.append(arm.q_rad, arm.width_m))
+        return self._limits.clip(np.append(arm.q_rad, arm.width_m))
 
 
 def meaning_of(words: str, episode: Episode) -> Goal | None:

@@ -1,4 +1,4 @@
-"""The simulated table: a Panda, blocks, bowls, movers and two cameras, one control tick at a time."""
+"""The simulated table: an arm, blocks, bowls, movers and two cameras, one control tick at a time."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dualsys.robots.kinematics import PANDA, TOOL_DOWN
+from dualsys.robots.kinematics import TOOL_DOWN
+from dualsys.robots.tabletop import TABLE_PANDA, TabletopArm
 from dualsys_sim import arena, bodies, cameras
+from dualsys_sim.arms import load_arm
 from dualsys_sim.episode import Episode
 from dualsys_sim.movers import Belt, Glide, Hand, Wander
 from dualsys_sim.physics import pybullet
 from dualsys_sim.state import ArmState, FloatArray, ObjectTable, Snapshot
 
 GRAVITY_M_S2: Final = 9.81
-MEASURED_JOINTS: Final = (*bodies.ARM_JOINTS, *bodies.FINGER_JOINTS)
-JOINT_FORCES_NM: Final = (87.0, 87.0, 87.0, 87.0, 20.0, 20.0, 20.0)
 JOINT_POSITION_GAIN: Final = 0.2
 JOINT_VELOCITY_GAIN: Final = 1.0
 HAND_TO_TOOL_M: Final = 0.105
@@ -28,13 +28,17 @@ NEAR_TOOL_M: Final = 0.08
 class World:
     """One simulated table, reused over episodes. The same episode and the same commands give the same bits.
 
-    Use it as a context manager, or call `close`. With `gui` PyBullet's window shows it.
+    Use it as a context manager, or call `close`.
+
+    Args:
+        gui: Show it in PyBullet's window.
+        arm: Which arm stands there, with J joints.
     """
 
-    def __init__(self, gui: bool = False) -> None:
+    def __init__(self, gui: bool = False, arm: TabletopArm = TABLE_PANDA) -> None:
+        self.arm = arm
         self._client: int = pybullet.connect(pybullet.GUI if gui else pybullet.DIRECT)
         self._gui = gui
-        self._arm = -1
         self._ticks = 0
         self._objects: list[int] = []
 
@@ -75,7 +79,7 @@ class World:
             physicsClientId=client,
         )
         self._episode = episode
-        self._arm = bodies.load_arm(client)
+        self._body = load_arm(client, self.arm.name)
         bodies.build_table(client, episode.table_rgba)
         bodies.build_mat(client, episode.mat_rgba)
         if episode.belt is not None:
@@ -83,8 +87,9 @@ class World:
         if episode.wall is not None:
             bodies.build_wall(client, episode.wall, episode.wall_rgba)
         self._objects = [bodies.build_object(client, spec) for spec in episode.objects]
+        arm = self._body
         self._hideable: list[tuple[int, int, bodies.Rgba]] = [
-            *((self._arm, link, bodies.link_rgba(link)) for link in range(-1, bodies.ARM_JOINTS[-1] + 1)),
+            *((arm.body, link, arm.link_rgba(link)) for link in range(-1, arm.joints[-1] + 1)),
             *(
                 (body, -1, spec.rgba)
                 for body, spec in zip(self._objects, episode.objects, strict=True)
@@ -100,20 +105,22 @@ class World:
         self._glide = None if episode.glide is None else Glide(episode.glide)
         self._ticks = 0
         start = self.start_command()
-        self.place_arm(start[:7], float(start[7]))
+        self.place_arm(start[:-1], float(start[-1]))
 
     def start_command(self) -> FloatArray:
-        """The command [8] that keeps the arm where the episode starts it."""
-        joints = PANDA.inverse(self._episode.start_tool_m, TOOL_DOWN, PANDA.rest_rad)[0]
+        """The command [J + 1] that keeps the arm where the episode starts it."""
+        chain = self.arm.chain
+        joints = chain.inverse(self._episode.start_tool_m, TOOL_DOWN, chain.rest_rad)[0]
         return np.append(joints, self._episode.start_width_m)
 
     def place_arm(self, q_rad: ArrayLike, width_m: float) -> None:
-        """Put the arm at joint angles [7] and finger width at once, at rest, without physics."""
+        """Put the arm at joint angles [J] and finger width at once, at rest, without physics."""
         q = np.asarray(q_rad, dtype=np.float64).tolist()
-        for joint, angle in zip(bodies.ARM_JOINTS, q, strict=True):
-            pybullet.resetJointState(self._arm, joint, angle, 0.0, physicsClientId=self._client)
-        for joint in bodies.FINGER_JOINTS:
-            pybullet.resetJointState(self._arm, joint, width_m / 2, 0.0, physicsClientId=self._client)
+        arm = self._body
+        for joint, angle in zip(arm.joints, q, strict=True):
+            pybullet.resetJointState(arm.body, joint, angle, 0.0, physicsClientId=self._client)
+        for joint in arm.fingers:
+            pybullet.resetJointState(arm.body, joint, width_m / 2, 0.0, physicsClientId=self._client)
 
     def place_object(self, index: int, position_m: ArrayLike, yaw_rad: float) -> None:
         """Put object `index` at `position_m` [3] (base frame) and yaw at once, at rest, without physics."""
@@ -124,24 +131,26 @@ class World:
         )
 
     def step(self, q_cmd: ArrayLike) -> None:
-        """Advance one tick under a command [8]: seven joint angles (rad) and the finger width (m, 0 to 0.08).
+        """Advance one tick under a command [J + 1]: joint angles (rad) and the finger width (m, 0 to 0.08).
 
         Raises:
             ValueError: the command has a wrong shape or is not finite.
         """
         command = np.asarray(q_cmd, dtype=np.float64)
-        if command.shape != (8,) or not np.isfinite(command).all():
-            raise ValueError(f"q_cmd must be 8 finite numbers, found {command}")
-        angles = command.tolist()
+        arm = self._body
+        joints = len(arm.joints)
+        if command.shape != (joints + 1,) or not np.isfinite(command).all():
+            raise ValueError(f"q_cmd must be {joints + 1} finite numbers, found {command}")
+        *angles, width_m = command.tolist()
         pybullet.setJointMotorControlArray(
-            self._arm, bodies.ARM_JOINTS, pybullet.POSITION_CONTROL, targetPositions=angles[:7],
-            positionGains=[JOINT_POSITION_GAIN] * 7, velocityGains=[JOINT_VELOCITY_GAIN] * 7,
-            forces=JOINT_FORCES_NM, physicsClientId=self._client,
+            arm.body, arm.joints, pybullet.POSITION_CONTROL, targetPositions=angles,
+            positionGains=[JOINT_POSITION_GAIN] * joints, velocityGains=[JOINT_VELOCITY_GAIN] * joints,
+            forces=arm.forces_nm, physicsClientId=self._client,
         )  # fmt: skip
-        finger = 0.5 * min(arena.GRIPPER_OPEN_M, max(0.0, angles[7]))
-        for joint in bodies.FINGER_JOINTS:
+        finger = 0.5 * min(arena.GRIPPER_OPEN_M, max(0.0, width_m))
+        for joint in arm.fingers:
             pybullet.setJointMotorControl2(
-                self._arm, joint, pybullet.POSITION_CONTROL, targetPosition=finger,
+                arm.body, joint, pybullet.POSITION_CONTROL, targetPosition=finger,
                 force=arena.FINGER_FORCE_N, maxVelocity=arena.FINGER_SPEED_M_S,
                 positionGain=0.2, velocityGain=1.0, physicsClientId=self._client,
             )  # fmt: skip
@@ -151,13 +160,14 @@ class World:
 
     def measure(self) -> ArmState:
         """The arm's measured joints and fingers."""
-        states = pybullet.getJointStates(self._arm, MEASURED_JOINTS, physicsClientId=self._client)
-        angles, speeds, _, _ = zip(*states, strict=True)
+        arm = self._body
+        states = pybullet.getJointStates(arm.body, arm.measured, physicsClientId=self._client)
+        (*angles, left_m, right_m), (*speeds, left_m_s, right_m_s), _, _ = zip(*states, strict=True)
         return ArmState(
-            q_rad=np.array(angles[:7]),
-            dq_rad_s=np.array(speeds[:7]),
-            width_m=float(angles[7] + angles[8]),
-            width_speed_m_s=float(speeds[7] + speeds[8]),
+            q_rad=np.array(angles),
+            dq_rad_s=np.array(speeds),
+            width_m=float(left_m + right_m),
+            width_speed_m_s=float(left_m_s + right_m_s),
         )
 
     def objects(self) -> ObjectTable:
@@ -179,7 +189,7 @@ class World:
     def snapshot(self) -> Snapshot:
         """This instant, as judges and experts see it."""
         arm = self.measure()
-        tool, _ = PANDA.forward(arm.q_rad)
+        tool, _ = self.arm.chain.forward(arm.q_rad)
         return Snapshot(self.time_s, tool, arm.width_m, arm.width_speed_m_s, self.objects())
 
     def render(self, name: str) -> NDArray[np.uint8]:
@@ -195,7 +205,7 @@ class World:
             lens = cameras.projection(shape, pose.fov_deg, 0.2, 2.5)
         else:
             pose = self._episode.wrist_camera
-            tool, rotation = PANDA.forward(self.measure().q_rad)
+            tool, rotation = self.arm.chain.forward(self.measure().q_rad)
             view = cameras.wrist_view(pose, tool - HAND_TO_TOOL_M * rotation[:, 2], rotation)
             lens = cameras.projection(shape, pose.fov_deg, 0.02, 1.0)
         if not self._gui:
@@ -264,12 +274,13 @@ class World:
 
     def _held(self, index: int, place_m: tuple[float, float, float]) -> bool:
         """Whether both fingers touch the object."""
-        tool = pybullet.getLinkState(self._arm, bodies.TOOL_LINK, physicsClientId=self._client)[0]
+        arm = self._body
+        tool = pybullet.getLinkState(arm.body, arm.tool, physicsClientId=self._client)[0]
         if math.dist(tool, place_m) > NEAR_TOOL_M:
             return False
-        contacts = pybullet.getContactPoints(self._arm, self._objects[index], physicsClientId=self._client)
+        contacts = pybullet.getContactPoints(arm.body, self._objects[index], physicsClientId=self._client)
         links = {contact[3] for contact in contacts if contact[8] < 0.0005}
-        return links.issuperset(bodies.FINGER_JOINTS)
+        return links.issuperset(arm.fingers)
 
     def _drive(self, index: int, velocity_m_s: tuple[float, float]) -> None:
         """Make a block that slides on the table travel at this velocity over the next tick."""

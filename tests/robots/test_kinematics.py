@@ -12,16 +12,16 @@ WORK_AREA_M = ((0.30, -0.30, 0.012), (0.68, 0.30, 0.30))
 
 def test_forward_agrees_with_pybullet(rng: np.random.Generator) -> None:
     pybullet = pytest.importorskip("pybullet")
-    from dualsys_sim import bodies
+    from dualsys_sim.arms import load_arm
 
     client = pybullet.connect(pybullet.DIRECT)
     try:
-        arm = bodies.load_arm(client)
+        arm = load_arm(client, "panda")
         for q in rng.uniform(PANDA.lower_rad, PANDA.upper_rad, (50, 7)):
-            for joint, angle in zip(bodies.ARM_JOINTS, q, strict=True):
-                pybullet.resetJointState(arm, joint, angle, physicsClientId=client)
+            for joint, angle in zip(arm.joints, q, strict=True):
+                pybullet.resetJointState(arm.body, joint, angle, physicsClientId=client)
             link = pybullet.getLinkState(
-                arm, bodies.TOOL_LINK, computeForwardKinematics=True, physicsClientId=client
+                arm.body, arm.tool, computeForwardKinematics=True, physicsClientId=client
             )
             position, rotation = PANDA.forward(q)
             turned = np.reshape(pybullet.getMatrixFromQuaternion(link[5]), (3, 3))

@@ -103,7 +103,7 @@ def test_whatever_touches_the_wall_in_the_physics_is_a_fault(world: World) -> No
             tool = (max(0.31, x), y, float(rng.uniform(0.012, 0.10)))
             width = float(rng.uniform(0.0, arena.GRIPPER_OPEN_M))
             world.place_arm(PANDA.inverse(tool, TOOL_DOWN, PANDA.rest_rad)[0], width)
-            touching = bool(pybullet.getClosestPoints(world._arm, solid, 0.0, physicsClientId=client))
+            touching = bool(pybullet.getClosestPoints(world._body.body, solid, 0.0, physicsClientId=client))
             wrong = fault(wall, tool, width)
             assert wrong or not touching, (seed, tool, width)
             touches, faults = touches + touching, faults + bool(wrong)

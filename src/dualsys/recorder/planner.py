@@ -32,6 +32,7 @@ from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.planner.track import ActionArray
 from dualsys.fast.policies.policy import System1
 from dualsys.messages import ControlState, Image, LatentPacket, Observation, Plan, Tensor
+from dualsys.recorder.geometries import name_of
 from dualsys.recorder.records import (
     SCHEMA_VERSION,
     PlanHeader,
@@ -129,7 +130,7 @@ class RecordedPlannerCore(PlannerCore):
                 wrist=policy.wrist,
                 weights=policy.weights,
                 capabilities=sorted(policy.capabilities),
-                kinematics=type(kinematics).__name__,
+                kinematics=name_of(kinematics),
                 strategy=strategy.name,
                 options=dict(options),
                 session=session,

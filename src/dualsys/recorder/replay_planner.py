@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.policies.policy import CAPABILITIES, Capability
 from dualsys.messages import LatentPacket, Plan, Tensor
+from dualsys.recorder.geometries import KINEMATICS
 from dualsys.recorder.planner import header
 from dualsys.recorder.records import (
     SCHEMA_VERSION,
@@ -38,15 +39,7 @@ from dualsys.recorder.records import (
     Record,
 )
 from dualsys.recorder.verdict import Difference
-from dualsys.robots.geometry import Cartesian
-from dualsys.robots.kinematics import PANDA
 from dualsys.specs import DTYPES, ActionSpec, SystemSpecs, TensorSpec
-
-KINEMATICS: Final[Mapping[str, Kinematics]] = {
-    type(PANDA).__name__: PANDA,
-    Cartesian.__name__: Cartesian(),
-}
-"""Geometries that a planner can be replayed with, by the name of their class."""
 
 _TENSOR = re.compile(r"(\w+)\[([\d, ]*)\]")
 
@@ -97,7 +90,7 @@ class PlannerReplay:
     """Replays the planner's records of one recording, in their order.
 
     Args:
-        kinematics: Geometries by the name of their class.
+        kinematics: Geometries by the name that they are recorded under, see `recorder.geometries`.
     """
 
     def __init__(self, kinematics: Mapping[str, Kinematics] = KINEMATICS) -> None:

@@ -22,6 +22,7 @@ from dualsys.fast.control.limits import FloatArray, Limits
 from dualsys.messages import ArmCommand, ArmState
 from dualsys.robots.contract import ArmReading, RobotSpec
 from dualsys.robots.registry import RobotDriver, RobotSettings
+from dualsys.robots.tabletop import geometry_of
 
 LINK_VERSION: Final = "1"
 """Raised whenever a robot that spoke the link before would be misunderstood."""
@@ -93,7 +94,8 @@ class LinkRobot:
     and does so as well when this process is gone.
 
     Args:
-        settings: Where the robot is. The option `robot` names the only one that will do.
+        settings: Where the robot is. The option `robot` names the only one that will do, the option `arm`
+            the arm of `robots.tabletop` that the planner takes it for.
         expected: What it should be; None to believe the robot.
         options: The options that there are; None if the caller has checked them.
 
@@ -105,7 +107,7 @@ class LinkRobot:
         self,
         settings: RobotSettings,
         expected: RobotSpec | None = None,
-        options: tuple[str, ...] | None = ("robot",),
+        options: tuple[str, ...] | None = ("robot", "arm"),
     ) -> None:
         if options is not None:
             settings.require_options(*options)
@@ -243,4 +245,6 @@ class LinkRobot:
         return self._reading
 
 
-DRIVER: Final = RobotDriver("whatever speaks the robot link, such as a controller in C++", open=LinkRobot)
+DRIVER: Final = RobotDriver(
+    "whatever speaks the robot link, such as a controller in C++", open=LinkRobot, geometry=geometry_of
+)

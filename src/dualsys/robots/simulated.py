@@ -1,34 +1,34 @@
-"""The simulated Panda, reached as a real arm would be: over the robot link, in another process and clock."""
+"""The simulated arm, reached as a real one would be: over the robot link, in another process and clock."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from dualsys.robots.contract import RobotSpec
 from dualsys.robots.link import LinkRobot
-from dualsys.robots.profiles import PANDA_JOINTS, SIMULATED_PANDA_LIMITS
 from dualsys.robots.registry import RobotDriver, RobotSettings
+from dualsys.robots.tabletop import TABLE_PANDA, arm_of, geometry_of
 
-SIMULATED_PANDA: Final = RobotSpec(
-    name="simulated_panda",
-    axes=(*PANDA_JOINTS, "gripper_opening"),
-    limits=SIMULATED_PANDA_LIMITS,
-    rate_hz=250.0,
-)
+SIMULATED_PANDA: Final = TABLE_PANDA.spec
 
 
 class SimulatedRobot(LinkRobot):
-    """The robot link with a simulated Panda at its other end.
+    """The robot link with a simulated arm at its other end.
 
     Args:
-        settings: Where it is.
-        spec: What it should be.
+        settings: Where it is; the option `arm` says which arm it is.
+
+    Raises:
+        ConfigError: There is no such arm.
+        RobotError: An option is unknown.
     """
 
-    def __init__(self, settings: RobotSettings, spec: RobotSpec = SIMULATED_PANDA) -> None:
-        super().__init__(settings, expected=spec)
+    def __init__(self, settings: RobotSettings) -> None:
+        super().__init__(settings, arm_of(settings.options).spec)
 
 
 DRIVER: Final = RobotDriver(
-    "a Franka Panda at a table, in a process of its own", open=SimulatedRobot, simulated=True
+    "a Franka Panda at a table, in a process of its own",
+    open=SimulatedRobot,
+    simulated=True,
+    geometry=geometry_of,
 )

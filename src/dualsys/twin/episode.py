@@ -22,10 +22,9 @@ from dualsys.fast.control.modes import Mode
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.demand import Demand
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
+from dualsys.fast.planner.track import Box
 from dualsys.messages import ControlState, LatentPacket, UplinkMode
 from dualsys.robots.contract import ArmReading
-from dualsys.robots.kinematics import PANDA
-from dualsys.robots.profiles import SIMULATED_PANDA_LIMITS
 from dualsys.slow.core import SlowCore
 from dualsys.twin.interventions import (
     DONOR_SEED_OFFSET,
@@ -76,7 +75,7 @@ def run_episode(
 
     Args:
         parts: The two systems.
-        world: Reset by this call.
+        world: Reset by this call; its arm is the one that is led.
         episode: What to run; everything random is drawn from its seed.
         settings: Everything about time, and what System 1 gets to know.
         phrasing: How the episode's words were drawn; for the report, and for other words of the same kind.
@@ -129,11 +128,14 @@ class _Run:
         self._parts, self._world, self._said, self._judged = parts, world, said, judged
         self._settings, self._think = settings, think
         session = 1 + said.seed % 2**31
-        limits = SIMULATED_PANDA_LIMITS.scaled(settings.speed_fraction, settings.acceleration_fraction)
+        arm = world.arm
+        limits = arm.spec.limits.scaled(settings.speed_fraction, settings.acceleration_fraction)
         strategy = make_strategy(settings.strategy, **settings.strategy_options)
         self._slow = SlowCore(parts.system2, settings.latent_codec, settings.feature_codec)
         self._vision = parts.vision
         planner = PlannerSettings(
+            workspace=Box(arm.geometry.low_m, arm.geometry.high_m),
+            open_m=arm.geometry.open_m,
             expected_delay_ns=settings.system1_delay.expected_ns,
             latent_codec=settings.latent_codec,
             residual=settings.residual,
@@ -141,14 +143,14 @@ class _Run:
             feature_codec=settings.feature_codec,
         )
         _require_uplink(settings.uplink, self._slow.uplink, planner.uplink)
-        self._planner = PlannerCore(parts.system1, strategy, PANDA, session, said.seed, planner)
+        self._planner = PlannerCore(parts.system1, strategy, arm.chain, session, said.seed, planner)
         self._control = ControlCore(
             limits, settings.ages, TICK_NS, session=session, slowed_fraction=settings.slowed_fraction
         )
         self._referee = Referee(judged)
         self._schedule = Schedule()
         self._trace = Trace()
-        self._meter = Meter(PANDA, limits.joints, seconds(TICK_NS))
+        self._meter = Meter(arm.chain, limits.joints, seconds(TICK_NS))
         self._delays = {
             name: np.random.default_rng([said.seed, zlib.crc32(name.encode())])
             for name in ("system1", "system2")

@@ -11,6 +11,8 @@ from dualsys.errors import ConfigError, InstructionError
 from dualsys.fast.chunking.strategy import default_options
 from dualsys.fast.control.core import Ages
 from dualsys.fast.planner.demand import demand_bounds
+from dualsys.robots.registry import driver_named
+from dualsys.robots.tabletop import TABLE_PANDA, arm_with
 from dualsys.twin.latency import Constant, Latency
 from dualsys.twin.pool import Bundles, EpisodePool, Job, Scripted, Source, require_simulator
 from dualsys.twin.report import Report, summarise
@@ -46,7 +48,7 @@ def evaluate(
     """Run a task on the digital twin and sum up. The same arguments give the same report, to the bit.
 
     Args:
-        config: The system; what is None below is taken from it.
+        config: The system; what is None below is taken from it, and so is the arm at the table.
         task: Name of the task.
         episodes: How many to run.
         seed: Of the first episode; each next one adds 1.
@@ -84,9 +86,12 @@ def evaluate(
     require_runnable(task, episodes, seed, phrasing, event, latent)
     jobs = [Job(task, number, settings, phrasing, event) for number in range(seed, seed + episodes)]
     source = source_of(config, scripted)
-    with EpisodePool(source, min(workers, episodes)) as pool:
+    arm = arm_with(driver_named(config.robot.driver).geometry(config.robot.options))
+    with EpisodePool(source, min(workers, episodes), arm) as pool:
         results = collect(pool, jobs, task if show_progress else None)
-    return summarise(results, settings.describe(), source.describe())
+    # Only where it changes anything, as with the settings: results of the Panda keep their digests.
+    told = {} if arm is TABLE_PANDA else {"arm": arm.name}
+    return summarise(results, told | settings.describe(), source.describe())
 
 
 def collect(pool: EpisodePool, jobs: list[Job], title: str | None = None) -> list[EpisodeResult]:

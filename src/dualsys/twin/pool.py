@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from dualsys.bundles import Role, load_manifest
 from dualsys.errors import ConfigError, MissingExtraError
 from dualsys.messages import UplinkMode
+from dualsys.robots.tabletop import ARMS, TABLE_PANDA, TabletopArm
 from dualsys.twin.episode import run_episode
 from dualsys.twin.result import EpisodeResult
 from dualsys.twin.settings import Parts, TwinSettings
@@ -128,18 +129,20 @@ class EpisodePool:
     Args:
         source: Where the systems come from.
         workers: Processes; 1 runs everything in this one.
+        arm: Which arm stands at the table.
 
     Raises:
         ConfigError: Fewer than one worker.
         MissingExtraError: PyBullet is not installed.
     """
 
-    def __init__(self, source: Source, workers: int) -> None:
+    def __init__(self, source: Source, workers: int, arm: TabletopArm = TABLE_PANDA) -> None:
         if workers < 1:
             raise ConfigError("twin", [f"workers: expected at least 1, got {workers}"])
         require_simulator()
         self._source = source
         self._workers = workers
+        self._arm = arm
         self._executor: ProcessPoolExecutor | None = None
         self._bench: _Bench | None = None
 
@@ -162,14 +165,16 @@ class EpisodePool:
         """Run all jobs; yields each one's index and result as soon as it is done, in any order."""
         if self._workers == 1:
             if self._bench is None:
-                self._bench = _Bench.open(self._source)
+                self._bench = _Bench.open(self._source, self._arm)
             for index, job in enumerate(jobs):
                 yield index, self._bench.run(job)
             return
         if self._executor is None:
             self._source.describe()  # a damaged bundle is told here, not by a worker that dies of it
             context = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(self._workers, context, _start_worker, (self._source,))
+            self._executor = ProcessPoolExecutor(
+                self._workers, context, _start_worker, (self._source, self._arm.name)
+            )
         with _single_threaded_children():
             futures = {self._executor.submit(_work, job): index for index, job in enumerate(jobs)}
             for future in as_completed(futures):
@@ -184,10 +189,10 @@ class _Bench:
     world: World
 
     @classmethod
-    def open(cls, source: Source) -> _Bench:
+    def open(cls, source: Source, arm: TabletopArm) -> _Bench:
         from dualsys_sim.world import World
 
-        return cls(source.load(), World())
+        return cls(source.load(), World(arm=arm))
 
     def run(self, job: Job) -> EpisodeResult:
         from dualsys_sim.episode import make_episode
@@ -207,9 +212,9 @@ class _Bench:
 _bench: _Bench | None = None
 
 
-def _start_worker(source: Source) -> None:
+def _start_worker(source: Source, arm: str) -> None:
     global _bench
-    _bench = _Bench.open(source)
+    _bench = _Bench.open(source, ARMS[arm])
 
 
 def _work(job: Job) -> EpisodeResult:
