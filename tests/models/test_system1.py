@@ -72,15 +72,17 @@ def test_a_latent_shown_twice_has_no_rate_and_a_short_time_is_not_divided_by() -
     torch.testing.assert_close(rates[1, 0], (tokens[1, 0] - tokens[1, 1]) / SHORTEST_RATE_S)
 
 
-def test_a_network_learns_to_listen_to_rates(net: System1Net) -> None:
+@pytest.mark.parametrize("way", ["rate_in", "motion_in"])
+def test_a_network_learns_to_listen_to_rates(net: System1Net, way: str) -> None:
     """At first it does not, so that a network trained without them can go on from where it was."""
+    listening = getattr(net, way)
     tokens = torch.randn(1, CONFIG.latents, CONFIG.latent_tokens, CONFIG.latent_width)
     age_s, state = torch.tensor([[0.2, 0.4]]), torch.zeros(1, CONFIG.proprioception)
     wrist = torch.randn(1, CONFIG.frames, CONFIG.wrist_tokens, CONFIG.width)
     before = net.encode(tokens, age_s, wrist, state)
-    torch.nn.init.normal_(net.rate_in.weight, std=0.1)
+    torch.nn.init.normal_(listening.weight, std=0.1)
     assert (net.encode(tokens, age_s, wrist, state) - before).abs().max() > 0.01
     tokens[:, 1] = tokens[:, 0]
     with_rates = net.encode(tokens, age_s, wrist, state)
-    torch.nn.init.zeros_(net.rate_in.weight)
+    torch.nn.init.zeros_(listening.weight)
     torch.testing.assert_close(with_rates, net.encode(tokens, age_s, wrist, state))

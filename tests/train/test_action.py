@@ -118,6 +118,24 @@ def test_recordings_are_drawn_in_proportion_to_their_length() -> None:
     assert (drawn["proprioception"] >= 1000).float().mean() == pytest.approx(91 / (364 + 91), abs=0.02)
 
 
+def test_steps_at_which_the_named_object_moves_are_drawn_more_often() -> None:
+    torch.manual_seed(7)
+    aims = np.zeros((100, VARIANTS, 8), np.float32)
+    aims[:, :, 6] = np.nan
+    moving = {3: 0.1, 4: -0.3}
+    too_slow_or_knocked_away = {5: 0.02, 6: 2.0}
+    for row, speed_m_s in (moving | too_slow_or_knocked_away).items():
+        aims[row, row % VARIANTS, 6] = speed_m_s
+    aims[7, (7 + 1) % VARIANTS, 6] = 0.1  # of another instruction than that in force
+    drawn = ExampleSampler([replace(numbered(100), aims=aims)]).draw(8000)
+    rows, counts = np.unique(drawn["proprioception"].numpy()[:, 0], return_counts=True)
+    often = action.MOVING_SHARE / 2 + (1 - action.MOVING_SHARE) / 100
+    np.testing.assert_allclose(counts[np.isin(rows, [3, 4])] / 8000, often, rtol=0.15)
+    assert counts[~np.isin(rows, [3, 4])].max() < 2.2 * 8000 / 100
+    variants = drawn["chunk"][:, 0, 1].numpy()[drawn["proprioception"].numpy()[:, 0] == 3]
+    assert (variants == 3 % VARIANTS).mean() > 0.9
+
+
 def test_a_batch_is_a_function_of_torchs_generator() -> None:
     batches = []
     for _ in range(2):

@@ -163,6 +163,8 @@ class System1Net(nn.Module):
         self.latent_slot = nn.Parameter(torch.randn(1, config.latents, config.latent_tokens, width) * 0.2)
         self.rate_in = nn.Linear(config.latent_width, width, bias=False)
         nn.init.zeros_(self.rate_in.weight)
+        self.motion_in = nn.Linear(config.latent_tokens * config.latent_width, width, bias=False)
+        nn.init.zeros_(self.motion_in.weight)
         self.wrist_slot = nn.Parameter(torch.randn(1, config.frames, config.wrist_tokens, width) * 0.2)
         self.state_in = nn.Sequential(
             nn.Linear(config.proprioception, width), nn.SiLU(), nn.Linear(width, 2 * width)
@@ -207,11 +209,16 @@ class System1Net(nn.Module):
             [latent_age_s.unsqueeze(-1), fourier_features(latent_age_s, AGE_FREQUENCIES, 8.0)], dim=-1
         )
         latents = self.latent_in(tokens) + self.age_in(age).unsqueeze(2) + self.latent_slot
-        latents = latents + self.rate_in(latent_rates(tokens, latent_age_s))
+        rates = latent_rates(tokens, latent_age_s)
+        latents = latents + self.rate_in(rates)
         state = self.state_in((proprioception - self.state_mean) / self.state_scale)
+        arm, aim = state.split(width, dim=-1)
+        # Straight to where the aim is read: attention alone took thousands of steps to carry a velocity.
+        aim = aim + self.motion_in(rates[:, 0].flatten(1))
         x = torch.cat(
             [
-                state.reshape(batch, 2, width),
+                arm.unsqueeze(1),
+                aim.unsqueeze(1),
                 latents.reshape(batch, -1, width),
                 (wrist + self.wrist_slot).reshape(batch, -1, width),
             ],

@@ -47,6 +47,11 @@ RARE_AGE_SHARE = 0.1
 LARGEST_GAP_S = 1.0
 ACTIVE_SHARE = 0.35
 """Share of examples shown with the instruction that was in force; the rest take any of the scene's."""
+MOVING_SHARE = 0.2
+"""Share of examples, besides those that chance brings, in which the named object moves: these are rare, and
+nowhere else is anything learned about velocities."""
+MOVING_M_S = 0.05, LARGEST_AIM
+"""Slowest and fastest such object; one that is faster was knocked away."""
 SINGLE_LATENT_SHARE = 0.15
 """Share of examples with one latent only, as after a new instruction."""
 
@@ -112,6 +117,7 @@ class ExampleSampler:
         self.parts = parts
         sizes = torch.tensor([len(part.wrist) for part in parts], dtype=torch.float64)
         self.shares = sizes / sizes.sum()
+        self.moving = [_rows_with_motion(part) for part in parts]
 
     def draw(self, size: int) -> dict[str, Tensor]:
         """One batch: wrist images, proprioception, latents with ages, chunk; from torch's generator."""
@@ -119,22 +125,35 @@ class ExampleSampler:
             torch.multinomial(self.shares, size, replacement=True), minlength=len(self.parts)
         )
         drawn = [
-            self._draw_from(part, int(count))
-            for part, count in zip(self.parts, counts, strict=True)
+            self._draw_from(part, moving, int(count))
+            for part, moving, count in zip(self.parts, self.moving, counts, strict=True)
             if count > 0
         ]
         return {key: torch.cat([batch[key] for batch in drawn]) for key in drawn[0]}
 
-    def _draw_from(self, part: ActionData, size: int) -> dict[str, Tensor]:
-        step = torch.randint(len(part.wrist), (size,)).sort().values.numpy()
+    def _draw_from(self, part: ActionData, moving: NDArray[np.int64], size: int) -> dict[str, Tensor]:
+        step = torch.randint(len(part.wrist), (size,)).numpy()
         other = torch.randint(part.chunks.shape[1], (size,)).numpy()
-        variant = np.where(torch.rand(size).numpy() < ACTIVE_SHARE, part.active[step], other)
+        follows = torch.rand(size).numpy() < ACTIVE_SHARE
+        if len(moving):
+            chosen = torch.rand(size).numpy() < MOVING_SHARE
+            step = np.where(chosen, moving[torch.randint(len(moving), (size,)).numpy()], step)
+            follows |= chosen
+        variant = np.where(follows, part.active[step], other)
         first = part.first_step[step]
         return {
             **seen_at(part, step, variant, *draw_latents(step - first)),
             "chunk": torch.from_numpy(part.chunks[step, variant].astype(np.float32)),
             "aim": torch.from_numpy(_from_tool(part.aims[step, variant], part.proprioception[step, :3])),
         }
+
+
+def _rows_with_motion(part: ActionData) -> NDArray[np.int64]:
+    """Steps at which the object that the instruction in force names moves by itself."""
+    aims = part.aims[np.arange(len(part.aims)), part.active]
+    speed_m_s = np.linalg.norm(aims[:, 6:8], axis=-1)
+    slowest, fastest = MOVING_M_S
+    return np.flatnonzero((speed_m_s > slowest) & (speed_m_s < fastest))
 
 
 def draw_latents(since_start: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
