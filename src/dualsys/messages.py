@@ -28,6 +28,8 @@ MAX_TEXT = 2048
 MAX_AXES = 64
 MAX_CAMERAS = 16
 MAX_TENSORS = 512
+MAX_NUMBER = 2**63 - 1
+"""Largest number that is sent as text among details and arguments; each fits into a field for numbers."""
 MAX_ENTRIES = 1024
 """Most names in a mapping that people read: details, values, counters."""
 
@@ -50,6 +52,12 @@ if TYPE_CHECKING:
 else:
     Blob = memoryview
 """Opaque bytes. Written from either type; read as a view into the received frame, without a copy."""
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a detail or an argument is: digits, up to `MAX_NUMBER`; None if it is no such number."""
+    number = int(text) if text.isascii() and text.isdigit() else -1
+    return number if 0 <= number <= MAX_NUMBER else None
 
 
 def clip_text(text: str) -> str:

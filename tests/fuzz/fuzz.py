@@ -3,18 +3,21 @@
     python tests/fuzz/fuzz.py --seconds 60 --seed 1
 
 Inputs are mutations of the corpus: of its bytes, and of the MessagePack trees in it. Whatever comes in, a
-decoder returns a valid message or raises MessageError, and a server goes on serving its friends. An input
-that breaks this is written into the corpus, where the tests find it from then on.
+decoder returns a valid message or raises MessageError, whoever reads that message uses or refuses it (see
+`fuzz_receivers`), and a server goes on serving its friends. An input that breaks this is written into the
+corpus, where the tests find it from then on.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import math
 import random
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +25,7 @@ from typing import Any
 
 import msgpack
 import zmq
+from fuzz_receivers import receive
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.codec import decode, encode, from_image
@@ -63,6 +67,7 @@ TYPES: tuple[type[Message], ...] = (
     Request,
     Reply,
 )
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16 + 32)
 NASTY: tuple[Any, ...] = (
     None,
     True,
@@ -88,6 +93,13 @@ NASTY: tuple[Any, ...] = (
     "\x1b[2J",
     "../../etc/passwd",
     "a" * 3000,
+    "nan",
+    "-inf",
+    "1e-320",
+    "9" * 2000,
+    "\u0663",
+    "bfloat16",
+    "int8",
     b"",
     b"\x80\x04N.",
     b"\xff" * 64,
@@ -95,6 +107,15 @@ NASTY: tuple[Any, ...] = (
     {},
     [[[[[[[[]]]]]]]],
     [2**62, 2**62, 0],
+    [2**32, 2**32],
+    [0],
+    ["float32", [2, 4], b"\x00\x00\x80\x7f" * 8],
+    ["float32", [2], b"\x00\x00\xc0\xff" * 2],
+    ["float32", [], b"\xff\xff\x7f\x7f"],
+    ["float16", [2, 4], b"\x00\x7c" * 8],
+    ["uint16", [2, 4], b"\x80\x7f" * 8],
+    ["int8", [2, 4], b"\x80" * 8],
+    ["int8", [0, 4], b""],
     {"type": "request"},
 )
 
@@ -114,7 +135,7 @@ def mutated(seed: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
     data = bytearray(seed)
     for _ in range(rng.randint(1, 4)):
         at = rng.randint(0, len(data))
-        match rng.randint(0, 5):
+        match rng.randint(0, 6):
             case 0 if data:
                 data[at % len(data)] ^= 1 << rng.randint(0, 7)
             case 1 if data:
@@ -128,6 +149,10 @@ def mutated(seed: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
                 del data[at : at + rng.randint(1, 64)]
             case 4:
                 del data[at:]
+            case 5 if data and 0x80 <= data[0] < 0x8F:
+                # A key that comes twice, or a piece of one.
+                data[0] += 1
+                data += data[1 : 1 + rng.randint(2, 40)]
             case _:
                 other = rng.choice(others)
                 cut = rng.randint(0, len(other))
@@ -195,8 +220,7 @@ def _use(message: Message) -> None:
     for image in _within(message, Image):
         with suppress(MessageError):
             from_image(image)
-    if isinstance(message, Hello):
-        answer_hello(message, "system2", None, {"axes": "a b"})
+    receive(message)
 
 
 def _within(value: object, kind: type[Any]) -> Iterator[Any]:
@@ -209,6 +233,21 @@ def _within(value: object, kind: type[Any]) -> Iterator[Any]:
     elif isinstance(value, Message):
         for name in value.__struct_fields__:
             yield from _within(getattr(value, name), kind)
+
+
+def _speak(raw: socket.socket, data: bytes, rng: random.Random) -> None:
+    """Greet as ZeroMQ does, then send frames that it would not: any flags, any length, in any order."""
+    kind = rng.choice((b"PUB", b"DEALER", b"SUB", b"ROUTER", b"XPUB", b""))
+    ready = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
+    raw.sendall(GREETING + bytes([4, len(ready)]) + ready)
+    # Their greeting, and the beginning of what makes them ready: before that nothing counts.
+    raw.recv(65, socket.MSG_WAITALL)
+    for number in range(rng.randint(1, 4)):
+        part = rng.choice((b"\0", b"\0" + bytes(16), bytes(8), b"\1", b"")) + data[number::3][:4096]
+        size = len(part) if rng.random() < 0.9 else rng.choice((0, 2**31, 2**63, 2**64 - 1))
+        # One for more to come, two for a long length, four for a command; the others mean nothing.
+        flags = rng.choice((0, 1, 1, 4, 5, rng.randrange(256))) | 2
+        raw.sendall(bytes([flags]) + size.to_bytes(8, "big") + part)
 
 
 class Servers:
@@ -240,11 +279,14 @@ class Servers:
             self._dealer.send_multipart(parts, zmq.NOBLOCK)
         self._pub.send(rng.choice((b"\0", b"\0" + bytes(16), b"")) + data, zmq.NOBLOCK)
         if rng.random() < 0.1:
-            # Not even ZeroMQ: raw bytes, with or without its greeting before them.
-            host, port = self.service.endpoint.removeprefix("tcp://").split(":")
-            greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\0" * 32
+            endpoint = rng.choice((self.service.endpoint, self.channel.endpoint))
+            host, port = endpoint.removeprefix("tcp://").split(":")
             with suppress(OSError), socket.create_connection((host, int(port)), timeout=1) as raw:
-                raw.sendall(rng.choice((b"", greeting, greeting[: rng.randint(1, 63)])) + data[:4096])
+                if rng.random() < 0.5:
+                    # Not even ZeroMQ: raw bytes, with or without its greeting before them.
+                    raw.sendall(rng.choice((b"", GREETING, GREETING[: rng.randint(1, 63)])) + data[:4096])
+                else:
+                    _speak(raw, data, rng)
         self._serve()
 
     def is_serving(self) -> None:
@@ -314,6 +356,9 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(2**32) if given.seed is None else given.seed
     print(f"seed {seed}; corpus of {len(corpus())} inputs", flush=True)
+    warnings.simplefilter("error")
+    # Refusals are what is wanted, by the thousand.
+    logging.disable(logging.WARNING)
     clock = WallClock()
     end_ns = clock.now_ns() + round(given.seconds * NS_PER_S)
     tried, valid = fuzz(random.Random(seed), lambda _: clock.now_ns() < end_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +14,8 @@ HERE = Path(__file__).parent
 
 
 def loaded() -> ModuleType:
-    """The fuzzer, which is a program and not part of a package."""
+    """The fuzzer, which is a program and not part of a package; what it needs is beside it."""
+    sys.path.insert(0, str(HERE))
     spec = importlib.util.spec_from_file_location("dualsys_fuzz", HERE / "fuzz.py")
     assert spec is not None
     assert spec.loader is not None
@@ -33,6 +35,15 @@ def test_every_input_of_the_corpus_is_read_or_refused(path: Path) -> None:
 def test_the_corpus_has_a_valid_message_of_every_type() -> None:
     kinds = {type(FUZZER.decode(data)) for data in FUZZER.corpus() if is_valid(data)}
     assert kinds == set(FUZZER.TYPES)
+
+
+def test_the_corpus_has_what_every_receiver_takes_for_good() -> None:
+    seeds = [data for data in FUZZER.corpus() if is_valid(data)]
+    taken = set().union(*(FUZZER.receive(FUZZER.decode(data)) for data in seeds))
+    codecs = ("float32", "float16", "bfloat16", "int8")
+    coded = {f"{what} as {codec}" for what in ("latent", "features") for codec in codecs}
+    others = {"images", "round trip", "hello", "robot of a fleet", "epoch of control", "robot", "plan", "arm"}
+    assert taken == coded | others | {"state of control"}
 
 
 def is_valid(data: bytes) -> bool:

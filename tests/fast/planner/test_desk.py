@@ -109,6 +109,16 @@ def test_something_said_within_an_episode_keeps_it(office: Office, core: Any) ->
     assert (core.episode, core.instruction) == (3, "pick the blue block")
 
 
+def test_an_epoch_that_no_message_could_carry_is_refused_and_changes_nothing(
+    office: Office, core: Any
+) -> None:
+    office.request("start_episode", episode="0", instruction="go", epoch=str(2**63))
+    reply = office.judge()
+    assert not reply.ok
+    assert "epoch: expected a number, got '9223372036854775808'" in reply.text
+    assert (core.episode, core.epoch) == (-1, 0)
+
+
 def test_an_episode_that_runs_backwards_is_refused(office: Office, core: Any) -> None:
     core.start_episode(3, "go")
     office.request("start_episode", episode="3", instruction="go")
@@ -124,6 +134,7 @@ def test_an_episode_that_runs_backwards_is_refused(office: Office, core: Any) ->
         ("start_episode", {"episode": "1"}, "the argument 'instruction' is missing"),
         ("start_episode", {"instruction": "go"}, "the argument 'episode' is missing"),
         ("start_episode", {"instruction": "go", "episode": "one"}, "episode: expected a number, got 'one'"),
+        ("start_episode", {"instruction": "go", "episode": "9" * 30}, f"(at most {2**63 - 1})"),
         ("dance", {}, "knows no 'dance': ask for start_episode, end_episode, say, status"),
     ],
 )

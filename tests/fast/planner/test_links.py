@@ -103,7 +103,7 @@ def test_the_epoch_of_control_is_read_from_its_welcome() -> None:
     assert epoch_in(welcome(epoch="7")) == 7
 
 
-@pytest.mark.parametrize("details", [{}, {"epoch": "-1"}, {"epoch": "soon"}])
+@pytest.mark.parametrize("details", [{}, {"epoch": "-1"}, {"epoch": "soon"}, {"epoch": str(2**63)}])
 def test_a_welcome_without_an_epoch_is_refused(details: dict[str, str]) -> None:
     with pytest.raises(MessageError, match="expected a number"):
         epoch_in(welcome(**details))

@@ -16,7 +16,7 @@ from dualsys.bus.service import PeerToken, refusal
 from dualsys.errors import DualsysError, InstructionError, PeerTimeoutError
 from dualsys.fast.planner.contact import Answer, Question
 from dualsys.fast.planner.core import PlannerCore
-from dualsys.messages import Hello, Message, Reply, Request, clip_text
+from dualsys.messages import MAX_NUMBER, Hello, Message, Reply, Request, clip_text, whole_number
 
 VERBS = ("start_episode", "end_episode", "say", "status")
 _CHECK = "check"
@@ -156,6 +156,9 @@ def _argument(request: Request, name: str) -> str:
 
 def _number(request: Request, name: str) -> int:
     text = _argument(request, name)
-    if not text.isdecimal():
-        raise InstructionError(f"{request.verb}: {name}: expected a number, got {text!r}")
-    return int(text)
+    number = whole_number(text)
+    if number is None:
+        raise InstructionError(
+            f"{request.verb}: {name}: expected a number, got {text!r} (at most {MAX_NUMBER})"
+        )
+    return number

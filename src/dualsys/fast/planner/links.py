@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import MessageError, MismatchError
-from dualsys.messages import LatentPacket, Welcome
+from dualsys.messages import MAX_NUMBER, LatentPacket, Welcome, whole_number
 
 RETRY_NS = 500 * NS_PER_MS
 """Time between two attempts to shake hands."""
@@ -123,6 +123,9 @@ class SlowLink:
 def epoch_in(welcome: Welcome) -> int:
     """The epoch of control, from its welcome. Raises MessageError if it tells none."""
     text = welcome.details.get("epoch", "")
-    if not text.isdecimal():
-        raise MessageError(f"control's welcome: details.epoch: expected a number, got {text!r}")
-    return int(text)
+    epoch = whole_number(text)
+    if epoch is None:
+        raise MessageError(
+            f"control's welcome: details.epoch: expected a number, got {text!r} (at most {MAX_NUMBER})"
+        )
+    return epoch
