@@ -55,7 +55,7 @@ else:
 
 
 def whole_number(text: str) -> int | None:
-    """The number that a detail or an argument is: digits, up to `MAX_NUMBER`; None if it is no such number."""
+    """The number that a detail or an argument is: digits, up to `MAX_NUMBER`; None if it is none."""
     number = int(text) if text.isascii() and text.isdigit() else -1
     return number if 0 <= number <= MAX_NUMBER else None
 

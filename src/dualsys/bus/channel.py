@@ -19,6 +19,7 @@ from typing import Generic, TypeVar, cast
 import zmq
 
 from dualsys.bus.codec import decoder, encode_into
+from dualsys.bus.link_model import KERNEL_BYTES
 from dualsys.bus.order import HEADER_BYTES, REMEMBERED_PUBLISHERS, Order, header
 from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, open_socket
 from dualsys.clock import NS_PER_MS
@@ -28,10 +29,6 @@ from dualsys.messages import Message
 M = TypeVar("M", bound=Message)
 
 _FRAMES_PER_CALL = 64
-_KERNEL_BYTES = 256 * 1024
-"""What the kernel may hold for a channel on each side. Left to itself it holds megabytes, which on a narrow
-line are seconds: nothing is newer than what is in front of it. At 50 ms there and back it still carries 40
-Mbit/s."""
 _MAX_SUBSCRIPTION_BYTES = 4096
 
 
@@ -96,7 +93,7 @@ class LatestPublisher:
         # All that comes in here are subscriptions.
         self._socket = open_socket(context, zmq.PUB, _MAX_SUBSCRIPTION_BYTES)
         self._socket.setsockopt(zmq.CONFLATE, 1)
-        self._socket.setsockopt(zmq.SNDBUF, _KERNEL_BYTES)
+        self._socket.setsockopt(zmq.SNDBUF, KERNEL_BYTES)
         self._attachment = Attachment(self._socket, endpoint, bind=bind, setting=setting)
         self.endpoint = self._attachment.endpoint
 
@@ -250,7 +247,7 @@ class LatestSubscriber(Generic[M]):
     def _opened(self, context: ZmqContext) -> ZmqSocket:
         socket = open_socket(context, zmq.SUB, len(self._prefix) + HEADER_BYTES + self._decoder.most_bytes)
         socket.setsockopt(zmq.CONFLATE, 1)
-        socket.setsockopt(zmq.RCVBUF, _KERNEL_BYTES)
+        socket.setsockopt(zmq.RCVBUF, KERNEL_BYTES)
         socket.setsockopt(zmq.SUBSCRIBE, b"" if self._bound else self._prefix)
         return socket
 

@@ -144,6 +144,9 @@ class TwinCommand:
     that of the configuration."""
     system2_rate: str | None = None
     """Passes of System 2 per second, at most, such as 5Hz. By default that of the configuration."""
+    bandwidth_mbit_s: float | None = None
+    """Rate of the line to System 2 in each direction: what is sent takes the longer the larger it is, on top
+    of --system2-delay. By default size does not matter."""
     system1_delay: str | None = None
     """Duration of a plan, written like --system2-delay; 60ms by default."""
     strategy: StrategyName | None = None

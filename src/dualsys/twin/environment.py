@@ -103,6 +103,8 @@ class _Run:
             open_m=arm.open_m,
             expected_delay_ns=settings.system1_delay.expected_ns,
             latent_codec=settings.latent_codec,
+            image_encoding=settings.image_encoding,
+            jpeg_quality=settings.jpeg_quality,
         )
         strategy = make_strategy(settings.strategy, **settings.strategy_options)
         self._slow = SlowCore(parts.system2, settings.latent_codec)

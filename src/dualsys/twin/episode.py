@@ -36,6 +36,7 @@ from dualsys.twin.interventions import (
     true_latent,
     zeroed_latent,
 )
+from dualsys.twin.line import SlowLine
 from dualsys.twin.metrics import Meter
 from dualsys.twin.result import EpisodeResult
 from dualsys.twin.schedule import Schedule, on_grid_ns
@@ -141,6 +142,8 @@ class _Run:
             residual=settings.residual,
             features={} if parts.vision is None else parts.vision.features,
             feature_codec=settings.feature_codec,
+            image_encoding=settings.image_encoding,
+            jpeg_quality=settings.jpeg_quality,
         )
         _require_uplink(settings.uplink, self._slow.uplink, planner.uplink)
         self._planner = PlannerCore(parts.system1, strategy, arm.chain, session, said.seed, planner)
@@ -156,6 +159,8 @@ class _Run:
             for name in ("system1", "system2")
         }
         self._demand = None if settings.demand is None else Demand(settings.demand)
+        steady_ns = period_ns(settings.observation_rate_hz) if settings.demand is None else None
+        self._line = SlowLine(settings.bandwidth_mbit_s, steady_ns)
         self._command: NDArray[np.float64] | None = None
         self._state: ControlState | None = None
         self._packet: LatentPacket | None = None
@@ -239,6 +244,7 @@ class _Run:
             **{f"control.{name}": count for name, count in self._control.statistics().items()},
             **{f"planner.{name}": count for name, count in self._planner.statistics().counters().items()},
             **self._demand_counters(),
+            **{f"line.{name}": count for name, count in self._line.counters().items()},
         }
 
     def _demand_counters(self) -> dict[str, int]:
@@ -360,10 +366,22 @@ class _Run:
         observation = self._planner.observation(now_ns, shown)
         if observation is None:
             raise RobotError(f"no observation could be made: {self._planner.statistics().last_fault}")
+        shown_ns = self._line.up(now_ns, observation)
+        if shown_ns is None:
+            return
         packet = self._packet = self._think(self._slow, observation)
         delay_ns = self._settings.system2_delay.draw_ns(self._delays["system2"])
-        arrival_ns = max(started_ns, now_ns + delay_ns)
-        self._schedule.at(arrival_ns, ARRIVE, lambda at_ns: self._receive(at_ns, packet))
+        self._schedule.at(
+            max(started_ns, shown_ns + delay_ns), ARRIVE, lambda at_ns: self._answer(at_ns, packet)
+        )
+
+    def _answer(self, now_ns: int, packet: LatentPacket) -> None:
+        """A latent takes its way down."""
+        arrival_ns = self._line.down(now_ns, packet)
+        if arrival_ns == now_ns:
+            self._receive(now_ns, packet)
+        elif arrival_ns is not None:
+            self._schedule.at(arrival_ns, ARRIVE, lambda at_ns: self._receive(at_ns, packet))
 
     def _receive(self, now_ns: int, packet: LatentPacket) -> None:
         self._trace.message(now_ns, packet)

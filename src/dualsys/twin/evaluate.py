@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dualsys.clock import NS_PER_MS
@@ -42,6 +43,7 @@ def evaluate(
     phrasing: Phrasing = "seen",
     event: Event | None = None,
     latent: LatentMode = "true",
+    bandwidth_mbit_s: float | None = None,
     scripted: bool = False,
     show_progress: bool = True,
 ) -> Report:
@@ -63,7 +65,9 @@ def evaluate(
         phrasing: `unseen` takes wordings that are kept from training.
         event: `moved`, `changed`, `absent`, or None.
         latent: What System 1 is given in place of the latent.
-        scripted: Run the scripted pair, which knows the truth, in place of the networks.
+        bandwidth_mbit_s: Rate of the line to System 2 in each direction; None: size does not matter.
+        scripted: Run the scripted pair, which knows the truth, in place of the networks. It writes numbers
+            into images, which therefore travel as they are.
         show_progress: Draw a progress bar.
 
     Raises:
@@ -82,7 +86,10 @@ def evaluate(
         strategy=strategy,
         strategy_options=strategy_options,
         latent=latent,
+        bandwidth_mbit_s=bandwidth_mbit_s,
     )
+    if scripted:
+        settings = replace(settings, image_encoding="raw")
     require_runnable(task, episodes, seed, phrasing, event, latent)
     jobs = [Job(task, number, settings, phrasing, event) for number in range(seed, seed + episodes)]
     source = source_of(config, scripted)
@@ -123,6 +130,7 @@ def settings_of(
     strategy: str | None = None,
     strategy_options: Mapping[str, object] | None = None,
     latent: LatentMode = "true",
+    bandwidth_mbit_s: float | None = None,
 ) -> TwinSettings:
     """The twin's settings for a configuration; see `evaluate`. Raises ConfigError for values not allowed."""
     slow, control = config.slow, config.control
@@ -149,6 +157,9 @@ def settings_of(
         demand=demand_bounds(slow) if slow.on_demand.enabled else None,
         uplink=slow.uplink,
         feature_codec=slow.feature_codec,
+        image_encoding=slow.image_encoding,
+        jpeg_quality=slow.jpeg_quality,
+        bandwidth_mbit_s=bandwidth_mbit_s,
     )
 
 

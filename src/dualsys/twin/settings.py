@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.bus.latent_codec import CODECS
+from dualsys.bus.link_model import Conditions
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError
 from dualsys.fast.control.core import Ages
@@ -92,6 +93,10 @@ class TwinSettings:
         demand: When System 2 is asked; None: as often as it can.
         uplink: What System 2 is sent. The time that its vision tower takes is part of `system2_delay`.
         feature_codec: How features travel, where they do.
+        image_encoding: How images travel, where they do.
+        jpeg_quality: Of images as JPEG.
+        bandwidth_mbit_s: Rate of the line to System 2 in each direction: observations and latents take the
+            longer the larger they are, on top of `system2_delay`. None: their size does not matter.
 
     Raises:
         ConfigError: Lists every value that is not allowed.
@@ -115,6 +120,9 @@ class TwinSettings:
     demand: DemandBounds | None = None
     uplink: UplinkMode = "images"
     feature_codec: LatentCodec = "float16"
+    image_encoding: Literal["raw", "jpeg"] = "raw"
+    jpeg_quality: int = 90
+    bandwidth_mbit_s: float | None = None
 
     def __post_init__(self) -> None:
         faults = [
@@ -131,6 +139,7 @@ class TwinSettings:
                 faults.append(f"{name}: expected one of {', '.join(CODECS)}, got {getattr(self, name)!r}")
         if self.uplink not in UPLINKS:
             faults.append(f"uplink: expected one of {', '.join(UPLINKS)}, got {self.uplink!r}")
+        faults += Conditions(bandwidth_mbit_s=self.bandwidth_mbit_s).faults()
         if faults:
             raise ConfigError("twin", faults)
 
@@ -161,4 +170,6 @@ class TwinSettings:
                 if self.uplink == "images"
                 else {"uplink": self.uplink, "feature_codec": self.feature_codec}
             ),
+            **({} if self.image_encoding == "raw" else {"jpeg_quality": self.jpeg_quality}),
+            **({} if self.bandwidth_mbit_s is None else {"bandwidth_mbit_s": self.bandwidth_mbit_s}),
         }
