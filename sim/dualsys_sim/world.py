@@ -8,8 +8,9 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dualsys.errors import InstructionError
 from dualsys.robots.kinematics import TOOL_DOWN
-from dualsys.robots.tabletop import TABLE_PANDA, TabletopArm
+from dualsys.robots.tabletop import HAND_TO_TOOL_M, TABLE_PANDA, TabletopArm
 from dualsys_sim import arena, bodies, cameras
 from dualsys_sim.arms import load_arm
 from dualsys_sim.episode import Episode
@@ -20,9 +21,10 @@ from dualsys_sim.state import ArmState, FloatArray, ObjectTable, Snapshot
 GRAVITY_M_S2: Final = 9.81
 JOINT_POSITION_GAIN: Final = 0.2
 JOINT_VELOCITY_GAIN: Final = 1.0
-HAND_TO_TOOL_M: Final = 0.105
 LIFTED_M: Final = 0.006
 NEAR_TOOL_M: Final = 0.08
+START_TOLERANCE_M: Final = 0.001
+"""How far from its start an episode may begin."""
 
 
 class World:
@@ -65,7 +67,12 @@ class World:
         return self._episode
 
     def reset(self, episode: Episode) -> None:
-        """Clear the table and build the episode's scene, with the arm at its start pose and at rest."""
+        """Clear the table and build the episode's scene, with the arm at its start pose and at rest.
+
+        Raises:
+            InstructionError: The arm cannot reach the place where the episode starts; nothing has changed.
+        """
+        start = self._start_of(episode)
         client = self._client
         pybullet.resetSimulation(physicsClientId=client)
         if self._gui:
@@ -79,7 +86,7 @@ class World:
             physicsClientId=client,
         )
         self._episode = episode
-        self._body = load_arm(client, self.arm.name)
+        self._body = load_arm(client, self.arm)
         bodies.build_table(client, episode.table_rgba)
         bodies.build_mat(client, episode.mat_rgba)
         if episode.belt is not None:
@@ -104,14 +111,12 @@ class World:
         self._hand = None if episode.hand is None else Hand(episode.hand)
         self._glide = None if episode.glide is None else Glide(episode.glide)
         self._ticks = 0
-        start = self.start_command()
+        self._start = start
         self.place_arm(start[:-1], float(start[-1]))
 
     def start_command(self) -> FloatArray:
         """The command [J + 1] that keeps the arm where the episode starts it."""
-        chain = self.arm.chain
-        joints = chain.inverse(self._episode.start_tool_m, TOOL_DOWN, chain.rest_rad)[0]
-        return np.append(joints, self._episode.start_width_m)
+        return self._start.copy()
 
     def place_arm(self, q_rad: ArrayLike, width_m: float) -> None:
         """Put the arm at joint angles [J] and finger width at once, at rest, without physics."""
@@ -211,6 +216,24 @@ class World:
         if not self._gui:
             self._hide(view, lens)
         return cameras.draw(self._client, shape, view, lens, self._episode.light)
+
+    def _start_of(self, episode: Episode) -> FloatArray:
+        """The command that keeps the arm where an episode starts it.
+
+        Raises:
+            InstructionError: It is out of reach.
+        """
+        chain, start_m = self.arm.chain, episode.start_tool_m
+        joints = chain.inverse(start_m, TOOL_DOWN, chain.rest_rad)[0]
+        missed_m = float(np.linalg.norm(chain.forward(joints)[0] - start_m))
+        if missed_m > START_TOLERANCE_M:
+            place = ", ".join(f"{value:.3f}" for value in start_m)
+            raise InstructionError(
+                f"task {episode.task!r}, seed {episode.seed}: the tool starts at ({place}) m, which the arm "
+                f"{self.arm.name!r} misses by {1000 * missed_m:.0f} mm; choose another task, seed or "
+                "arm (robot.options.arm)"
+            )
+        return np.append(joints, episode.start_width_m)
 
     def _hide(self, view: list[float], lens: list[float]) -> None:
         """Make transparent what this image cannot show: the renderer then skips it.

@@ -23,6 +23,7 @@ from dualsys.fast.planner.records import PlannerSettings
 from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.policies.policy import CAPABILITIES, Capability
 from dualsys.messages import ControlState, LatentCodec, Plan, Tensor
+from dualsys.recorder.geometries import KINEMATICS
 from dualsys.recorder.planner import RecordedPlannerCore, UplinkJournal, open_core
 from dualsys.recorder.reading import RecordingReader
 from dualsys.recorder.records import (
@@ -40,7 +41,8 @@ from dualsys.recorder.records import (
 )
 from dualsys.recorder.replay_planner import PlannerReplay
 from dualsys.recorder.verdict import Difference
-from dualsys.robots.kinematics import PANDA
+from dualsys.robots.kinematics import PANDA, Chain, transform
+from dualsys.robots.tabletop import ARMS as TABLE_ARMS
 from dualsys.specs import TensorSpec
 
 from ..fast.planner.conftest import (
@@ -56,7 +58,7 @@ from .conftest import ListTap
 
 Save = Callable[[list[Envelope]], Path]
 GANTRY = GantryKinematics()
-ARMS: dict[str, Kinematics] = {type(arm).__name__: arm for arm in (PANDA, GANTRY)}
+ARMS: dict[str, Kinematics] = {**KINEMATICS, type(GANTRY).__name__: GANTRY}
 WAKE_NS = 5 * NS_PER_MS
 
 
@@ -81,7 +83,7 @@ class Restless(ScriptedPolicy):
 
 def at_start(arm: Kinematics) -> NDArray[np.float64]:
     """The first pose, with an open gripper."""
-    return np.array([*arm.rest_rad, 0.08] if arm is PANDA else [*START_M, 0.1, 0.2, 0.3, 0.4, 0.08])
+    return np.array([*START_M, 0.1, 0.2, 0.3, 0.4, 0.08] if arm is GANTRY else [*arm.rest_rad, 0.08])
 
 
 def drive(
@@ -101,10 +103,11 @@ def drive(
         turn = (now_ns - start_ns) // WAKE_NS
         if plan is not None:
             times, rows = plan.t_ns.array().astype(np.float64), plan.setpoints.array()
-            position = np.array([np.interp(now_ns, times, rows[:, axis]) for axis in range(8)])
+            position = np.array([np.interp(now_ns, times, rows[:, axis]) for axis in range(len(position))])
         epoch = 1 if turn > 110 else 0
         pose = tuple(position.tolist())
-        core.on_state(state(now_ns, position=pose, command=pose, epoch=epoch))
+        rest = (0.0,) * len(pose)
+        core.on_state(state(now_ns, position=pose, velocity=rest, command=pose, epoch=epoch))
         if turn % 8 == 0:
             core.on_frame("wrist", np.full((4, 4, 3), turn % 200, np.uint8), now_ns)
         if turn % 20 == 0:
@@ -172,6 +175,28 @@ def test_the_kinematics_of_the_arm_are_replayed_bit_for_bit(save: Save) -> None:
     difference, compared = outcome(save(tap.envelopes))
     assert difference is None
     assert compared["plans"] == len(plans) > 5
+
+
+@pytest.mark.parametrize("name", ["iiwa14", "xarm6"])
+def test_a_recording_tells_which_arm_was_led_and_is_replayed_with_it(save: Save, name: str) -> None:
+    tap, plans = recorded(arm=TABLE_ARMS[name].chain)
+    begin = tap.envelopes[0].record
+    assert isinstance(begin, PlannerBegin)
+    assert begin.kinematics == name
+    difference, compared = outcome(save(tap.envelopes))
+    assert difference is None
+    assert compared["plans"] == len(plans) > 5
+
+
+def test_an_arm_of_the_same_class_as_the_panda_is_not_replayed_as_the_panda(save: Save) -> None:
+    tap, _ = recorded(arm=PANDA)
+    begin = tap.envelopes[0].record
+    assert isinstance(begin, PlannerBegin)
+    assert begin.kinematics == "Chain", "as in every recording before there were other arms"
+    longer = PANDA.tool_frame @ transform((0.0, 0.0, 0.01))
+    tap, _ = recorded(arm=Chain(PANDA.joint_frames, longer, PANDA.lower_rad, PANDA.upper_rad, PANDA.rest_rad))
+    with pytest.raises(RecordingError, match="kinematics 'another Chain' is not one of Chain"):
+        outcome(save(tap.envelopes))
 
 
 def test_a_planner_that_sends_features_is_replayed_and_its_record_says_so(save: Save) -> None:

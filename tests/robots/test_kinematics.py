@@ -1,4 +1,4 @@
-"""The Panda's kinematics: against PyBullet, against finite differences, and against themselves."""
+"""The kinematics of the arms: against PyBullet, against finite differences, and against themselves."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import numpy as np
 import pytest
 
 from dualsys.robots.kinematics import PANDA, TOOL_DOWN, KinematicsError, rotation_from_rpy
+from dualsys.robots.tabletop import ARMS
 
 WORK_AREA_M = ((0.30, -0.30, 0.012), (0.68, 0.30, 0.30))
 
 
-def test_forward_agrees_with_pybullet(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("name", ARMS)
+def test_forward_agrees_with_pybullet(rng: np.random.Generator, name: str) -> None:
     pybullet = pytest.importorskip("pybullet")
     from dualsys_sim.arms import load_arm
 
+    chain = ARMS[name].chain
     client = pybullet.connect(pybullet.DIRECT)
     try:
-        arm = load_arm(client, "panda")
-        for q in rng.uniform(PANDA.lower_rad, PANDA.upper_rad, (50, 7)):
+        arm = load_arm(client, ARMS[name])
+        for q in rng.uniform(chain.lower_rad, chain.upper_rad, (50, chain.joints)):
             for joint, angle in zip(arm.joints, q, strict=True):
                 pybullet.resetJointState(arm.body, joint, angle, physicsClientId=client)
             link = pybullet.getLinkState(
                 arm.body, arm.tool, computeForwardKinematics=True, physicsClientId=client
             )
-            position, rotation = PANDA.forward(q)
+            position, rotation = chain.forward(q)
             turned = np.reshape(pybullet.getMatrixFromQuaternion(link[5]), (3, 3))
             assert np.abs(position - link[4]).max() < 1e-4
             assert np.abs(rotation - turned).max() < 1e-4

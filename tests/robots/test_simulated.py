@@ -15,7 +15,7 @@ from dualsys.bus.handshake import answer_hello
 from dualsys.bus.service import ServiceServer
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
-from dualsys.errors import MismatchError, PeerTimeoutError, RobotError
+from dualsys.errors import ConfigError, MismatchError, PeerTimeoutError, RobotError
 from dualsys.messages import ArmCommand, ArmState, Hello, Reply, Welcome
 from dualsys.robots.link import LinkRobot, spec_details
 from dualsys.robots.registry import RobotSettings
@@ -195,6 +195,20 @@ def test_another_robot_is_refused_by_name(settings: RobotSettings, serve: Callab
     with pytest.raises(MismatchError, match="toaster"):
         robot.connect()
     robot.close()
+
+
+def test_another_arm_than_the_one_in_the_options_is_refused(
+    settings: RobotSettings, serve: Callable[[Link], None]
+) -> None:
+    robot = SimulatedRobot(replace(settings, options={"arm": "xarm6"}))
+    assert robot.spec.axes == ("joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "gripper_opening")
+    serve(Link(settings))
+    with pytest.raises(
+        MismatchError, match="robot differs: ours 'simulated_xarm6', theirs 'simulated_panda'"
+    ):
+        robot.connect()
+    with pytest.raises(ConfigError, match=r"robot\.options\.arm: got 'ur5e', expected one of panda"):
+        SimulatedRobot(replace(settings, options={"arm": "ur5e"}))
 
 
 def test_a_robot_that_answers_but_sends_no_readings_is_reported(

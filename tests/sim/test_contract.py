@@ -13,7 +13,7 @@ from dualsys.fast.control.limits import FloatArray
 from dualsys.messages import ArmCommand
 from dualsys.robots.contract import ArmReading, RobotSpec
 from dualsys.robots.kit import Bench, RobotContract
-from dualsys.robots.simulated import SIMULATED_PANDA
+from dualsys.robots.tabletop import TABLE_IIWA14, TABLE_PANDA, TABLE_XARM6, TabletopArm
 
 pytest.importorskip("pybullet")
 
@@ -43,9 +43,8 @@ class Table:
 class TableRobot:
     """A driver without a transport."""
 
-    spec: RobotSpec = SIMULATED_PANDA
-
-    def __init__(self, table: Table | None, clock: VirtualClock) -> None:
+    def __init__(self, arm: TabletopArm, table: Table | None, clock: VirtualClock) -> None:
+        self.spec: RobotSpec = arm.spec
         self._table = table
         self._clock = clock
         self._connected = False
@@ -80,6 +79,7 @@ class TableRobot:
 class TestSimulatedArm(RobotContract):
     """Every check but that of a cycle, which belongs to the transport."""
 
+    arm: TabletopArm = TABLE_PANDA
     bench: Bench
 
     @classmethod
@@ -90,17 +90,29 @@ class TestSimulatedArm(RobotContract):
     @classmethod
     def table(cls) -> Iterator[None]:
         clock = VirtualClock(NS_PER_S)
-        with World() as world:
+        with World(arm=cls.arm) as world:
             table = Table(world, clock)
 
             def drop() -> None:
                 table.there = False
 
             cls.bench = Bench(
-                lambda: TableRobot(table, clock),
+                lambda: TableRobot(cls.arm, table, clock),
                 clock,
                 may_move=True,
                 drop=drop,
-                absent=lambda: TableRobot(None, clock),
+                absent=lambda: TableRobot(cls.arm, None, clock),
             )
             yield
+
+
+class TestSimulatedIiwa14(TestSimulatedArm):
+    """The same."""
+
+    arm = TABLE_IIWA14
+
+
+class TestSimulatedXarm6(TestSimulatedArm):
+    """The same, with an axis less."""
+
+    arm = TABLE_XARM6

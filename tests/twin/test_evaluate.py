@@ -29,6 +29,25 @@ def test_results_do_not_depend_on_the_number_of_workers() -> None:
     assert alone.successes == 2
 
 
+@pytest.mark.parametrize("arm", ["iiwa14", "xarm6"])
+def test_the_arm_at_the_table_is_that_of_the_configuration_and_the_report_names_it(arm: str) -> None:
+    config = SystemConfig.model_validate({"robot": {"driver": "simulated", "options": {"arm": arm}}})
+    panda, other, again = (
+        evaluate(one, "touch", episodes=1, workers=1, scripted=True, show_progress=False)
+        for one in (CONFIG, config, config)
+    )
+    assert (other.successes, other.settings["arm"]) == (1, arm)
+    assert other == again, "the same trace, to the bit"
+    assert other.results[0].trace_sha256 != panda.results[0].trace_sha256
+    assert "arm" not in panda.settings
+
+
+def test_an_arm_that_is_not_there_is_refused_before_anything_runs() -> None:
+    config = SystemConfig.model_validate({"robot": {"options": {"arm": "puma"}}})
+    with pytest.raises(ConfigError, match=r"robot\.options\.arm: got 'puma', expected one of panda, iiwa14"):
+        evaluate(config, "touch", episodes=1, workers=1, scripted=True, show_progress=False)
+
+
 def test_a_report_is_written_and_says_how_to_repeat_it(tmp_path: Path) -> None:
     report = evaluate(
         CONFIG, "touch", episodes=1, workers=1, system2_delay=Constant(100 * NS_PER_MS), scripted=True,

@@ -217,5 +217,33 @@ PANDA = Chain(
 )
 """The Franka Panda; its tool is the point between the fingertips, z along them, y along their opening."""
 
+IIWA14_FRAMES: FloatArray = np.stack(
+    [
+        transform((0.0, 0.0, 0.1575)),
+        transform((0.0, 0.0, 0.2025), (_QUARTER_TURN_RAD, 0.0, np.pi)),
+        transform((0.0, 0.2045, 0.0), (_QUARTER_TURN_RAD, 0.0, np.pi)),
+        transform((0.0, 0.0, 0.2155), (_QUARTER_TURN_RAD, 0.0, 0.0)),
+        transform((0.0, 0.1845, 0.0), (-_QUARTER_TURN_RAD, np.pi, 0.0)),
+        transform((0.0, 0.0, 0.2155), (_QUARTER_TURN_RAD, 0.0, 0.0)),
+        transform((0.0, 0.081, 0.0), (-_QUARTER_TURN_RAD, np.pi, 0.0)),
+    ]
+)
+"""[7, 4, 4], joint frames of the KUKA LBR iiwa 14 R820 from its base on."""
+
+IIWA14_FLANGE_M = 0.045
+"""From its last joint to its flange, along z."""
+
+XARM6_FRAMES: FloatArray = np.stack(
+    [
+        transform((0.0, 0.0, 0.267)),
+        transform((0.0, 0.0, 0.0), (-_QUARTER_TURN_RAD, 0.0, 0.0)),
+        transform((0.0535, -0.2845, 0.0)),
+        transform((0.0775, 0.3425, 0.0), (-_QUARTER_TURN_RAD, 0.0, 0.0)),
+        transform((0.0, 0.0, 0.0), (_QUARTER_TURN_RAD, 0.0, 0.0)),
+        transform((0.076, 0.097, 0.0), (-_QUARTER_TURN_RAD, 0.0, 0.0)),
+    ]
+)
+"""[6, 4, 4], joint frames of the UFACTORY xArm6 from its base on; its last joint is at the flange."""
+
 TOOL_DOWN: FloatArray = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])
 """Tool rotation [3, 3] that points straight down, with the fingers opening along the base frame's y axis."""
