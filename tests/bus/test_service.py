@@ -129,6 +129,49 @@ def test_the_answer_to_a_question_that_was_given_up_is_dropped(
     assert client.late_answers == len(questions) == 1
 
 
+def test_a_handshake_that_is_repeated_takes_the_answer_to_an_attempt_that_was_given_up(
+    server: ServiceServer, client: ServiceClient, until: Until
+) -> None:
+    with serving(server):
+        assert client.request("connected", 5).ok
+    # A line on which every answer is later than anybody waits.
+    for _ in range(2):
+        with pytest.raises(PeerTimeoutError):
+            client.ask(HELLO, 0.05)
+    asked = until(server.poll)
+    while len(asked) < 2:
+        asked += until(server.poll)
+    server.answer(asked[0][0], welcome(HELLO))
+    assert isinstance(client.ask(HELLO, 5), Welcome)
+    assert client.late_answers == 0
+    # Once shaken, hands are shaken: what else comes of it is late.
+    server.answer(asked[1][0], Reply(ok=False, text="too late"))
+    with serving(server):
+        assert isinstance(client.ask(HELLO, 5), Welcome)
+    assert client.late_answers >= 1
+
+
+def test_another_handshake_or_a_request_takes_no_answer_but_its_own(
+    server: ServiceServer, client: ServiceClient, until: Until
+) -> None:
+    with serving(server):
+        assert client.request("connected", 5).ok
+    with pytest.raises(PeerTimeoutError):
+        client.ask(HELLO, 0.05)
+    ((peer, _),) = until(server.poll)
+    server.answer(peer, Reply(ok=False, text="another"))
+    with serving(server):
+        assert isinstance(client.ask(planner(5), 5), Welcome)
+    assert client.late_answers == 1
+    with pytest.raises(PeerTimeoutError):
+        client.request("status", 0.05)
+    ((peer, _),) = until(server.poll)
+    server.answer(peer, Reply(ok=True, text="before"))
+    with serving(server):
+        assert client.request("status", 5) == Reply(ok=True, text="status")
+    assert client.late_answers == 2
+
+
 def test_an_invalid_question_is_refused_and_counted(
     context: ZmqContext, server: ServiceServer, until: Until
 ) -> None:

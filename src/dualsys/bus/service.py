@@ -1,15 +1,17 @@
 """Services: questions and answers, each with a deadline.
 
 A client asks one question at a time and waits for the answer that carries the question's number, for so long
-and no longer; an answer to a question that was given up is dropped. A question is never queued for a server
-that is not
-there: a "reset" that nobody heard must not be carried out by a server that starts later.
+and no longer; an answer to a question that was given up is dropped. Only a handshake that is repeated word
+for word takes the answer to any of its attempts: on a line that is slower than the client is patient, none
+would ever come in time. A question is never queued for a server that is not there: a "reset" that nobody
+heard must not be carried out by a server that starts later.
 
 Sockets are not thread-safe: use each client and each server from one thread.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -31,6 +33,8 @@ _WAITING_PER_CLIENT = 32
 _REQUEST_ID_BYTES = 8
 _NO_QUESTION = bytes(_REQUEST_ID_BYTES)
 _OPEN_GREETINGS = 256
+_OPEN_ATTEMPTS = 64
+"""Handshakes of a client that were given up and whose answer may still come."""
 
 
 @dataclass(frozen=True)
@@ -281,6 +285,8 @@ class ServiceClient:
         self._attachment = Attachment(self._socket, endpoint, bind=False, setting=f"address of {peer_name}")
         self.endpoint = self._attachment.endpoint
         self._asked = 0
+        self._greeting = b""
+        self._greeted: deque[bytes] = deque(maxlen=_OPEN_ATTEMPTS)
         self.late_answers = 0
 
     @property
@@ -300,6 +306,7 @@ class ServiceClient:
         payload = encode(message)
         self._asked += 1
         request_id = self._asked.to_bytes(_REQUEST_ID_BYTES, "big")
+        good = self._attempts(message, payload, request_id)
         while self._wait(zmq.POLLOUT, deadline_ns):
             try:
                 self._socket.send_multipart([request_id, payload], zmq.NOBLOCK)
@@ -308,7 +315,8 @@ class ServiceClient:
                 continue
         while self._wait(zmq.POLLIN, deadline_ns):
             parts = self._socket.recv_multipart(zmq.NOBLOCK)
-            if len(parts) == 2 and parts[0] == request_id:
+            if len(parts) == 2 and parts[0] in good:
+                good.clear()
                 return decode(parts[1], Welcome, Reply)
             self.late_answers += 1
         raise PeerTimeoutError(self._peer_name, self.endpoint, timeout_s, self._attachment.advice)
@@ -328,6 +336,16 @@ class ServiceClient:
     def close(self) -> None:
         """Disconnect. Closing twice is allowed."""
         self._socket.close(linger=0)
+
+    def _attempts(self, message: Hello | Request, payload: bytes, request_id: bytes) -> deque[bytes]:
+        """Numbers of the questions whose answer is one to this question."""
+        if not isinstance(message, Hello):
+            return deque((request_id,))
+        if payload != self._greeting:
+            self._greeting = payload
+            self._greeted.clear()
+        self._greeted.append(request_id)
+        return self._greeted
 
     def _wait(self, event: int, deadline_ns: int) -> bool:
         remaining_ns = deadline_ns - self._clock.now_ns()
