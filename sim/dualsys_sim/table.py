@@ -17,6 +17,7 @@ import numpy as np
 from dualsys.bus.codec import to_image
 from dualsys.clock import nanoseconds
 from dualsys.errors import InstructionError
+from dualsys.fast.control.readings import Tolerances
 from dualsys.messages import ArmCommand, ArmState, CameraFrame
 from dualsys.robots.contract import ArmStatus
 from dualsys_sim import arena
@@ -33,8 +34,12 @@ TICK_NS: Final = nanoseconds(arena.TICK_S)
 JUMP_RAD: Final = 0.3
 """Largest distance of a joint command from the one before; more would be a leap at full speed for 0.1 s."""
 
-FIRST_JUMP_RAD: Final = 0.03
-"""The same for the first command after a reset: one from before it, still on its way, would yank the arm."""
+FIRST_JUMP_RAD: Final = Tolerances().moved_rad
+"""The same for the first command after a reset: one from before it, still on its way, would yank the arm.
+
+Control goes on from its own command if the reset has moved the arm by no more than this: to refuse what it
+says then would be to refuse it for good.
+"""
 
 FREE: Final = "free"
 """Name of the scene without a task."""
@@ -81,17 +86,18 @@ class TableCore:
             What the episode says about itself.
 
         Raises:
-            InstructionError: An argument is unknown, or not one of the known values.
+            InstructionError: An argument is unknown, or not one of the known values, or the arm cannot reach
+                the place where such an episode starts.
         """
         episode = _episode_of(arguments)
-        self._task = arguments.get("task", FREE)
-        self._judged = self._task != FREE
+        task = arguments.get("task", FREE)
+        judged = task != FREE
         if words := arguments.get("instruction", ""):
             meaning = meaning_of(words, episode)
-            self._judged = self._judged and meaning is not None
+            judged = judged and meaning is not None
             episode = replace(episode, instruction=words, goal=meaning or episode.goal, change=None)
         self._world.reset(episode)
-        self._episode = episode
+        self._task, self._judged, self._episode = task, judged, episode
         self._said = ""
         self._referee = Referee(episode)
         self._verdict: Verdict | None = None

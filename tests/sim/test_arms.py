@@ -87,3 +87,13 @@ def test_the_table_takes_commands_of_the_arm_and_no_others(other: World) -> None
     assert core.last_fault.startswith(f"command: expected {axes} finite numbers")
     _, rotation = other.arm.chain.forward(reading.position[:-1])
     np.testing.assert_allclose(rotation, TOOL_DOWN, atol=1e-2)
+
+
+def test_a_table_that_refuses_an_episode_goes_on_with_the_one_it_had() -> None:
+    with World(arm=TABLE_IIWA14) as world:
+        core = TableCore(world, 50 * NS_PER_MS)
+        before = core.reset({"task": "touch", "seed": "4"})
+        # It begins between the arm and a wall, too near for this elbow.
+        with pytest.raises(InstructionError, match=r"seed 38: .* which the arm 'iiwa14' misses by"):
+            core.reset({"task": "around", "seed": "38"})
+        assert core.scene() == before

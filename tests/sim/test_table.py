@@ -10,6 +10,7 @@ import pytest
 from dualsys.bus.codec import from_image
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import InstructionError
+from dualsys.fast.control.readings import Tolerances
 from dualsys.messages import ArmCommand, ArmState
 
 pytest.importorskip("pybullet")
@@ -202,3 +203,12 @@ def test_a_command_from_before_a_reset_does_not_yank_the_arm(table: TableCore) -
     assert table.counters["jumps"] == 1
     assert table.on_command(command(2, state))
     assert table.on_command(command(3, state, joint_1=0.2))
+
+
+def test_a_reset_that_control_does_not_notice_does_not_shut_its_commands_out(table: TableCore) -> None:
+    # Control goes on from its own command unless the arm is farther away than this.
+    unnoticed_rad = Tolerances().moved_rad
+    table.reset({"task": "pick", "seed": "3"})
+    state = table.tick()
+    assert not table.on_command(command(1, state, joint_1=unnoticed_rad + 0.005))
+    assert table.on_command(command(2, state, joint_1=unnoticed_rad - 0.005))
