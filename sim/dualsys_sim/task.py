@@ -55,6 +55,8 @@ class Task:
         goals: the goals of this task that make sense in a scene.
         judge: a new judge for a goal, from the instant the goal was given.
         expert: the scripted expert, a function of state and goal alone.
+        heading: where the expert takes the tool first, x, y, z in m, base frame, for a goal whose target is
+            there; None where that is the target, or what it is brought to. System 1 learns to tell it.
     """
 
     name: str
@@ -65,3 +67,4 @@ class Task:
     goals: Callable[[ObjectTable], list[Goal]]
     judge: Callable[[Goal, Snapshot], Judge]
     expert: Callable[[ExpertState, Goal], Action]
+    heading: Callable[[ExpertState, Goal], tuple[float, float, float]] | None = None

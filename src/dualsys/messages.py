@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dualsys.errors import MessageError
 from dualsys.specs import DTYPES, SystemSpecs
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 """Raised whenever a message or its frame changes shape; both sides of a handshake must have the same."""
 
 MAX_TENSOR_BYTES = 32 * 1024 * 1024
@@ -176,6 +176,7 @@ class LatentPacket(Message, frozen=True, tag="latent"):
         tensors: The latent, as `codec` puts it; `bus.latent_codec.decode_latent` turns it into arrays.
         codec: Must be the one that was agreed on at the handshake.
         text: What System 2 has to say to people, such as "no purple block in view"; may be empty.
+        act: Whether there is anything to do; if not, an arm that has not set off stays where it is.
         t_received_ns, t_sent_ns: When the observation came and when this left, on System 2's own clock; -1 if
             not told. Only for telling where the time went: ages never depend on them.
     """
@@ -192,6 +193,7 @@ class LatentPacket(Message, frozen=True, tag="latent"):
     tensors: Annotated[dict[Name, Tensor], msgspec.Meta(max_length=MAX_TENSORS)]
     codec: LatentCodec = "float32"
     text: Text = ""
+    act: bool = True
     t_received_ns: int = -1
     t_sent_ns: int = -1
 

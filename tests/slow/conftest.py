@@ -37,6 +37,7 @@ class ScriptedSystem2:
         self.before_each: Callable[[], None] = lambda: None
         self.tensors: dict[str, NDArray[np.generic]] | None = None
         self.text = "seen"
+        self.act = True
 
     def check_instruction(self, text: str) -> None:
         self.vocabulary.encode(text)
@@ -48,7 +49,9 @@ class ScriptedSystem2:
         assert proprioception.shape == (9,)
         assert instruction
         tokens = np.full((2, 4), images["fixed"].mean(), np.float32)
-        return System2Output({"tokens": tokens} if self.tensors is None else self.tensors, self.text)
+        return System2Output(
+            {"tokens": tokens} if self.tensors is None else self.tensors, self.text, self.act
+        )
 
     def fail(self) -> None:
         raise PolicyError("the model failed")

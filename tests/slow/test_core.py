@@ -165,6 +165,12 @@ def test_each_kind_of_fault_is_logged_once(
     assert core.statistics().rejected == {"images": 5, "instruction": 1}
 
 
+def test_the_edge_is_told_whether_there_is_anything_to_do(core: SlowCore, system2, observe: Observe) -> None:
+    assert core.process(observe()).act
+    system2.act = False
+    assert not core.process(observe(seq=6)).act
+
+
 def test_a_long_text_is_shortened_to_what_a_message_carries(
     core: SlowCore, system2, observe: Observe
 ) -> None:

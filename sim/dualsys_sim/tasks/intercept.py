@@ -93,15 +93,28 @@ def expert(state: ExpertState, goal: Goal) -> Action:
     hindered = clear_gripper(state)
     if hindered is not None:
         return hindered
-    x, y, vx, vy = led_place(state, goal.target_index)
-    if math.hypot(vx, vy) > MOVING_M_S:
-        meet_x, meet_y = _meeting(state, x, y, vx, vy)
-    elif _at_block(state.tool, state.position[goal.target_index]):
+    moving = _moving(state, goal)
+    if not moving and _at_block(state.tool, state.position[goal.target_index]):
         return 0.0, 0.0, 0.0, CLOSE
-    else:
-        return approach(state, *READY_M, LOW_Z_M + CLEARANCE_M, CLOSE, clearance=0.0)
+    x, y, z = heading(state, goal)
+    if not moving:
+        return approach(state, x, y, z, CLOSE, clearance=0.0)
     floor = LOW_Z_M + CLEARANCE_M if state.width > CLOSED_ENOUGH_M else 0.0
-    return approach(state, meet_x, meet_y, LOW_Z_M, CLOSE, floor=floor, clearance=CLEARANCE_M)
+    return approach(state, x, y, z, CLOSE, floor=floor, clearance=CLEARANCE_M)
+
+
+def heading(state: ExpertState, goal: Goal) -> tuple[float, float, float]:
+    """Where the tool is to be, m: where it meets the block; before the push, the middle; at rest, here."""
+    if _moving(state, goal):
+        return *_meeting(state, *led_place(state, goal.target_index)), LOW_Z_M
+    if _at_block(state.tool, state.position[goal.target_index]):
+        return state.command[0], state.command[1], LOW_Z_M
+    return *READY_M, LOW_Z_M + CLEARANCE_M
+
+
+def _moving(state: ExpertState, goal: Goal) -> bool:
+    _, _, vx, vy = led_place(state, goal.target_index)
+    return math.hypot(vx, vy) > MOVING_M_S
 
 
 def _meeting(state: ExpertState, x: float, y: float, vx: float, vy: float) -> tuple[float, float]:
@@ -152,4 +165,5 @@ TASK: Final = Task(
     goals=goals,
     judge=InterceptJudge,
     expert=expert,
+    heading=heading,
 )

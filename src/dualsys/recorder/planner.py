@@ -183,6 +183,7 @@ class RecordedPlannerCore(PlannerCore):
                 },
                 codec=packet.codec,
                 text=packet.text,
+                act=packet.act,
                 refusal="" if accepted else rose[0],
             )
         )

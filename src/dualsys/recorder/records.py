@@ -257,8 +257,7 @@ class PlannerLatent(Record, frozen=True, tag="planner_latent"):
 
     Attributes:
         tensors: Element type and shape of each tensor on the wire, such as `float32[8, 128]`.
-        codec: How they travelled; recordings from before there were codecs have the default.
-        t_received_ns, t_sent_ns: On System 2's own clock; -1 if it did not tell.
+        codec, act, t_received_ns, t_sent_ns: As in `LatentPacket`; older recordings have the defaults.
         refusal: The counter of what was wrong with it; empty if it was accepted.
     """
 
@@ -277,6 +276,7 @@ class PlannerLatent(Record, frozen=True, tag="planner_latent"):
     t_sent_ns: int
     refusal: str
     codec: LatentCodec = "float32"
+    act: bool = True
 
 
 class PlannerJob(Record, frozen=True, tag="planner_job"):

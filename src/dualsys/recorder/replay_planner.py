@@ -290,4 +290,5 @@ def _packet(record: PlannerLatent) -> LatentPacket:
         tensors=tensors,
         codec=record.codec,
         text=record.text,
+        act=record.act,
     )

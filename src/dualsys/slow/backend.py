@@ -35,10 +35,12 @@ class System2Output:
     Attributes:
         tensors: The latent, as `specs.latent` says.
         text: What the model has to say to people; may be empty.
+        act: Whether there is anything to do; if not, an arm that has not set off stays where it is.
     """
 
     tensors: dict[str, NDArray[np.generic]]
     text: str = ""
+    act: bool = True
 
 
 class Model(Protocol):

@@ -149,6 +149,7 @@ class SlowCore:
             tensors=tensors,
             codec=self._codec,
             text=clip_text(output.text),
+            act=output.act,
         )
 
     def statistics(self) -> SlowStatistics:

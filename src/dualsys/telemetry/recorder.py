@@ -83,6 +83,7 @@ class Recorder:
                 "compute_ns": packet.compute_ns,
                 "instruction": packet.instruction,
                 "text": packet.text,
+                "act": packet.act,
             }
         )
 

@@ -42,7 +42,9 @@ HELD_OUT_SCENES = 200
 
 @dataclass(frozen=True)
 class Recipe:
-    """Size of every stage. The defaults made the shipped bundles; `--scale 0.01` is a quick rehearsal.
+    """Size of every stage; `--scale 0.01` is a quick rehearsal.
+
+    How the shipped bundles were made is told beside them.
 
     Attributes:
         out: Where the bundles go, `<out>/system1` and `<out>/system2`.

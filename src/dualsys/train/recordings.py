@@ -32,6 +32,7 @@ from dualsys_sim.labels import expert_chunk
 from dualsys_sim.runner import Actor, Regoal, Step, Trajectory, expert_actor, run_episode
 from dualsys_sim.state import ExpertState, FloatArray, Goal, ObjectTable
 from dualsys_sim.task import Verdict
+from dualsys_sim.tasks import task_named
 from dualsys_sim.world import World
 
 EPISODES_PER_SHARD: Final = 10
@@ -156,15 +157,17 @@ def _regoal(variants: list[tuple[str, Goal]], rng: np.random.Generator) -> Regoa
     return choose
 
 
-def _aim(goal: Goal, table: ObjectTable) -> FloatArray:
-    """Named object [3], where it is to go or the wall before it [3] (m, base frame), and the velocity of the
-    object [2] (m/s); NaN for none.
+def _aim(goal: Goal, table: ObjectTable, state: ExpertState) -> FloatArray:
+    """Named object [3], where the tool heads for, or the object is to go, or the wall before it [3] (m, base
+    frame), and the velocity of the object [2] (m/s); NaN for none.
     """
     aim = np.full(8, np.nan)
+    aim[3:6] = second_place(goal, table)
     if goal.target_index >= 0:
         aim[:3] = table.position_m[goal.target_index]
         aim[6:] = table.velocity_m_s[goal.target_index][:2]
-    aim[3:6] = second_place(goal, table)
+        heading = task_named(goal.task).heading
+        aim[3:6] = aim[3:6] if heading is None else heading(state, goal)
     return aim
 
 
@@ -176,6 +179,9 @@ def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.ra
     positions, velocities = trajectory.array("position_m"), trajectory.array("velocity_m_s")
     gripper = trajectory.array("gripper")
     chunks = np.empty((len(tool), len(variants), HORIZON, 4), dtype=np.float16)
+    aims = np.empty((len(tool), len(variants), 8), dtype=np.float32)
+    moved = zip(positions.astype(np.float64), velocities.astype(np.float64), strict=True)
+    tables = [replace(table, position_m=now, velocity_m_s=speed) for now, speed in moved]
     for step in range(len(tool)):
         state = ExpertState(
             command=command[step].tolist(),
@@ -191,22 +197,18 @@ def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.ra
             side=0 if table.wall is None else int(rng.choice((-1, 1))),
         )
         for column, (_, goal) in enumerate(variants):
+            aims[step, column] = _aim(goal, tables[step], state)
             chunks[step, column] = expert_chunk(state, goal, HORIZON)
     state_rows = np.column_stack([tool, command - tool, width, speed, gripper]).astype(np.float32)
     goals = [goal for _, goal in variants]
     words = vocabulary_list()
-    moved = zip(positions.astype(np.float64), velocities.astype(np.float64), strict=True)
-    tables = [replace(table, position_m=now, velocity_m_s=speed) for now, speed in moved]
     meanings = [[meaning(text, goal, now) for text, goal in variants] for now in tables[::2]]
     texts = np.stack([word_indices(text, words, rng) for text, _ in variants])
     return {
         "wrist": trajectory.array("wrist_image"),
         "proprioception": state_rows,
         "chunks": chunks,
-        "aims": np.array(
-            [[_aim(goal, now) for goal in goals] for now in tables],
-            dtype=np.float32,
-        ),
+        "aims": aims,
         "active": np.array([goals.index(goal) for goal in trajectory.goals], dtype=np.int8),
         "fixed": trajectory.array("fixed_image"),
         "words": np.repeat(texts[None], len(tables[::2]), axis=0),

@@ -190,11 +190,11 @@ class Bench:
         assert self.core.on_state(state(now_ns) if tool_m is None else at_tool(now_ns, tool_m))
         assert self.core.on_frame("wrist", np.zeros((4, 4, 3), np.uint8), now_ns)
 
-    def latent(self, now_ns: int, value: float = 0.5) -> None:
+    def latent(self, now_ns: int, value: float = 0.5, act: bool = True) -> None:
         """Send an observation and receive its latent at once."""
         observation = self.core.observation(now_ns, FIXED)
         assert observation is not None
-        assert self.core.on_latent(answer(observation, value))
+        assert self.core.on_latent(answer(observation, value, act=act))
 
     def begin(self, now_ns: int) -> PlanJob:
         """Begin a job that must begin."""

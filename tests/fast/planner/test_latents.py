@@ -118,6 +118,43 @@ def test_a_latent_for_new_words_does_not_follow_one_for_the_old_ones(
     assert (tokens[0, 0, 0], tokens[1, 0, 0]) == (2.0, 2.0)
 
 
+def rest_after(history: LatentHistory, answer: Answer, said: str) -> bool:
+    """Whether the arm is to stay after latents that say to act (`a`) or that there is nothing to do (`n`)."""
+    for seq, one in enumerate(said, start=history.counts["latents_accepted"]):
+        assert history.offer(answer(sent(history, seq), act=one == "a"), 0, "go")
+    return history.resting
+
+
+@pytest.mark.parametrize(
+    ("said", "rests"),
+    [
+        ("", False),
+        ("a", False),
+        ("n", True),
+        ("nna", False),
+        ("aan", True),
+        ("aaan", False),
+        ("nnnaaannn", False),
+    ],
+)
+def test_an_arm_that_has_not_set_off_stays_while_there_is_nothing_to_do(
+    history: LatentHistory, answer: Answer, said: str, rests: bool
+) -> None:
+    assert rest_after(history, answer, said) == rests
+
+
+def test_a_new_episode_or_new_words_make_it_wait_again(history: LatentHistory, answer: Answer) -> None:
+    assert not rest_after(history, answer, "aaan")
+    assert history.offer(answer(sent(history, 50, instruction="stop"), act=False), 0, "stop")
+    assert history.resting
+    for seq in (51, 52, 53):
+        assert history.offer(answer(sent(history, seq, instruction="stop")), 0, "stop")
+    history.clear()
+    assert not history.resting
+    assert history.offer(answer(sent(history, 54, instruction="stop"), act=False), 0, "stop")
+    assert history.resting
+
+
 def test_after_a_new_episode_old_answers_are_unknown(history: LatentHistory, answer: Answer) -> None:
     observation = sent(history, 1)
     history.clear()

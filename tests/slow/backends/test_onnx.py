@@ -41,6 +41,12 @@ def test_what_the_model_believes_is_told_in_words(make_bundle: MakeBundle) -> No
     assert system2.encode(grey(51), STATE, "push").text == "nothing in view fits 'push' (probability 0.20)"
 
 
+def test_there_is_something_to_do_only_if_what_is_named_is_in_view(make_bundle: MakeBundle) -> None:
+    system2 = OnnxSystem2(make_bundle())
+    assert system2.encode(grey(255), STATE, "push").act
+    assert not system2.encode(grey(51), STATE, "push").act
+
+
 def test_it_introduces_itself_as_its_manifest_says(make_bundle: MakeBundle) -> None:
     folder = make_bundle()
     system2, manifest = OnnxSystem2(folder), load_manifest(folder, "system2")

@@ -32,6 +32,7 @@ from dualsys.fast.planner.motion import PlannedMotion, come_to_rest
 from dualsys.fast.planner.observer import Observer
 from dualsys.fast.planner.plans import PlanWriter
 from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatistics
+from dualsys.fast.planner.rest import rest_chunk
 from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.planner.track import ActionArray, Chunk, FloatArray, Track
 from dualsys.fast.policies.policy import ResidualHead, System1
@@ -303,7 +304,9 @@ class PlannerCore:
         )
         self._job_number += 1
         self._counts["jobs"] += 1
-        self._counts["guided_jobs"] += not isinstance(self._running.request, Plain | RollForward)
+        self._counts["rest_jobs"] += self._running.rest
+        guided = not isinstance(self._running.request, Plain | RollForward)
+        self._counts["guided_jobs"] += guided and not self._running.rest
         return self._running
 
     def compute(self, job: PlanJob) -> ActionArray:
@@ -312,6 +315,8 @@ class PlannerCore:
         Raises:
             PolicyError: The policy failed; then `abandon` the job.
         """
+        if job.rest:
+            return rest_chunk(job.overlap, float(job.proprioception[-1]))
         features = np.stack([frame.features(self._policy.encode_wrist) for frame in job.frames])
         condition = self._policy.condition(job.tokens, job.latent_age_s, features, job.proprioception)
         return draw(self._policy, job.request, job.noise, condition)
@@ -395,6 +400,8 @@ class PlannerCore:
         if corrector is None or not corrector.due(now_ns):
             return None
         if arm is None or self._frames.newest is None or self._latents.newest is None:
+            return None
+        if self._latents.resting:
             return None
         tokens, latent_age_s = self._latents.pair(now_ns)
         state = proprioception(arm, self._motion.grip(now_ns, arm))

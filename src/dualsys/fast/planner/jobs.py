@@ -116,4 +116,5 @@ class JobMaker:
             noise=rng.standard_normal(shape, dtype=np.float32),
             overlap=overlap,
             request=request,
+            rest=self._latents.resting,
         )

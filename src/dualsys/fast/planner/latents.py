@@ -17,6 +17,13 @@ from dualsys.specs import LatentSpec
 TOKENS = "tokens"
 """Name of the tensor that System 1 reads."""
 
+SET_OFF_LATENTS = 3
+"""So many latents that say there is something to do set the arm off for good, until new words come.
+
+One alone may be mistaken. Later on the arm itself hides things, so that a latent which then says that nothing
+is there is for System 1 to weigh.
+"""
+
 _REMEMBERED_OBSERVATIONS = 1024
 
 
@@ -29,12 +36,14 @@ class Latent:
         t_capture_ns: When the images behind it were taken.
         instruction: What it was computed for.
         tokens: float32 `[tokens, width]`.
+        act: Whether there is anything to do.
     """
 
     seq: int
     t_capture_ns: int
     instruction: str
     tokens: NDArray[np.float32]
+    act: bool = True
 
 
 class LatentHistory:
@@ -63,6 +72,7 @@ class LatentHistory:
         self._sent: dict[int, int] = {}
         self._newest_observation = -1
         self._kept: deque[Latent] = deque(maxlen=2)
+        self._to_act = 0
         self.counts: Counter[str] = Counter()
         self.last_fault = ""
 
@@ -71,9 +81,20 @@ class LatentHistory:
         """The newest accepted latent of this episode."""
         return self._kept[-1] if self._kept else None
 
+    @property
+    def resting(self) -> bool:
+        """Whether the arm is to stay: the newest latent says that there is nothing to do, and the arm has not
+        set off for this instruction.
+
+        LCB (arXiv 2405.04798) has a token for acting; this is its counterpart.
+        """
+        newest = self.newest
+        return newest is not None and not newest.act and self._to_act < SET_OFF_LATENTS
+
     def clear(self) -> None:
         """Forget all latents, for a new episode. Answers to earlier observations will not be accepted."""
         self._kept.clear()
+        self._to_act = 0
         self._sent.clear()
 
     def expect(self, observation: Observation) -> None:
@@ -97,7 +118,9 @@ class LatentHistory:
         if self._kept and self._kept[-1].instruction != packet.instruction:
             # A latent for other words is not the past of this one.
             self._kept.clear()
-        self._kept.append(Latent(packet.seq, packet.t_capture_ns, packet.instruction, tokens))
+            self._to_act = 0
+        self._kept.append(Latent(packet.seq, packet.t_capture_ns, packet.instruction, tokens, packet.act))
+        self._to_act += packet.act
         self._newest_observation = packet.observation_seq
         self.counts["latents_accepted"] += 1
         return True

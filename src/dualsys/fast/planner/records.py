@@ -84,6 +84,7 @@ class PlanJob:
         noise: float32 `[K, H, 4]`, as many as the request takes.
         overlap: The motion already planned.
         request: What the strategy made of it.
+        rest: System 2 says that there is nothing to do: System 1 is not asked, and the arm comes to rest.
     """
 
     number: int
@@ -100,6 +101,7 @@ class PlanJob:
     noise: NDArray[np.float32]
     overlap: Overlap
     request: Request
+    rest: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class PlannerStatistics:
 
     Attributes:
         jobs, guided_jobs: Jobs begun; those whose samples are made to fit the motion under way.
+        rest_jobs: Jobs for which System 1 was not asked, because System 2 says that there is nothing to do.
         plans: Plans made.
         corrected_plans: Plans changed between two jobs by a residual head.
         repeated_plans: Plans sent again, because control takes a planner that says nothing for dead.
@@ -141,6 +144,7 @@ class PlannerStatistics:
 
     jobs: int = 0
     guided_jobs: int = 0
+    rest_jobs: int = 0
     plans: int = 0
     corrected_plans: int = 0
     repeated_plans: int = 0

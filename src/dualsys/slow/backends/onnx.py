@@ -88,6 +88,7 @@ class _OnnxModel:
             System2Output(
                 {name: outputs[name][row] for name in self.specs.latent.tensors},
                 _describe(one.instruction, {name: outputs[name][row] for name in _GROUNDING}),
+                act=bool(outputs["presence"][row] >= _IN_VIEW),
             )
             for row, one in enumerate(inputs)
         ]
