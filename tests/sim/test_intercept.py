@@ -15,7 +15,7 @@ from dualsys_sim.movers import Glide, GlidePlan
 from dualsys_sim.runner import Step, run_episode
 from dualsys_sim.state import ExpertState, Snapshot
 from dualsys_sim.tasks import expert_action
-from dualsys_sim.tasks.intercept import READY_M, InterceptJudge
+from dualsys_sim.tasks.intercept import READY_M, InterceptJudge, heading
 from dualsys_sim.world import World
 
 
@@ -103,6 +103,20 @@ def test_the_expert_leads_the_block() -> None:
         off = np.array(state.tool[:2]) - start
         assert abs(off[1] * way[0] - off[0] * way[1]) < 0.012
         assert off @ way > (np.array(state.position[0][:2]) - start) @ way + 0.02
+
+
+def test_the_expert_takes_the_tool_to_its_heading() -> None:
+    for seed in range(10):
+        episode = make_episode("intercept", seed)
+        state = gliding(episode, (*READY_M, 0.065))
+        to = np.array(heading(state, episode.goal)[:2]) - state.command[:2]
+        step = np.array(expert_action(state, episode.goal)[:2])
+        assert step @ to >= 0.999 * np.linalg.norm(step) * np.linalg.norm(to)
+        state.velocity[episode.goal.target_index] = [0.0, 0.0, 0.0]
+        assert heading(state, episode.goal)[:2] == READY_M
+        state.tool = [*state.position[episode.goal.target_index][:2], 0.02]
+        state.command = list(state.tool)
+        assert heading(state, episode.goal)[:2] == tuple(state.command[:2])
 
 
 def test_what_the_expert_does_depends_on_position_and_velocity_only() -> None:

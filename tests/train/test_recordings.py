@@ -18,6 +18,7 @@ from dualsys_sim.episode import Episode, make_episode
 from dualsys_sim.runner import Step, Trajectory, run_episode
 from dualsys_sim.state import Goal
 from dualsys_sim.task import Verdict
+from dualsys_sim.tasks import intercept
 from dualsys_sim.world import World
 
 STEPS = 25
@@ -113,6 +114,17 @@ def test_labels_hold_both_ways_round_a_wall(world: World, monkeypatch: pytest.Mo
     arrays = recordings._arrays(trajectory, given, np.random.default_rng(5))
     ways = np.sign(arrays["chunks"][:, 0, :, 1].astype(np.float64).sum(axis=1))
     assert 0.2 < (ways > 0.0).mean() < 0.8
+
+
+def test_an_aim_tells_where_the_expert_takes_the_tool_where_that_is_neither_target_nor_goal(
+    world: World,
+) -> None:
+    episode = replace(make_episode("intercept", 3), timeout_s=0.2)
+    given = [("touch the red block", episode.goal)]
+    trajectory = run_episode(world, episode, lambda _: np.array([0.0, 0.0, 0.0, 1.0]), cameras=True)
+    aims = recordings._arrays(trajectory, given, np.random.default_rng(5))["aims"]
+    np.testing.assert_allclose(aims[0, 0, 3:5], intercept.READY_M, atol=1e-6)
+    assert np.isfinite(aims[0, 0]).all()
 
 
 class InProcess:
