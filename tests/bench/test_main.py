@@ -124,6 +124,15 @@ def test_other_bundles_than_those_of_the_configuration_can_be_named(
     assert "elsewhere/system" in capsys.readouterr().err
 
 
+def test_a_benchmark_of_another_arm_than_that_of_the_pages_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "other.yaml"
+    config.write_text("robot: {options: {arm: xarm6}}\n")
+    assert main(["tasks", "--smoke", "--config", str(config), "--folder", str(tmp_path), "--scripted"]) == 2
+    assert "robot.options.arm: got 'xarm6', expected 'panda'" in capsys.readouterr().err
+
+
 def test_every_cell_of_a_benchmark_has_a_name_of_its_own() -> None:
     for cells in (staleness.cells(TwinSettings()), tasks.cells(TwinSettings())):
         assert len({cell.name for cell in cells}) == len(cells)

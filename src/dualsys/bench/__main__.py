@@ -15,7 +15,8 @@ from dualsys.bench import delay, staleness, tasks
 from dualsys.bench.cells import Plan
 from dualsys.config import load_config
 from dualsys.errors import ConfigError, DualsysError
-from dualsys.twin.evaluate import FIRST_SEED, settings_of, source_of
+from dualsys.robots.tabletop import TABLE_PANDA
+from dualsys.twin.evaluate import FIRST_SEED, arm_at_table, settings_of, source_of
 from dualsys.twin.latency import parse_latency
 from dualsys.twin.pool import Bundles
 
@@ -114,6 +115,11 @@ def run(options: Options, command: str) -> tuple[Path, ...]:
     if episodes < 1 or options.seed < 0 or options.workers < 1:
         raise ConfigError("bench", ["expected episodes >= 1, seed >= 0 and workers >= 1"])
     config = load_config(options.config)
+    if (arm := arm_at_table(config)) is not TABLE_PANDA:
+        fault = (
+            f"got {arm.name!r}, expected 'panda', whose results the pages hold: `dualsys twin` takes any arm"
+        )
+        raise ConfigError("bench", [f"robot.options.arm: {fault}"])
     settings = settings_of(config, system1_delay=parse_latency(options.system1_delay, "--system1-delay"))
     folder = options.folder / options.benchmark
     source = source_of(config, options.scripted)

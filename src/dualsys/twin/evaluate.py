@@ -13,7 +13,7 @@ from dualsys.fast.chunking.strategy import default_options
 from dualsys.fast.control.core import Ages
 from dualsys.fast.planner.demand import demand_bounds
 from dualsys.robots.registry import driver_named
-from dualsys.robots.tabletop import TABLE_PANDA, arm_with
+from dualsys.robots.tabletop import TABLE_PANDA, TabletopArm, arm_with
 from dualsys.twin.latency import Constant, Latency
 from dualsys.twin.pool import Bundles, EpisodePool, Job, Scripted, Source, require_simulator
 from dualsys.twin.report import Report, summarise
@@ -92,8 +92,7 @@ def evaluate(
         settings = replace(settings, image_encoding="raw")
     require_runnable(task, episodes, seed, phrasing, event, latent)
     jobs = [Job(task, number, settings, phrasing, event) for number in range(seed, seed + episodes)]
-    source = source_of(config, scripted)
-    arm = arm_with(driver_named(config.robot.driver).geometry(config.robot.options))
+    source, arm = source_of(config, scripted), arm_at_table(config)
     with EpisodePool(source, min(workers, episodes), arm) as pool:
         results = collect(pool, jobs, task if show_progress else None)
     # Only where it changes anything, as with the settings: results of the Panda keep their digests.
@@ -171,6 +170,15 @@ def source_of(config: SystemConfig, scripted: bool) -> Source:
         fault = "slow.uplink: got 'features', expected 'images': the scripted pair has no vision tower"
         raise ConfigError("twin", [fault])
     return Scripted()
+
+
+def arm_at_table(config: SystemConfig) -> TabletopArm:
+    """The arm that a configuration puts at the simulated table; the Panda where its robot is elsewhere.
+
+    Raises:
+        ConfigError: The options of the robot name no arm.
+    """
+    return arm_with(driver_named(config.robot.driver).geometry(config.robot.options))
 
 
 def require_runnable(
