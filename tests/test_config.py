@@ -118,6 +118,16 @@ def test_overrides_are_read_as_yaml_and_win_over_the_file(plain: Path) -> None:
     assert (config.slow.delay_ms, config.slow.rate_hz, config.run.instruction) == (300, None, "pick 2")
 
 
+def test_off_is_a_word_and_true_a_truth_value(tmp_path: Path, plain: Path) -> None:
+    assert load_config(plain, {"control.realtime": "off"}).control.realtime == "off"
+    path = tmp_path / "written.yaml"
+    path.write_text("control: {realtime: off}\nrecord: {enabled: true}\n", encoding="utf-8")
+    config = load_config(path)
+    assert (config.control.realtime, config.record.enabled) == ("off", True)
+    path.write_text(config.to_yaml(), encoding="utf-8")
+    assert load_config(path) == config
+
+
 def test_paths_in_the_file_are_relative_to_it_and_overrides_to_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

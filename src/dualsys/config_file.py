@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,22 @@ def _override_value(dotted: str, annotation: object, given: object) -> object:
     return parse_yaml(given, f"--{dotted}")
 
 
+_BOOL = "tag:yaml.org,2002:bool"
+
+
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML silently keeps the last of two equal keys; a configuration must not."""
+    """YAML silently keeps the last of two equal keys; a configuration must not.
+
+    Only `true` and `false` are truth values, as in YAML 1.2: to the parser's YAML 1.1 `off` is one too, and
+    `realtime: off` would be refused for not being a word.
+    """
+
+
+_UniqueKeyLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_UniqueKeyLoader.add_implicit_resolver(_BOOL, re.compile("^(?:[Tt]rue|TRUE|[Ff]alse|FALSE)$"), list("tTfF"))
 
 
 def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
