@@ -31,8 +31,8 @@ from dualsys.models.residual import ResidualNet
 AIM_SCALES = (0.1, 0.3, 1.0)
 """In these units (dm, dm/s) the denoiser is told the aim: finely near the tool, coarsely far from it."""
 AIM_SIZE = 9
-"""What a plan is about: named object and its goal relative to the tool [3] each, its velocity [2], and
-whether it is there at all (1) or not (-1)."""
+"""What a plan is about: named object [3] and where it or the tool is to go [3], relative to the tool, the
+velocity of the object [2], and whether it is there at all (1) or not (-1)."""
 
 STATE_TOKENS = 2
 """Context tokens that stand for the state of the arm, first of all."""

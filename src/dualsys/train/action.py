@@ -67,8 +67,8 @@ class ActionData:
         first_frame: int64 `[T]`, row in `latents` of that episode's first image.
         chunks: float16 `[T, J, H, A]`, what the expert of each instruction would play from here.
         active: int8 `[T]`, the instruction that was in force.
-        aims: float32 `[T, J, 8]`, named object `[3]` and its goal `[3]` (m, base frame), and the velocity of
-            the object `[2]` (m/s); NaN where there is none.
+        aims: float32 `[T, J, 8]`, named object `[3]`, where it is to go, the wall before it, or where the
+            tool is to go `[3]` (m, base frame), and the velocity of the object `[2]` (m/s); NaN for none.
         latents: float16 `[F, J, tokens, width]`, one row for every `FRAME_STEPS` steps.
     """
 
