@@ -28,6 +28,7 @@ from dualsys.fast.planner.demand import Situation
 from dualsys.fast.planner.frames import FrameHistory
 from dualsys.fast.planner.jobs import LACKS, JobMaker
 from dualsys.fast.planner.latents import LatentHistory
+from dualsys.fast.planner.lookout import step_back_chunk
 from dualsys.fast.planner.motion import PlannedMotion, come_to_rest
 from dualsys.fast.planner.observer import Observer
 from dualsys.fast.planner.plans import PlanWriter
@@ -153,6 +154,7 @@ class PlannerCore:
         self._episode = episode
         self._epoch = self._epoch if epoch is None else epoch
         self._job_number = 0
+        self._jobs.clear()
         self._active = True
 
     def end_episode(self) -> None:
@@ -299,15 +301,14 @@ class PlannerCore:
         track = self._track_from(now_ns, inputs.arm)
         if not self._strategy.wants_plan(now_ns, track):
             return None
-        self._running = self._jobs.make(
+        self._running = job = self._jobs.make(
             now_ns, inputs, track, number=self._job_number, episode=self._episode, epoch=self._epoch
         )
         self._job_number += 1
-        self._counts["jobs"] += 1
-        self._counts["rest_jobs"] += self._running.rest
-        guided = not isinstance(self._running.request, Plain | RollForward)
-        self._counts["guided_jobs"] += guided and not self._running.rest
-        return self._running
+        looking = job.way_back_m is not None
+        guided = job.by_system1 and not isinstance(job.request, Plain | RollForward)
+        self._counts.update(jobs=1, rest_jobs=job.rest and not looking, look_jobs=looking, guided_jobs=guided)
+        return job
 
     def compute(self, job: PlanJob) -> ActionArray:
         """Ask System 1 for the chunk, float32 `[H, 4]`. Slow; changes nothing that anything else depends on.
@@ -315,8 +316,11 @@ class PlannerCore:
         Raises:
             PolicyError: The policy failed; then `abandon` the job.
         """
+        grip = float(job.proprioception[-1])
+        if job.way_back_m is not None:
+            return step_back_chunk(job.overlap, job.way_back_m, self._scale_m, grip)
         if job.rest:
-            return rest_chunk(job.overlap, float(job.proprioception[-1]))
+            return rest_chunk(job.overlap, grip)
         features = np.stack([frame.features(self._policy.encode_wrist) for frame in job.frames])
         condition = self._policy.condition(job.tokens, job.latent_age_s, features, job.proprioception)
         return draw(self._policy, job.request, job.noise, condition)
@@ -397,11 +401,9 @@ class PlannerCore:
     def _correct(self, now_ns: int, track: Track) -> Plan | None:
         """The plan with the step under way corrected; None if that is not due, or of no use."""
         corrector, arm = self._corrector, self._arm
-        if corrector is None or not corrector.due(now_ns):
+        if corrector is None or not self._jobs.by_system1 or not corrector.due(now_ns):
             return None
         if arm is None or self._frames.newest is None or self._latents.newest is None:
-            return None
-        if self._latents.resting:
             return None
         tokens, latent_age_s = self._latents.pair(now_ns)
         state = proprioception(arm, self._motion.grip(now_ns, arm))

@@ -14,6 +14,7 @@ from dualsys.fast.chunking.strategy import ChunkStrategy, Overlap
 from dualsys.fast.planner.arm import ArmState, proprioception, rolled_forward
 from dualsys.fast.planner.frames import FrameHistory, WristFrame
 from dualsys.fast.planner.latents import Latent, LatentHistory
+from dualsys.fast.planner.lookout import Lookout
 from dualsys.fast.planner.motion import PlannedMotion
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.fast.planner.track import Track
@@ -69,6 +70,16 @@ class JobMaker:
         self._seed = seed
         self._settings = settings
         self._scale_m = (action.scale[0], action.scale[1], action.scale[2])
+        self._lookout = Lookout()
+
+    @property
+    def by_system1(self) -> bool:
+        """Whether System 1 leads the arm now: not while it rests, or steps back to look again."""
+        return not (self._latents.resting or self._lookout.looking)
+
+    def clear(self) -> None:
+        """Forget where the arm looked from, for a new episode."""
+        self._lookout = Lookout()
 
     def inputs(self, now_ns: int, arm: ArmState | None) -> Inputs | Lack:
         """Arm state, latent and wrist image for a job; or the first that is missing or old."""
@@ -92,6 +103,7 @@ class JobMaker:
             episode, epoch: What its plan will be for.
         """
         action, arm = self._action, inputs.arm
+        look_from_m = self._lookout.place_m(now_ns, arm.commanded_tool_m, self._latents.said)
         previous, valid = track.displacements(now_ns, action.step_ns, action.horizon, self._scale_m)
         overlap = Overlap(previous, valid, self._delay.steps)
         request = self._strategy.request(overlap)
@@ -117,4 +129,5 @@ class JobMaker:
             overlap=overlap,
             request=request,
             rest=self._latents.resting,
+            way_back_m=None if look_from_m is None else look_from_m - track.at(grid_ns)[0],
         )

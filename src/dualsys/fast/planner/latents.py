@@ -91,6 +91,11 @@ class LatentHistory:
         newest = self.newest
         return newest is not None and not newest.act and self._to_act < SET_OFF_LATENTS
 
+    @property
+    def said(self) -> tuple[bool, ...]:
+        """Whether there is anything to do, by each of the newest latents for one instruction, two at most."""
+        return tuple(latent.act for latent in self._kept)
+
     def clear(self) -> None:
         """Forget all latents, for a new episode. Answers to earlier observations will not be accepted."""
         self._kept.clear()

@@ -85,6 +85,8 @@ class PlanJob:
         overlap: The motion already planned.
         request: What the strategy made of it.
         rest: System 2 says that there is nothing to do: System 1 is not asked, and the arm comes to rest.
+        way_back_m: float64 `[3]`, from the tool at `grid_ns` to where it steps back to, to look again: System
+            1 is not asked either. None unless that is what the arm does.
     """
 
     number: int
@@ -102,6 +104,12 @@ class PlanJob:
     overlap: Overlap
     request: Request
     rest: bool = False
+    way_back_m: NDArray[np.float64] | None = None
+
+    @property
+    def by_system1(self) -> bool:
+        """Whether System 1 is asked."""
+        return not self.rest and self.way_back_m is None
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,7 @@ class PlannerStatistics:
     Attributes:
         jobs, guided_jobs: Jobs begun; those whose samples are made to fit the motion under way.
         rest_jobs: Jobs for which System 1 was not asked, because System 2 says that there is nothing to do.
+        look_jobs: Jobs that step back to look again, because the arm stood still and System 2 saw nothing.
         plans: Plans made.
         corrected_plans: Plans changed between two jobs by a residual head.
         repeated_plans: Plans sent again, because control takes a planner that says nothing for dead.
@@ -145,6 +154,7 @@ class PlannerStatistics:
     jobs: int = 0
     guided_jobs: int = 0
     rest_jobs: int = 0
+    look_jobs: int = 0
     plans: int = 0
     corrected_plans: int = 0
     repeated_plans: int = 0
