@@ -39,6 +39,7 @@ class World:
 
     def __init__(self, gui: bool = False, arm: TabletopArm = TABLE_PANDA) -> None:
         self.arm = arm
+        self._speeds_rad_s = arm.spec.limits.velocity[:-1].tolist()
         self._client: int = pybullet.connect(pybullet.GUI if gui else pybullet.DIRECT)
         self._gui = gui
         self._ticks = 0
@@ -147,11 +148,15 @@ class World:
         if command.shape != (joints + 1,) or not np.isfinite(command).all():
             raise ValueError(f"q_cmd must be {joints + 1} finite numbers, found {command}")
         *angles, width_m = command.tolist()
-        pybullet.setJointMotorControlArray(
-            arm.body, arm.joints, pybullet.POSITION_CONTROL, targetPositions=angles,
-            positionGains=[JOINT_POSITION_GAIN] * joints, velocityGains=[JOINT_VELOCITY_GAIN] * joints,
-            forces=arm.forces_nm, physicsClientId=self._client,
-        )  # fmt: skip
+        # A motor turns no faster than it can: a joint that a contact held back, and lets go, returns at its
+        # rated speed, not as fast as the gain would have it.
+        motors = zip(arm.joints, angles, arm.forces_nm, self._speeds_rad_s, strict=True)
+        for joint, angle, force_nm, speed_rad_s in motors:
+            pybullet.setJointMotorControl2(
+                arm.body, joint, pybullet.POSITION_CONTROL, targetPosition=angle, force=force_nm,
+                positionGain=JOINT_POSITION_GAIN, velocityGain=JOINT_VELOCITY_GAIN, maxVelocity=speed_rad_s,
+                physicsClientId=self._client,
+            )  # fmt: skip
         finger = 0.5 * min(arena.GRIPPER_OPEN_M, max(0.0, width_m))
         for joint in arm.fingers:
             pybullet.setJointMotorControl2(

@@ -61,7 +61,7 @@ class RobotConfig(Section):
         description="what a System 2 that serves several robots calls this one; empty: it serves no other",
     )
     driver: Annotated[str, _driver_of(ROBOTS)] = Field(
-        default="simulated", description="which driver reaches the arm; `dualsys list robots` names them"
+        default="pybullet", description="which driver reaches the arm; `dualsys list robots` names them"
     )
     connect_timeout_s: float = Field(
         default=10.0, gt=0, le=300, description="how long to wait for the robot's first answer"

@@ -95,7 +95,7 @@ def test_an_error_is_one_message_without_a_traceback_and_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    ("what", "expected"), [("strategies", "rtc"), ("robots", "simulated"), ("settings", "slow.delay_ms")]
+    ("what", "expected"), [("strategies", "rtc"), ("robots", "pybullet"), ("settings", "slow.delay_ms")]
 )
 def test_lists_name_what_there_is(capsys: pytest.CaptureFixture[str], what: str, expected: str) -> None:
     assert main(["list", what]) == 0

@@ -35,8 +35,8 @@ def test_every_option_is_understood() -> None:
     command, overrides = parse(["robot", *words.split()])
     assert command == RobotCommand("jog", Path("link"), joint="elbow", by_rad=-0.05, i_am_at_the_stop=True)
     assert overrides == {"robot.options.port": "/dev/ttyACM0"}
-    assert parse(["robot", "check", "simulated", "--json", "a.json"])[0] == RobotCommand(
-        "check", Path("simulated"), json=Path("a.json")
+    assert parse(["robot", "check", "pybullet", "--json", "a.json"])[0] == RobotCommand(
+        "check", Path("pybullet"), json=Path("a.json")
     )
 
 
@@ -49,7 +49,7 @@ def test_drivers_are_listed_with_their_library_and_what_they_were_tried_on(
     assert f"{driver_package}: the arm in the next room\n    from next-room; needs no library" in printed
     assert "link: an arm\n    from dualsys; needs no_such_library (not installed: pip install it)" in printed
     assert "tried on hardware: nothing" in printed
-    assert "simulated: " in printed
+    assert "pybullet: " in printed
 
 
 def test_a_broken_driver_does_not_hide_the_others(
@@ -59,7 +59,7 @@ def test_a_broken_driver_does_not_hide_the_others(
     assert main(["robot", "list"]) == 0
     printed = capsys.readouterr().out
     assert "link: robot.driver: 'link' cannot be used" in printed
-    assert "simulated: a Franka Panda" in printed
+    assert "pybullet: a Franka Panda" in printed
 
 
 def test_a_real_arm_is_not_moved_without_consent_and_the_report_says_so(
@@ -177,7 +177,7 @@ def test_the_simulated_arm_is_started_for_the_occasion_and_ends_with_it(
     )
     monkeypatch.setattr(checks, "CHECKS", still)
     file = tmp_path / "report.json"
-    assert main(["robot", "check", "simulated", "--by-rad", "0.01", "--json", str(file)]) == 0
+    assert main(["robot", "check", "pybullet", "--by-rad", "0.01", "--json", str(file)]) == 0
     printed = capsys.readouterr().out
     assert "simulated_panda, 8 axes: 8 passed" in printed
     assert "each axis in turn is moved by 0.01 rad or 4 mm" in printed

@@ -35,18 +35,18 @@ def offer(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
 
 
 def test_the_simulated_arm_comes_with_dualsys(settings: RobotSettings) -> None:
-    assert "simulated" in robot_names()
-    assert isinstance(open_robot("simulated", settings), SimulatedRobot)
-    assert driver_named("simulated").simulated
+    assert "pybullet" in robot_names()
+    assert isinstance(open_robot("pybullet", settings), SimulatedRobot)
+    assert driver_named("pybullet").simulated
 
 
 def test_an_unknown_name_lists_the_known_ones(settings: RobotSettings) -> None:
-    with pytest.raises(RobotError, match=r"no driver 'toaster'; there are .*simulated"):
+    with pytest.raises(RobotError, match=r"no driver 'toaster'; there are .*pybullet"):
         open_robot("toaster", settings)
 
 
 def test_an_installed_package_can_offer_a_driver(driver_package: str, settings: RobotSettings) -> None:
-    assert {driver_package, "link", "simulated"} <= set(robot_names())
+    assert {driver_package, "link", "pybullet"} <= set(robot_names())
     assert isinstance(open_robot(driver_package, settings), SimulatedRobot)
     assert not driver_named(driver_package).simulated
 
@@ -54,9 +54,9 @@ def test_an_installed_package_can_offer_a_driver(driver_package: str, settings: 
 def test_a_name_that_two_packages_offer_is_refused(
     monkeypatch: pytest.MonkeyPatch, settings: RobotSettings
 ) -> None:
-    offer(monkeypatch, EntryPoint("simulated", "other:make", GROUP))
+    offer(monkeypatch, EntryPoint("pybullet", "other:make", GROUP))
     with pytest.raises(RobotError, match="other:make and dualsys"):
-        open_robot("simulated", settings)
+        open_robot("pybullet", settings)
 
 
 @pytest.mark.parametrize("target", ["no_such_module:make", "dualsys.robots.simulated:no_such_function"])
@@ -84,7 +84,7 @@ def test_a_driver_for_another_contract_is_refused(
 ) -> None:
     monkeypatch.setattr(simulated, "DRIVER", RobotDriver("old", open=SimulatedRobot, contract=0))
     with pytest.raises(RobotError, match="written for version 0 of the driver contract, this is version 1"):
-        open_robot("simulated", settings)
+        open_robot("pybullet", settings)
 
 
 def test_whether_a_driver_has_its_library_is_found_out_without_loading_it() -> None:

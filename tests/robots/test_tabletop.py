@@ -90,7 +90,7 @@ def test_the_places_that_objects_are_put_in_lie_within_the_box(arm: TabletopArm)
     assert (np.add(arena.START_TOOL_M, (0.04, 0.06, 0.04)) < high).all()
 
 
-@pytest.mark.parametrize("driver", ["simulated", "link"])
+@pytest.mark.parametrize("driver", ["pybullet", "link"])
 def test_the_option_arm_tells_the_planner_which_arm_it_leads(driver: str) -> None:
     geometry = driver_named(driver).geometry
     for name, arm in ARMS.items():

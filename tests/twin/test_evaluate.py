@@ -31,7 +31,7 @@ def test_results_do_not_depend_on_the_number_of_workers() -> None:
 
 @pytest.mark.parametrize("arm", ["iiwa14", "xarm6"])
 def test_the_arm_at_the_table_is_that_of_the_configuration_and_the_report_names_it(arm: str) -> None:
-    config = SystemConfig.model_validate({"robot": {"driver": "simulated", "options": {"arm": arm}}})
+    config = SystemConfig.model_validate({"robot": {"driver": "pybullet", "options": {"arm": arm}}})
     panda, other, again = (
         evaluate(one, "touch", episodes=1, workers=1, scripted=True, show_progress=False)
         for one in (CONFIG, config, config)

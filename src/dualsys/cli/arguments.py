@@ -83,7 +83,7 @@ class RobotCommand:
     """stop: brake and stop, for good. resume: let it go on after a stop or a hold. status: how it is.
     list: the drivers there are. check: whether a driver keeps the contract. jog: move one axis a little."""
     config: Positional[Path] = DEFAULT_CONFIG
-    """YAML of the system; for check and jog also the name of a driver, such as simulated."""
+    """YAML of the system; for check and jog also the name of a driver, such as pybullet."""
     i_am_at_the_stop: bool = False
     """check, jog: somebody stands at the emergency stop of this real arm, so it may be moved."""
     joint: str | None = None

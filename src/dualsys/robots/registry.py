@@ -25,7 +25,7 @@ BUILT_IN: Final = {
     "gymnasium": "dualsys.robots.gymnasium:DRIVER",
     "franka": "dualsys.robots.franka:DRIVER",
     "link": "dualsys.robots.link:DRIVER",
-    "simulated": "dualsys.robots.simulated:DRIVER",
+    "pybullet": "dualsys.robots.simulated:DRIVER",
     "ur": "dualsys.robots.ur:DRIVER",
     "xarm": "dualsys.robots.xarm:DRIVER",
 }

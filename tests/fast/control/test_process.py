@@ -82,7 +82,7 @@ SCRIPT = """
                 "control": {"realtime": sys.argv[2], "rate_hz": 100.0, "state_rate_hz": 100.0},
             }
         )
-        registry.BUILT_IN["simulated"] = "scripted:DRIVER"
+        registry.BUILT_IN["pybullet"] = "scripted:DRIVER"
         from dualsys.fast.control.process import run_control
         run_control(config)
         tell()
