@@ -70,6 +70,20 @@ def test_the_arm_follows_its_command_with_a_small_lag(world: World) -> None:
     assert np.abs(world.measure().q_rad - goal[:7]).max() < 1e-3
 
 
+def test_a_joint_that_was_held_back_returns_no_faster_than_its_motor_turns(world: World) -> None:
+    world.reset(make_episode("pick", 2))
+    away = world.start_command()
+    away[:7] += [0.2, -0.2, 0.2, 0.2, -0.2, 0.3, 0.3]
+    rated_rad_s = world.arm.spec.limits.velocity[:7]
+    fastest_rad_s = np.zeros(7)
+    for _ in range(80):
+        world.step(away)
+        fastest_rad_s = np.maximum(fastest_rad_s, np.abs(world.measure().dq_rad_s))
+    assert (fastest_rad_s <= 1.05 * rated_rad_s).all()
+    assert (fastest_rad_s >= 0.8 * rated_rad_s).all()
+    assert np.abs(world.measure().q_rad - away[:7]).max() < 5e-3
+
+
 def test_the_fingers_open_and_close_within_half_a_second(world: World) -> None:
     episode = make_episode("pick", 2)
     world.reset(episode)
