@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -18,8 +18,33 @@ class Driver(Protocol):
     """What is known of a driver before it is used."""
 
     @property
+    def says(self) -> str:
+        """What it reaches, in a line for people."""
+        ...
+
+    @property
     def contract(self) -> int:
         """Version of the contract that it was written for."""
+        ...
+
+    @property
+    def library(self) -> str:
+        """Top-level module that it needs; empty if none."""
+        ...
+
+    @property
+    def install(self) -> str:
+        """How to get that library."""
+        ...
+
+    @property
+    def tried(self) -> str:
+        """Devices that it was tried on; empty if it never saw a real one."""
+        ...
+
+    @property
+    def hardware(self) -> bool:
+        """There is a device at all behind it."""
         ...
 
 
@@ -63,6 +88,25 @@ class Plugins(Generic[D]):
             if point.name == name
         ]
         return " and ".join([*(["dualsys"] if name in self.built_in else []), *names])
+
+    def listing(self) -> Iterator[str]:
+        """For people, of every driver: what it reaches, where it comes from, its library, its trials."""
+        for name in self.names():
+            try:
+                driver = self.named(name)
+            except DualsysError as error:
+                # One that is broken does not hide the others.
+                yield f"{name}: {error}"
+                continue
+            needs = "needs no library"
+            if driver.library:
+                there = installed(driver.library)
+                how = "installed" if there else f"not installed: {driver.install or driver.library}"
+                needs = f"needs {driver.library} ({how})"
+            yield f"{name}: {driver.says}"
+            yield f"    from {self.origin_of(name)}; {needs}; contract {driver.contract}"
+            nothing = "nothing" if driver.hardware else "it is no hardware"
+            yield f"    tried on hardware: {driver.tried or nothing}"
 
     def named(self, name: str) -> D:
         """Load a driver.

@@ -14,12 +14,11 @@ from dualsys.errors import RobotError
 from dualsys.robots import simulated
 from dualsys.robots.registry import (
     GROUP,
+    ROBOTS,
     RobotDriver,
     RobotSettings,
     driver_named,
     open_robot,
-    origin_of,
-    robot_names,
 )
 from dualsys.robots.simulated import SimulatedRobot
 
@@ -35,7 +34,7 @@ def offer(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
 
 
 def test_the_simulated_arm_comes_with_dualsys(settings: RobotSettings) -> None:
-    assert "pybullet" in robot_names()
+    assert "pybullet" in ROBOTS.names()
     assert isinstance(open_robot("pybullet", settings), SimulatedRobot)
     assert driver_named("pybullet").simulated
 
@@ -46,7 +45,7 @@ def test_an_unknown_name_lists_the_known_ones(settings: RobotSettings) -> None:
 
 
 def test_an_installed_package_can_offer_a_driver(driver_package: str, settings: RobotSettings) -> None:
-    assert {driver_package, "link", "pybullet"} <= set(robot_names())
+    assert {driver_package, "link", "pybullet"} <= set(ROBOTS.names())
     assert isinstance(open_robot(driver_package, settings), SimulatedRobot)
     assert not driver_named(driver_package).simulated
 
@@ -75,8 +74,8 @@ def test_what_is_no_driver_is_refused(monkeypatch: pytest.MonkeyPatch, settings:
 
 
 def test_it_is_told_where_a_driver_comes_from(driver_package: str) -> None:
-    assert origin_of("link") == "dualsys"
-    assert origin_of(driver_package) == "next-room"
+    assert ROBOTS.origin_of("link") == "dualsys"
+    assert ROBOTS.origin_of(driver_package) == "next-room"
 
 
 def test_a_driver_for_another_contract_is_refused(

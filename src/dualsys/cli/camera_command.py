@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from dualsys.cli.world import simulated_cameras
 from dualsys.clock import WallClock
 from dualsys.config import SystemConfig, load_config
 from dualsys.doctor.findings import closing_line, will_work
-from dualsys.errors import CameraError, ConfigError
+from dualsys.errors import ConfigError
 
 if TYPE_CHECKING:
     from dualsys.doctor.findings import Finding
@@ -39,7 +39,7 @@ def camera(command: CameraCommand, overrides: Mapping[str, object]) -> int:
         BundleError: The models that say which images they want cannot be loaded.
     """
     if command.action == "list":
-        print("\n".join(listing()))
+        print("\n".join(CAMERAS.listing()))
         return 0
     if not 0 < command.seconds <= MOST_SECONDS:
         raise ConfigError(
@@ -55,25 +55,6 @@ def camera(command: CameraCommand, overrides: Mapping[str, object]) -> int:
             print("\n".join(finding.lines()))
         print(closing_line(findings))
     return 0 if will_work(findings) else 1
-
-
-def listing() -> Iterator[str]:
-    """Every driver: what it reaches, where it comes from, its library, and what it was tried on."""
-    for name in CAMERAS.names():
-        try:
-            driver = CAMERAS.named(name)
-        except CameraError as error:
-            # One that is broken does not hide the others.
-            yield f"{name}: {error}"
-            continue
-        library = "needs no library"
-        if driver.library:
-            how = "installed" if driver.usable else f"not installed: {driver.install or driver.library}"
-            library = f"needs {driver.library} ({how})"
-        yield f"{name}: {driver.says}"
-        yield f"    from {CAMERAS.origin_of(name)}; {library}; contract {driver.contract}"
-        nothing = "nothing" if driver.hardware else "it is no hardware"
-        yield f"    tried on hardware: {driver.tried or nothing}"
 
 
 def check(command: CameraCommand, overrides: Mapping[str, object]) -> list[Finding]:

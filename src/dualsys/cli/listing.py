@@ -11,7 +11,7 @@ from dualsys.config_faults import allowed, settings_of
 from dualsys.errors import RobotError
 from dualsys.fast.chunking.strategy import STRATEGIES, default_options, strategy_class
 from dualsys.fast.planner import correction
-from dualsys.robots.registry import driver_named, robot_names
+from dualsys.robots.registry import ROBOTS, driver_named
 
 
 def show(console: Console, what: str) -> None:
@@ -37,7 +37,7 @@ def show(console: Console, what: str) -> None:
 def _rows(what: str) -> dict[str, str]:
     if what == "tasks":
         return {name: task.seen[0] for name, task in tasks().items()}
-    return {name: _says(name) for name in robot_names()}
+    return {name: _says(name) for name in ROBOTS.names()}
 
 
 def _says(driver: str) -> str:

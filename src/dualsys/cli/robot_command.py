@@ -17,10 +17,10 @@ from typing import Final
 from dualsys.cli.arguments import RobotCommand
 from dualsys.clock import WallClock, nanoseconds
 from dualsys.config import SystemConfig, load_config
-from dualsys.errors import ConfigError, PeerTimeoutError, RobotError
+from dualsys.errors import ConfigError, PeerTimeoutError
 from dualsys.robots.kit import Bench, Outcome, examine
 from dualsys.robots.link import LinkRobot
-from dualsys.robots.registry import RobotSettings, driver_named, open_robot, origin_of, robot_names
+from dualsys.robots.registry import ROBOTS, RobotSettings, driver_named, open_robot
 
 ABSENT_TIMEOUT_S: Final = 0.5
 
@@ -45,29 +45,10 @@ def robot(command: RobotCommand, overrides: Mapping[str, object]) -> int:
         BusError: The robot cannot be reached.
     """
     if command.action == "list":
-        print("\n".join(listing()))
+        print("\n".join(ROBOTS.listing()))
         return 0
     with opened(command, overrides) as bench:
         return check(bench, command.json) if command.action == "check" else jog(bench, command)
-
-
-def listing() -> Iterator[str]:
-    """Every driver: what it reaches, where it comes from, its library, and what it was tried on."""
-    for name in robot_names():
-        try:
-            driver = driver_named(name)
-        except RobotError as error:
-            # One that is broken does not hide the others.
-            yield f"{name}: {error}"
-            continue
-        library = "needs no library"
-        if driver.library:
-            how = "installed" if driver.usable else f"not installed: {driver.install or driver.library}"
-            library = f"needs {driver.library} ({how})"
-        yield f"{name}: {driver.says}"
-        yield f"    from {origin_of(name)}; {library}; contract {driver.contract}"
-        nothing = "it is no hardware" if driver.simulated else "nothing"
-        yield f"    tried on hardware: {driver.tried or nothing}"
 
 
 def check(bench: Bench, file: Path | None) -> int:

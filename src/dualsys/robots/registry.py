@@ -102,22 +102,17 @@ class RobotDriver:
         return self.simulated and self.world == TABLE_WORLD
 
     @property
+    def hardware(self) -> bool:
+        """There is an arm at all behind it."""
+        return not self.simulated
+
+    @property
     def usable(self) -> bool:
         """Whether its library is installed, or it needs none."""
         return installed(self.library)
 
 
 ROBOTS: Final = Plugins(GROUP, BUILT_IN, RobotDriver, "robot.driver", CONTRACT_VERSION, RobotError)
-
-
-def robot_names() -> tuple[str, ...]:
-    """Every driver there is, in alphabetical order."""
-    return ROBOTS.names()
-
-
-def origin_of(name: str) -> str:
-    """Where a driver comes from: `dualsys`, or the package or packages that offer it."""
-    return ROBOTS.origin_of(name)
 
 
 def driver_named(name: str) -> RobotDriver:
