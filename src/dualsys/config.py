@@ -197,6 +197,10 @@ class FastConfig(Section):
     plan_hz: float = Field(default=50.0, gt=0, le=1000, description="plans started per second, at most")
     delay_ms: float = Field(default=0.0, ge=0, le=2000, description="emulated extra time that a plan takes")
     threads: int = Field(default=1, ge=1, le=64, description="threads of the System 1 runtime")
+    look_again: bool = Field(
+        default=True,
+        description="let an arm that stands still where System 2 sees nothing go back to where it began",
+    )
     strategy: StrategyConfig = StrategyConfig()
 
 

@@ -121,3 +121,6 @@ def test_the_correction_is_that_of_the_configuration_and_told_where_it_is_on(rep
     assert on.residual
     assert on.describe()["residual"] is True
     assert "residual" not in settings_of(CONFIG).describe()
+    stays = settings_of(load_config(repository / "configs/tabletop.yaml", {"fast.look_again": False}))
+    assert stays.describe()["look_again"] is False
+    assert "look_again" not in settings_of(CONFIG).describe()

@@ -153,6 +153,7 @@ def settings_of(
         latent=latent,
         latent_codec=slow.latent_codec,
         residual=config.fast.strategy.residual,
+        look_again=config.fast.look_again,
         demand=demand_bounds(slow) if slow.on_demand.enabled else None,
         uplink=slow.uplink,
         feature_codec=slow.feature_codec,

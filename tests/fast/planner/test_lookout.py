@@ -21,6 +21,7 @@ from dualsys.fast.planner.lookout import (
     Lookout,
     step_back_chunk,
 )
+from dualsys.fast.planner.records import PlannerSettings
 
 T0 = 10**9
 STEP_NS = 40 * NS_PER_MS
@@ -114,6 +115,20 @@ def test_a_way_back_arrives_at_rest_where_it_leads_and_rises_before_it_goes_side
     assert max(height_left_m, default=0.0) <= RISE_M + 1e-6
     np.testing.assert_allclose(left_m, 0.0, atol=2e-3)
     assert np.abs(previous[:4, :3]).max() < 0.05
+
+
+@pytest.mark.parametrize("look_again", [True, False])
+def test_an_arm_that_is_not_to_step_back_waits_where_it_is(make_bench: Any, look_again: bool) -> None:
+    bench = make_bench(settings=PlannerSettings(look_again=look_again))
+    bench.ready(T0)
+    bench.plan(T0)
+    away = np.array([0.54, 0.0, 0.22])
+    for step in range(1, 60):
+        bench.see(T0 + step * STEP_NS, away)
+        bench.latent(T0 + step * STEP_NS, act=step < 4)
+        bench.plan(T0 + step * STEP_NS)
+    assert (bench.core.statistics().look_jobs > 0) == look_again
+    assert (len(bench.policy.conditions) == 60) == (not look_again)
 
 
 def test_system_1_is_not_asked_while_the_arm_steps_back_and_is_asked_again_afterwards(

@@ -103,7 +103,9 @@ class JobMaker:
             episode, epoch: What its plan will be for.
         """
         action, arm = self._action, inputs.arm
-        look_from_m = self._lookout.place_m(now_ns, arm.commanded_tool_m, self._latents.said)
+        look_from_m = None
+        if self._settings.look_again:
+            look_from_m = self._lookout.place_m(now_ns, arm.commanded_tool_m, self._latents.said)
         previous, valid = track.displacements(now_ns, action.step_ns, action.horizon, self._scale_m)
         overlap = Overlap(previous, valid, self._delay.steps)
         request = self._strategy.request(overlap)
