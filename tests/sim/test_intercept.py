@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dualsys.robots.kinematics import PANDA, TOOL_DOWN
 from dualsys_sim import arena
 from dualsys_sim.episode import Episode, make_episode
 from dualsys_sim.labels import advance, at_start, expert_chunk
@@ -68,7 +69,7 @@ def test_nobody_stops_it_but_the_arm(world: World) -> None:
 
 def test_waiting_in_the_middle_is_not_enough(world: World) -> None:
     def wait(step: Step) -> np.ndarray:
-        aside = np.array([*READY_M, 0.02]) - step.command_m
+        aside = np.array([0.5, 0.0, 0.02]) - step.command_m
         return np.append(np.clip(aside / arena.ACTION_STEP_M, -0.5, 0.5), -1.0)
 
     verdicts = [run_episode(world, make_episode("intercept", seed), wait).verdict for seed in (1, 3)]
@@ -80,7 +81,7 @@ def test_in_the_model_the_expert_stops_the_block_on_the_mat_wherever_it_waits() 
     stopped = 0
     for seed in range(60):
         episode = make_episode("intercept", seed)
-        x, y = np.array(READY_M) + rng.uniform(-0.06, 0.06, 2)
+        x, y = np.array(READY_M[:2]) + rng.uniform(-0.06, 0.06, 2)
         state = gliding(episode, (float(x), float(y), float(rng.uniform(0.065, 0.15))))
         block = episode.goal.target_index
         for _ in range(110):
@@ -95,7 +96,7 @@ def test_the_expert_leads_the_block() -> None:
     for seed in range(10):
         episode = make_episode("intercept", seed)
         assert episode.glide is not None
-        state = gliding(episode, (*READY_M, 0.065))
+        state = gliding(episode, READY_M)
         start, way = np.array(state.position[0][:2]), np.array(episode.glide.velocity_m_s)
         way = way / np.hypot(*way)
         for _ in range(25):
@@ -108,12 +109,12 @@ def test_the_expert_leads_the_block() -> None:
 def test_the_expert_takes_the_tool_to_its_heading() -> None:
     for seed in range(10):
         episode = make_episode("intercept", seed)
-        state = gliding(episode, (*READY_M, 0.065))
+        state = gliding(episode, READY_M)
         to = np.array(heading(state, episode.goal)[:2]) - state.command[:2]
         step = np.array(expert_action(state, episode.goal)[:2])
         assert step @ to >= 0.999 * np.linalg.norm(step) * np.linalg.norm(to)
         state.velocity[episode.goal.target_index] = [0.0, 0.0, 0.0]
-        assert heading(state, episode.goal)[:2] == READY_M
+        assert heading(state, episode.goal) == READY_M
         state.tool = [*state.position[episode.goal.target_index][:2], 0.02]
         state.command = list(state.tool)
         assert heading(state, episode.goal)[:2] == tuple(state.command[:2])
@@ -121,22 +122,39 @@ def test_the_expert_takes_the_tool_to_its_heading() -> None:
 
 def test_what_the_expert_does_depends_on_position_and_velocity_only() -> None:
     episode = make_episode("intercept", 2)
-    state = gliding(episode, (*READY_M, 0.065))
+    state = gliding(episode, READY_M)
     moving = expert_action(state, episode.goal)
     state.velocity[episode.goal.target_index] = [0.0, 0.0, 0.0]
     assert expert_action(state, episode.goal) != moving
-    other = gliding(replace(make_episode("intercept", 2), goal=episode.goal), (*READY_M, 0.065))
+    other = gliding(replace(make_episode("intercept", 2), goal=episode.goal), READY_M)
     assert expert_action(other, episode.goal) == moving
 
 
-def test_before_the_push_the_expert_waits_in_the_middle_with_closed_fingers() -> None:
+def test_before_the_push_the_expert_waits_with_closed_fingers() -> None:
     episode = make_episode("intercept", 4)
     state = gliding(episode, episode.start_tool_m, 0.08)
     state.velocity[episode.goal.target_index] = [0.0, 0.0, 0.0]
     for _ in range(60):
         advance(state, expert_action(state, episode.goal))
-    np.testing.assert_allclose(state.tool[:2], READY_M, atol=0.003)
+    np.testing.assert_allclose(state.tool, READY_M, atol=0.003)
     assert state.width == 0.0
+
+
+def test_an_arm_that_waits_hides_no_block_from_the_fixed_camera(world: World) -> None:
+    def sizes(q_rad: np.ndarray) -> list[int]:
+        """Pixels in the colour of each block, with the arm somewhere."""
+        world.place_arm(q_rad, 0.0)
+        picture = world.render("fixed").reshape(-1, 3).astype(float)
+        shades = picture / np.maximum(picture.max(axis=1, keepdims=True), 1.0)
+        own = [np.array(spec.rgba[:3]) / max(spec.rgba[:3]) for spec in world.episode.objects]
+        return [int((np.abs(shades - one).max(axis=1) < 0.12).sum()) for one in own]
+
+    turned_away = PANDA.rest_rad + np.array([2.0, 0, 0, 0, 0, 0, 0])
+    waiting = PANDA.inverse(READY_M, TOOL_DOWN, PANDA.rest_rad)[0]
+    for seed in range(12):
+        world.reset(make_episode("intercept", seed))
+        for there, hidden in zip(sizes(turned_away), sizes(waiting), strict=True):
+            assert hidden >= 0.9 * there > 0, seed
 
 
 def test_chunks_agree_with_what_the_expert_does_next(world: World) -> None:

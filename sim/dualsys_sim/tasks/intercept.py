@@ -11,8 +11,9 @@ from dualsys_sim.skills import CLOSE, CLOSED_ENOUGH_M, approach, clear_gripper, 
 from dualsys_sim.state import ExpertState, Goal, ObjectTable, Snapshot
 from dualsys_sim.task import Action, SceneRule, Task, Verdict
 
-READY_M: Final = (0.5, 0.0)
-"""Where the tool waits for the push: the middle of the mat, from where every way is short."""
+READY_M: Final = (0.42, 0.0, 0.12)
+"""Where the tool waits for the push: behind the middle of the mat, and so high that the arm hides nothing on
+it from the fixed camera. Lower and further ahead ways are shorter, and a third of the mat is out of sight."""
 
 LOW_Z_M: Final = 0.020
 CLEARANCE_M: Final = 0.045
@@ -89,7 +90,7 @@ class InterceptJudge:
 
 
 def expert(state: ExpertState, goal: Goal) -> Action:
-    """Wait with closed fingers in the middle, get down in the block's way ahead of it, stay once it rests."""
+    """Wait with closed fingers, get down in the block's way ahead of it, and stay once it rests."""
     hindered = clear_gripper(state)
     if hindered is not None:
         return hindered
@@ -104,12 +105,12 @@ def expert(state: ExpertState, goal: Goal) -> Action:
 
 
 def heading(state: ExpertState, goal: Goal) -> tuple[float, float, float]:
-    """Where the tool is to be, m: where it meets the block; before the push, the middle; at rest, here."""
+    """Where the tool is to be, m: where it meets the block; before the push, `READY_M`; at rest, here."""
     if _moving(state, goal):
         return *_meeting(state, *led_place(state, goal.target_index)), LOW_Z_M
     if _at_block(state.tool, state.position[goal.target_index]):
         return state.command[0], state.command[1], LOW_Z_M
-    return *READY_M, LOW_Z_M + CLEARANCE_M
+    return READY_M
 
 
 def _moving(state: ExpertState, goal: Goal) -> bool:
