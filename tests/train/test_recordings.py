@@ -123,7 +123,7 @@ def test_an_aim_tells_where_the_expert_takes_the_tool_where_that_is_neither_targ
     given = [("touch the red block", episode.goal)]
     trajectory = run_episode(world, episode, lambda _: np.array([0.0, 0.0, 0.0, 1.0]), cameras=True)
     aims = recordings._arrays(trajectory, given, np.random.default_rng(5))["aims"]
-    np.testing.assert_allclose(aims[0, 0, 3:5], intercept.READY_M, atol=1e-6)
+    np.testing.assert_allclose(aims[0, 0, 3:6], intercept.READY_M, atol=1e-6)
     assert np.isfinite(aims[0, 0]).all()
 
 
