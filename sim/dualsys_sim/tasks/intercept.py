@@ -13,7 +13,7 @@ from dualsys_sim.task import Action, SceneRule, Task, Verdict
 
 READY_M: Final = (0.42, 0.0, 0.12)
 """Where the tool waits for the push: behind the middle of the mat, and so high that the arm hides nothing on
-it from the fixed camera. Lower and further ahead ways are shorter, and a third of the mat is out of sight."""
+it from the fixed camera. Lower and further ahead ways are shorter, and part of the mat is out of sight."""
 
 LOW_Z_M: Final = 0.020
 CLEARANCE_M: Final = 0.045
