@@ -52,6 +52,7 @@ class CirclingSystem1:
     action = SCRIPTED_ACTION
     specs = SCRIPTED_SPECS
     wrist = TensorSpec((64, 64, 3), "uint8")
+    latents = 2
     weights = "scripted"
     capabilities: frozenset[Capability] = frozenset({"sampler"})
     steps = 1

@@ -141,7 +141,7 @@ def _by_planner(packet: LatentPacket) -> set[str]:
     history = LatentHistory(packet.session, SPECS.latent, packet.codec)
     history.expect(observation)
     if history.offer(packet, packet.episode, packet.instruction):
-        assert all(np.isfinite(part).all() for part in history.pair(NOW_NS))
+        assert all(np.isfinite(part).all() for part in history.read(NOW_NS))
     link, trips = SlowLink(NS_PER_S), Trips()
     link.welcomed(Welcome(protocol=PROTOCOL_VERSION, role="system2", details={"weights": packet.weights}))
     assert link.admits(packet)

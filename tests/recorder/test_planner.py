@@ -144,8 +144,10 @@ def recorded(
     arm: Kinematics = GANTRY,
     codec: LatentCodec = "float32",
     sent: LatentCodec | None = None,
+    latents: int = 2,
 ) -> tuple[ListTap, list[Plan]]:
     tap, policy = ListTap("planner"), Restless()
+    policy.latents = latents
     policy.capabilities = frozenset(set(CAPABILITIES) - {"residual"} | set(offered))
     settings = PlannerSettings(latent_codec=codec, residual="residual" in offered)
     core = open_core(tap, {}, policy, make_strategy(name), arm, SESSION, 3, settings)
@@ -172,6 +174,16 @@ def test_every_strategy_is_replayed_to_the_same_plans_bit_for_bit(save: Save, na
 
 def test_the_kinematics_of_the_arm_are_replayed_bit_for_bit(save: Save) -> None:
     tap, plans = recorded(arm=PANDA)
+    difference, compared = outcome(save(tap.envelopes))
+    assert difference is None
+    assert compared["plans"] == len(plans) > 5
+
+
+def test_a_recording_tells_how_many_latents_are_read(save: Save) -> None:
+    tap, plans = recorded(latents=4)
+    begin = tap.envelopes[0].record
+    assert isinstance(begin, PlannerBegin)
+    assert begin.latents == 4
     difference, compared = outcome(save(tap.envelopes))
     assert difference is None
     assert compared["plans"] == len(plans) > 5

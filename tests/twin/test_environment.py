@@ -74,7 +74,7 @@ class Hand:
     action = ActionSpec(
         "tool_velocity", ("x", "y", "z", "gripper"), HORIZON, 40 * NS_PER_MS, (STEP_M,) * 3 + (1.0,)
     )
-    specs, weights, steps = SPECS, "hand", 1
+    specs, weights, latents, steps = SPECS, "hand", 2, 1
     wrist = TensorSpec((4, 6, 3), "uint8")
     capabilities: frozenset[Capability] = frozenset({"sampler", "guided"})
 

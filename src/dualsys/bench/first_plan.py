@@ -102,13 +102,13 @@ def _median(runs: Sequence[tuple[float, float, Told]]) -> FirstPlan:
 
 def main(arguments: Sequence[str]) -> int:
     """Make the plan and print what the process has come to; returns 0."""
-    from dualsys.fast.policies.onnx import FRAMES, LATENTS, TOKENS, OnnxSystem1
+    from dualsys.fast.policies.onnx import FRAMES, TOKENS, OnnxSystem1
 
     policy = OnnxSystem1(arguments[0])
     features = policy.encode_wrist(np.zeros(policy.wrist.shape, np.uint8))
     condition = policy.condition(
-        np.zeros((LATENTS, *policy.specs.latent.tensors[TOKENS].shape), np.float32),
-        np.zeros(LATENTS, np.float32),
+        np.zeros((policy.latents, *policy.specs.latent.tensors[TOKENS].shape), np.float32),
+        np.zeros(policy.latents, np.float32),
         np.stack([features] * FRAMES),
         np.zeros(policy.specs.observation.proprioception.shape, np.float32),
     )

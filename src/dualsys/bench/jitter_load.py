@@ -30,13 +30,14 @@ def think_fast(bundle: Path, done: Callable[[], bool], ready: Callable[[], None]
     action = policy.action
     shape = action.chunk.shape
     image = rng.integers(0, 255, policy.wrist.shape, dtype=np.uint8)
-    tokens = np.zeros((2, *policy.specs.latent.tensors["tokens"].shape), np.float32)
+    tokens = np.zeros((policy.latents, *policy.specs.latent.tensors["tokens"].shape), np.float32)
+    ages_s = np.zeros(policy.latents, np.float32)
     state = np.zeros(policy.specs.observation.proprioception.shape, np.float32)
     guidance = np.linspace(5.0, 0.0, policy.steps, dtype=np.float32)
     ready()
     while not done():
         features = policy.encode_wrist(image)
-        condition = policy.condition(tokens, np.zeros(2, np.float32), np.stack([features, features]), state)
+        condition = policy.condition(tokens, ages_s, np.stack([features, features]), state)
         noise = rng.standard_normal(shape).astype(np.float32)
         previous, weights = np.zeros(shape, np.float32), np.linspace(1, 0, shape[0], dtype=np.float32)
         policy.guided(noise, condition, previous, weights, guidance)

@@ -129,18 +129,17 @@ def _plans(policy: System1, plan_hz: float) -> Finding:
     """Make plans for a while, of images and latents that mean nothing: they take as long."""
     clock, rng = WallClock(), np.random.default_rng(0)
     latent = next(iter(policy.specs.latent.tensors.values()))
-    tokens = rng.standard_normal((2, *latent.shape)).astype(np.float32)
+    tokens = rng.standard_normal((policy.latents, *latent.shape)).astype(np.float32)
     image = rng.integers(0, 256, policy.wrist.shape, dtype=np.uint8)
     state = np.zeros(policy.specs.observation.proprioception.shape, np.float32)
+    ages_s = np.zeros(policy.latents, np.float32)
     noise = rng.standard_normal(policy.action.chunk.shape).astype(np.float32)
     took_ns: list[int] = []
     try:
         while sum(took_ns) < PLAN_S * NS_PER_S and len(took_ns) < MOST_PLANS:
             before_ns = clock.now_ns()
             features = policy.encode_wrist(image)
-            condition = policy.condition(
-                tokens, np.zeros(2, np.float32), np.stack([features, features]), state
-            )
+            condition = policy.condition(tokens, ages_s, np.stack([features, features]), state)
             policy.sample(noise, condition)
             took_ns.append(clock.now_ns() - before_ns)
     except DualsysError as error:

@@ -136,6 +136,7 @@ class RecordedPlannerCore(PlannerCore):
                 session=session,
                 seed=seed,
                 settings=dataclasses.asdict(settings or PlannerSettings()),
+                latents=policy.latents,
             )
         )
 

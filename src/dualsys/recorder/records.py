@@ -177,6 +177,7 @@ class PlannerBegin(Record, frozen=True, tag="planner_begin"):
         capabilities: What System 1 offers.
         options: Of the chunk strategy.
         settings: `planner.records.PlannerSettings`, by field.
+        latents: How many latents System 1 reads.
     """
 
     schema: int
@@ -191,6 +192,7 @@ class PlannerBegin(Record, frozen=True, tag="planner_begin"):
     session: int
     seed: int
     settings: dict[str, Any]
+    latents: int = 2
 
 
 class PlannerCall(Record, frozen=True, tag="planner_call"):

@@ -51,6 +51,7 @@ class RecordedPolicy:
         self.action: ActionSpec = begin.action
         self.specs: SystemSpecs = begin.specs
         self.wrist: TensorSpec = begin.wrist
+        self.latents = begin.latents
         self.weights = begin.weights
         self.capabilities: frozenset[Capability] = frozenset(
             one for one in CAPABILITIES if one in begin.capabilities

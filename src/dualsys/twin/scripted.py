@@ -120,6 +120,7 @@ class ScriptedSystem1:
     action = SCRIPTED_ACTION
     specs = SCRIPTED_SPECS
     wrist = TensorSpec((64, 64, 3), "uint8")
+    latents = 2
     weights = "scripted"
     capabilities: frozenset[Capability] = frozenset({"sampler", "guided"})
     steps = 1

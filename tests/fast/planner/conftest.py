@@ -67,6 +67,7 @@ class ScriptedPolicy:
     action: ActionSpec = ACTION
     specs: SystemSpecs = SPECS
     wrist: TensorSpec = field(default_factory=lambda: TensorSpec((4, 4, 3), "uint8"))
+    latents: int = 2
     weights: str = "scripted"
     capabilities: frozenset[Capability] = frozenset({"sampler", "guided"})
     steps: int = 5

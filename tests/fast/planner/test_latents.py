@@ -99,13 +99,38 @@ def test_a_rejected_latent_does_not_stand_in_the_way_of_a_good_one(
     assert history.offer(answer(observation), 0, "go")
 
 
-def test_only_the_last_two_are_kept(history: LatentHistory, answer: Answer) -> None:
-    for seq in range(1, 5):
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_as_many_are_read_as_are_wanted_newest_first(count: int, answer: Answer) -> None:
+    history = LatentHistory(SESSION, SPEC, count=count)
+    for seq in range(1, 6):
         assert history.offer(answer(sent(history, seq), value=float(seq)), 0, "go")
-    tokens, age_s = history.pair(10_000)
-    assert (tokens[0, 0, 0], tokens[1, 0, 0]) == (4.0, 3.0)
-    np.testing.assert_allclose(age_s, [6e-6, 7e-6])
+    tokens, age_s = history.read(10_000)
+    assert tokens.shape == (count, 8, 128)
+    np.testing.assert_array_equal(tokens[:, 0, 0], [5.0, 4.0, 3.0, 2.0][:count])
+    np.testing.assert_allclose(age_s, np.array([5e-6, 6e-6, 7e-6, 8e-6][:count]))
     assert tokens.dtype == age_s.dtype == np.float32
+
+
+def test_the_oldest_stands_for_those_before_it(answer: Answer) -> None:
+    history = LatentHistory(SESSION, SPEC, count=4)
+    for seq in (1, 2):
+        assert history.offer(answer(sent(history, seq), value=float(seq)), 0, "go")
+    tokens, age_s = history.read(10_000)
+    np.testing.assert_array_equal(tokens[:, 0, 0], [2.0, 1.0, 1.0, 1.0])
+    np.testing.assert_allclose(age_s, [8e-6, 9e-6, 9e-6, 9e-6])
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_what_two_latents_say_is_told_however_many_are_read(count: int, answer: Answer) -> None:
+    history = LatentHistory(SESSION, SPEC, count=count)
+    for seq, act in ((1, True), (2, False), (3, True)):
+        assert history.offer(answer(sent(history, seq), act=act), 0, "go")
+    assert history.said == (False, True)
+
+
+def test_a_system_1_that_reads_no_latent_is_refused() -> None:
+    with pytest.raises(SpecError, match="latents: expected System 1 to read at least 1, got 0"):
+        LatentHistory(SESSION, SPEC, count=0)
 
 
 def test_a_latent_for_new_words_does_not_follow_one_for_the_old_ones(
@@ -114,7 +139,7 @@ def test_a_latent_for_new_words_does_not_follow_one_for_the_old_ones(
     assert history.offer(answer(sent(history, 1), value=1.0), 0, "go")
     changed = sent(history, 2, instruction="stop")
     assert history.offer(answer(changed, value=2.0), 0, "stop")
-    tokens, _ = history.pair(10_000)
+    tokens, _ = history.read(10_000)
     assert (tokens[0, 0, 0], tokens[1, 0, 0]) == (2.0, 2.0)
 
 

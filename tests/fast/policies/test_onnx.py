@@ -77,6 +77,44 @@ def test_a_bundle_says_what_it_offers(bundle: Path) -> None:
     assert OnnxSystem1(bundle).capabilities == offered
 
 
+def test_it_reads_two_latents_if_its_graphs_take_two(bundle: Path) -> None:
+    assert OnnxSystem1(bundle).latents == 2
+
+
+def test_it_reads_as_many_latents_as_its_graphs_take(
+    graphs: Path, finish_bundle: Callable[..., Path]
+) -> None:
+    resize_latents(graphs / "condition.onnx", 3)
+    policy = OnnxSystem1(finish_bundle(graphs))
+    assert policy.latents == 3
+    seen = [np.zeros((3, 2, 3)), np.array([1.0, 2.0, 4.0]), np.zeros((2, 1, 3)), np.zeros(9)]
+    context = policy.condition(*(part.astype(np.float32) for part in seen))
+    chunk = policy.sample(np.zeros((4, 4), np.float32), context)
+    np.testing.assert_allclose(chunk, 7.0, rtol=1e-6)
+
+
+def test_a_graph_that_wants_a_strange_number_of_latents_is_refused(
+    graphs: Path, finish_bundle: Callable[..., Path]
+) -> None:
+    resize_latents(graphs / "condition.onnx", 17)
+    expected = (
+        r"condition\.onnx: input 'latent_age_s': expected float32\[1, K\], K from 1 to 16, "
+        r"the graph has float32\[1, 17\]"
+    )
+    with pytest.raises(BundleError, match=expected):
+        OnnxSystem1(finish_bundle(graphs))
+
+
+def resize_latents(path: Path, count: int) -> None:
+    """Let a graph take another number of latents."""
+    model = onnx.load(path)
+    for given in model.graph.input:
+        dims = given.type.tensor_type.shape.dim
+        if given.name in ("tokens", "latent_age_s"):
+            dims[1].dim_value = count
+    path.write_bytes(model.SerializeToString())
+
+
 def test_a_bundle_with_a_residual_head_says_so_and_corrects_single_actions(
     with_head: Path, rng: np.random.Generator
 ) -> None:

@@ -83,7 +83,9 @@ class PlannerCore:
         self._scale_m = (policy.action.scale[0], policy.action.scale[1], policy.action.scale[2])
         self._arm_model = ArmModel(kinematics, tool_rotation, self._settings.open_m)
         self._motion = PlannedMotion(self._arm_model, self._settings.max_divergence_m)
-        self._latents = LatentHistory(session, policy.specs.latent, self._settings.latent_codec)
+        self._latents = LatentHistory(
+            session, policy.specs.latent, self._settings.latent_codec, policy.latents
+        )
         self._observer = Observer(session, policy.specs.observation, self._settings)
         self._plans = PlanWriter(session)
         self._frames = FrameHistory(policy.wrist, self._settings.frame_lag_ns)
@@ -405,7 +407,7 @@ class PlannerCore:
             return None
         if arm is None or self._frames.newest is None or self._latents.newest is None:
             return None
-        tokens, latent_age_s = self._latents.pair(now_ns)
+        tokens, latent_age_s = self._latents.read(now_ns)
         state = proprioception(arm, self._motion.grip(now_ns, arm))
         try:
             wrist = np.stack([one.features(self._policy.encode_wrist) for one in self._frames.pair()])

@@ -111,7 +111,7 @@ class JobMaker:
         request = self._strategy.request(overlap)
         lead_steps = request.lead_steps if isinstance(request, RollForward) else 0
         grid_ns = now_ns + lead_steps * action.step_ns
-        tokens, latent_age_s = self._latents.pair(grid_ns)
+        tokens, latent_age_s = self._latents.read(grid_ns)
         rng = np.random.default_rng((self._seed, episode, number))
         shape = (noises_for(request), *action.chunk.shape)
         ahead = rolled_forward(arm, track, grid_ns) if lead_steps else arm

@@ -1,4 +1,4 @@
-"""Which latents are accepted, and the last two of those."""
+"""Which latents are accepted, and the last few of those."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Latent:
 
 
 class LatentHistory:
-    """The newest two latents of this session, episode and instruction.
+    """The newest latents of this session, episode and instruction.
 
     The other side is not trusted: a latent counts only if it answers an observation that was sent, with the
     stamp that it was sent with. Otherwise an old or invented latent could pass for a fresh one.
@@ -56,12 +56,17 @@ class LatentHistory:
         session: Latents of other sessions are dropped.
         spec: What a latent must look like.
         codec: The only one that is accepted: what both sides agreed on.
+        count: How many System 1 reads, K.
 
     Raises:
-        SpecError: The spec lacks what System 1 reads, or does not suit the codec.
+        SpecError: The spec lacks what System 1 reads, or does not suit the codec; or the count is below 1.
     """
 
-    def __init__(self, session: int, spec: LatentSpec, codec: LatentCodec = "float32") -> None:
+    def __init__(
+        self, session: int, spec: LatentSpec, codec: LatentCodec = "float32", count: int = 2
+    ) -> None:
+        if count < 1:
+            raise SpecError(f"latents: expected System 1 to read at least 1, got {count}")
         if TOKENS not in spec.tensors:
             names = ", ".join(spec.tensors) or "none"
             raise SpecError(f"latent: expected a tensor named {TOKENS!r}, the specification has {names}")
@@ -71,7 +76,8 @@ class LatentHistory:
         self._reader = LatentReader(spec, codec)
         self._sent: dict[int, int] = {}
         self._newest_observation = -1
-        self._kept: deque[Latent] = deque(maxlen=2)
+        self._count = count
+        self._kept: deque[Latent] = deque(maxlen=max(count, 2))
         self._to_act = 0
         self.counts: Counter[str] = Counter()
         self.last_fault = ""
@@ -94,7 +100,7 @@ class LatentHistory:
     @property
     def said(self) -> tuple[bool, ...]:
         """Whether there is anything to do, by each of the newest latents for one instruction, two at most."""
-        return tuple(latent.act for latent in self._kept)
+        return tuple(latent.act for latent in self._kept)[-2:]
 
     def clear(self) -> None:
         """Forget all latents, for a new episode. Answers to earlier observations will not be accepted."""
@@ -130,18 +136,20 @@ class LatentHistory:
         self.counts["latents_accepted"] += 1
         return True
 
-    def pair(self, t0_ns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What System 1 reads; a single latent stands for both.
+    def read(self, t0_ns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What System 1 reads; where there are fewer, the oldest stands for those before it.
 
         Args:
             t0_ns: When the chunk starts.
 
         Returns:
-            Tokens float32 `[2, tokens, width]`, newest first, and their ages float32 `[2]` in s.
+            Tokens float32 `[K, tokens, width]`, newest first, and their ages float32 `[K]` in s.
         """
-        newest, before = self._kept[-1], self._kept[0]
-        ages_ns = (t0_ns - newest.t_capture_ns, t0_ns - before.t_capture_ns)
-        return np.stack([newest.tokens, before.tokens]), np.array(ages_ns, np.float32) / np.float32(NS_PER_S)
+        newest_first = list(reversed(self._kept))[: self._count]
+        newest_first += newest_first[-1:] * (self._count - len(newest_first))
+        ages_ns = [t0_ns - latent.t_capture_ns for latent in newest_first]
+        tokens = np.stack([latent.tokens for latent in newest_first])
+        return tokens, np.array(ages_ns, np.float32) / np.float32(NS_PER_S)
 
     def _objection(self, packet: LatentPacket, episode: int, instruction: str) -> str | None:
         """Name of the counter of what makes a well-formed latent useless, or None."""

@@ -79,7 +79,7 @@ class PlanJob:
         grid_ns: Start of the chunk's grid; later than `t0_ns` if the chunk is for a state ahead.
         latent: The newest latent.
         t_observation_ns: Stamp of the arm state or of the wrist image, whichever is older.
-        tokens: float32 `[2, tokens, width]`, newest latent first.
+        tokens: float32 `[K, tokens, width]`, newest latent first.
         latent_age_s: float32 `[2]`, ages at `grid_ns`.
         frames: The newest wrist image and the one a moment before.
         proprioception: float32 `[9]`.

@@ -24,7 +24,8 @@ from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 WRIST, CONDITION, SAMPLER, GUIDED = "wrist.onnx", "condition.onnx", "sampler.onnx", "guided.onnx"
 VELOCITY, PREFIX, RESIDUAL = "velocity.onnx", "prefix.onnx", "residual.onnx"
 TOKENS = "tokens"
-LATENTS = 2
+MOST_LATENTS = 16
+"""A graph that wants to read more of them at once is refused."""
 FRAMES = 2
 PHASES = 2
 """Numbers that tell a residual head which action of the chunk it is: a sine and a cosine."""
@@ -33,7 +34,7 @@ Context = dict[str, Float32Array]
 
 
 class OnnxSystem1:
-    """A System 1 that reads two latents, two wrist images and the state of the arm.
+    """A System 1 that reads the newest latents, two wrist images and the state of the arm.
 
     Args:
         bundle_dir: Folder of the bundle.
@@ -83,6 +84,11 @@ class OnnxSystem1:
     def wrist(self) -> TensorSpec:
         """The wrist image, uint8 `[height, width, 3]` RGB."""
         return self._wrist_spec
+
+    @property
+    def latents(self) -> int:
+        """How many of the newest latents it reads, K: as many as its condition graph takes."""
+        return self._graphs[CONDITION].inputs["latent_age_s"].shape[1]
 
     @property
     def name(self) -> str:
@@ -204,10 +210,11 @@ def _check_graphs(manifest: Manifest, action: ActionSpec, graphs: Mapping[str, G
         )
     features = wrist.outputs.get("features", TensorSpec((1, 0, 0)))
     wrist.require({"image": TensorSpec(image.shape, "uint8")}, {"features": TensorSpec(features.shape)})
+    latents = _latents(condition)
     context = {name: condition.outputs.get(name, TensorSpec(())) for name in manifest.context}
     seen = {
-        "tokens": TensorSpec((1, LATENTS, *manifest.specs.latent.tensors[TOKENS].shape)),
-        "latent_age_s": TensorSpec((1, LATENTS)),
+        "tokens": TensorSpec((1, latents, *manifest.specs.latent.tensors[TOKENS].shape)),
+        "latent_age_s": TensorSpec((1, latents)),
         "wrist": TensorSpec((1, FRAMES, *features.shape[1:])),
         "proprioception": TensorSpec((1, *manifest.specs.observation.proprioception.shape)),
     }
@@ -228,6 +235,18 @@ def _check_graphs(manifest: Manifest, action: ActionSpec, graphs: Mapping[str, G
     graphs[VELOCITY].require({"x": chunk, "tau": by_action, **context}, {"velocity": chunk})
     graphs[PREFIX].require({"noise": chunk, "prefix": chunk, "given": by_action, **context}, {"chunk": chunk})
     return TensorSpec(image.shape[1:], "uint8")
+
+
+def _latents(condition: Graph) -> int:
+    """How many latents a condition graph takes."""
+    ages = condition.inputs.get("latent_age_s")
+    if ages is None or len(ages.shape) != 2 or ages.shape[0] != 1 or not 1 <= ages.shape[1] <= MOST_LATENTS:
+        got = "none of that name" if ages is None else ages.describe()
+        raise BundleError(
+            f"{condition.path}: input 'latent_age_s': expected float32[1, K], K from 1 to {MOST_LATENTS}, "
+            f"the graph has {got}; export it again"
+        )
+    return ages.shape[1]
 
 
 def _seen(

@@ -50,6 +50,11 @@ class System1(Protocol):
         ...
 
     @property
+    def latents(self) -> int:
+        """How many of the newest latents it reads, K."""
+        ...
+
+    @property
     def weights(self) -> str:
         """Short hash of the weights."""
         ...
@@ -78,8 +83,8 @@ class System1(Protocol):
         """Encode everything that does not depend on the chunk.
 
         Args:
-            tokens: float32 `[2, tokens, width]`, the newest latent, then the one before.
-            latent_age_s: float32 `[2]`, their ages when the chunk starts.
+            tokens: float32 `[K, tokens, width]`, the newest latent, then those before it.
+            latent_age_s: float32 `[K]`, their ages when the chunk starts.
             wrist: float32 `[2, tokens, width]`, features of the newest frame, then of the one a moment ago.
             proprioception: float32 `[9]`, see `planner.proprioception`.
 
@@ -173,8 +178,8 @@ class ResidualHead(Protocol):
         Args:
             action: float32 `[4]`, the planned action k of the chunk being played.
             phase: float32 `[2]`, sine and cosine of 2 pi k / H.
-            tokens: float32 `[2, tokens, width]`, the newest latents.
-            latent_age_s: float32 `[2]`, their ages now.
+            tokens: float32 `[K, tokens, width]`, the newest latents.
+            latent_age_s: float32 `[K]`, their ages now.
             wrist: float32 `[2, tokens, width]`, features of the newest frame, then of the one a moment ago.
             proprioception: float32 `[9]`, of now.
         """
