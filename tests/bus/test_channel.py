@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import zmq
 
+from dualsys.bus import channel
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.codec import MAX_FRAME_BYTES, encode
 from dualsys.bus.order import REMEMBERED_PUBLISHERS, header
@@ -185,6 +186,26 @@ def test_one_publisher_serves_several_topics_and_none_replaces_another(
         until(lambda name=name, seq=seq: (m := receivers[name].receive()) is not None and m.seq == seq)
     with pytest.raises(BusError, match="zero byte"):
         sender.send(command(0), b"a\0b")
+
+
+def test_a_publisher_forgets_topics_and_their_messages_stay_news(
+    context: ZmqContext, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "REMEMBERED_TOPICS", 3)
+    sender = publisher(context)
+    receiver = subscriber(context, sender.endpoint, topic=b"first")
+
+    def arrives(seq: int) -> bool:
+        sender.send(command(seq), b"first")
+        return (message := receiver.receive()) is not None and message.seq == seq
+
+    until(lambda: arrives(1))
+    for number in range(50):
+        sender.send(command(2), b"robot %d" % number)
+    assert len(sender._counts) == len(sender._prefixes) == 3, "names come from peers, memory is bounded"
+    until(lambda: arrives(3))
+    assert receiver.statistics().outdated == 0
+    assert sender.statistics().sent > 52
 
 
 @pytest.mark.fault_row(7, 35)

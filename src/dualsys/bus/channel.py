@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 import zmq
 
@@ -27,6 +27,9 @@ from dualsys.errors import BusError, MessageError
 from dualsys.messages import Message
 
 M = TypeVar("M", bound=Message)
+
+REMEMBERED_TOPICS: Final = 1024
+"""So many topics a publisher counts at once: far more than the robots of any fleet."""
 
 _FRAMES_PER_CALL = 64
 _MAX_SUBSCRIPTION_BYTES = 4096
@@ -86,8 +89,10 @@ class LatestPublisher:
     ) -> None:
         self._topic = topic
         self._number = secrets.randbits(64)
-        self._counts = {topic: 0}
+        self._sent = 0
         self._prefixes = {topic: _prefix(topic)}
+        self._counts = {topic: 0}
+        self._first_count = 0
         # Used again for every message: what is sent has been copied when `send` returns.
         self._frame = bytearray()
         # All that comes in here are subscriptions.
@@ -111,18 +116,19 @@ class LatestPublisher:
         self._attachment.tend()
         if topic is None:
             topic = self._topic
-        elif topic not in self._counts:
-            self._counts[topic], self._prefixes[topic] = 0, _prefix(topic)
+        if topic not in self._counts:
+            self._add(topic)
         count = self._counts[topic]
         start = self._prefixes[topic] + header(self._number, count)
         self._frame[: len(start)] = start
         encode_into(message, self._frame, len(start))
         self._socket.send(self._frame, zmq.NOBLOCK)
         self._counts[topic] = count + 1
+        self._sent += 1
 
     def statistics(self) -> PublisherStatistics:
         """Return totals since it was made."""
-        return PublisherStatistics(sum(self._counts.values()))
+        return PublisherStatistics(self._sent)
 
     def tend(self) -> None:
         """Follow the key store. Sending and receiving do so too; this is for when there is neither."""
@@ -131,6 +137,19 @@ class LatestPublisher:
     def close(self) -> None:
         """Release the address. Closing twice is allowed."""
         self._socket.close()
+
+    def _add(self, topic: bytes) -> None:
+        """Begin to count a topic, and forget the one begun longest ago if there are too many.
+
+        Names come from peers. The numbers of a topic must never fall: one that was forgotten goes on, like
+        any that is new, behind the highest that was forgotten.
+        """
+        self._prefixes[topic] = _prefix(topic)
+        if len(self._counts) >= REMEMBERED_TOPICS:
+            oldest = next(iter(self._counts))
+            self._first_count = max(self._first_count, self._counts.pop(oldest))
+            del self._prefixes[oldest]
+        self._counts[topic] = self._first_count
 
 
 class LatestSubscriber(Generic[M]):
