@@ -174,10 +174,8 @@ class PlannerBegin(Record, frozen=True, tag="planner_begin"):
     """A planner core was made: everything that it was made from, apart from the weights.
 
     Attributes:
-        capabilities: What System 1 offers.
-        options: Of the chunk strategy.
-        settings: `planner.records.PlannerSettings`, by field.
-        latents: How many latents System 1 reads.
+        capabilities, latents: What System 1 offers, and how many latents it reads: two, before it was told.
+        options, settings: Of the chunk strategy; `planner.records.PlannerSettings`, by field.
     """
 
     schema: int
