@@ -158,6 +158,7 @@ def _mark_events(axes: Any, recording: Recording, start_ns: int) -> None:
             f"{label} " if ending else label,
             transform=axes.get_xaxis_transform(),
             fontsize=7,
-            rotation=0 if ending else 12,
+            rotation=90 if ending else 12,
             ha="right" if ending else "left",
+            va="bottom",
         )
