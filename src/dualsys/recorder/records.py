@@ -19,7 +19,7 @@ from dualsys.messages import ControlState, LatentCodec, Message, Plan, Tensor
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
 SCHEMA_VERSION: Final = 3
-"""Raised whenever a record changes shape."""
+"""Raised whenever a record changes so that older ones cannot be replayed."""
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 """A float64. In a file a number that is not finite is a text."""

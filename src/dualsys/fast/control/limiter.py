@@ -110,7 +110,7 @@ class WindowLimiter:
         self._newest = (self._newest + 1) % self._ticks
         self._window[self._newest] = step.position
         # Relative to the newest, so that the mean of equal positions is that position to the last bit.
-        # (`mean` gives the same bits and takes twice as long.)
+        # (`mean` gives the same bits and takes longer.)
         mean = step.position + np.add.reduce(self._window - step.position, axis=0) / self._ticks
         position = self._bounds.clip(mean)
         velocity = (position - self._position) / self._dt_s
