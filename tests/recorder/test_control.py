@@ -74,7 +74,8 @@ class Rig:
             status = {"watchdog": "watchdog", "estop": "emergency_stop"}.get(kind, "ok")
             if kind != "again":
                 t_ns = self.now_ns - (NS_PER_S if kind == "silent" else 0)
-                self.reading = ArmReading(t_ns, position, velocity, status)  # type: ignore[arg-type]
+                why = "somebody pressed the button" if kind == "estop" else ""
+                self.reading = ArmReading(t_ns, position, velocity, status, why)  # type: ignore[arg-type]
             output = self.core.step(self.now_ns, self.reading, 119 if kind == "gap" else 0)
             self.outputs.append(output)
             if output.command is not None:
@@ -177,6 +178,17 @@ def test_smoothed_commands_are_reproduced_too(save: Save) -> None:
     verdict = replay(path)
     assert verdict.reproduced, verdict.lines()
     assert verdict.parts[0].compared["commands"] == 401
+
+
+def test_what_a_robot_says_about_its_stop_is_recorded_and_reproduced(save: Save) -> None:
+    tap = ListTap()
+    rig = run([("tick", "", 3), ("tick", "estop", 2)], tap)
+    assert rig.outputs[-1].reason == "the robot reports emergency_stop: somebody pressed the button"
+    last = tap.records(ControlTick)[-1]
+    assert isinstance(last, ControlTick)
+    assert (last.status, last.detail) == ("emergency_stop", "somebody pressed the button")
+    verdict = replay(save(tap.envelopes))
+    assert verdict.reproduced, verdict.lines()
 
 
 def test_a_command_that_differs_in_its_last_bit_is_named(save: Save) -> None:

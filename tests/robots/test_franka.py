@@ -198,6 +198,7 @@ def test_a_stop_of_the_arm_ends_control_until_somebody_connects_anew(
     reading: ArmReading = robot.read()
     assert reading.status == status
     assert robot.fault.startswith(f"it is in mode {mode.name}")
+    assert reading.detail == robot.fault
     assert arm.controller is None
     assert arm.recovered == 0
     robot.close()
@@ -217,6 +218,7 @@ def test_a_loop_that_has_ended_is_a_stop_and_its_readings_grow_old(
     assert reading.status == "protective_stop"
     assert reading.t_ns == before.t_ns
     assert robot.fault == "the library's loop has ended: communication_constraints_violation"
+    assert reading.detail == robot.fault
 
 
 def later(clock: VirtualClock, by_s: float) -> None:

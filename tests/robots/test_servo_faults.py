@@ -137,11 +137,12 @@ def test_a_hot_servo_stops_the_arm_with_its_name_until_it_has_cooled(
     double.set(3, kind.temperature, 1, 56)
     until(arm, lambda found: found.status == "protective_stop")
     assert arm.fault == "hand: 56 degrees C, at most 55: let it cool to 50"
+    assert arm.read().detail == arm.fault
     double.set(3, kind.temperature, 1, 52)
     then_ns = double.clock.now_ns()
     assert until(arm, lambda found: found.t_ns > then_ns).status == "protective_stop"
     double.set(3, kind.temperature, 1, 50)
-    until(arm, lambda found: found.status == "ok")
+    assert until(arm, lambda found: found.status == "ok").detail == ""
     assert arm.samples[2].temperature_c == 50
 
 

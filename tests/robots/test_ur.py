@@ -216,6 +216,7 @@ def test_a_stop_of_the_arm_ends_control_until_somebody_connects_anew(
     rig.wait_s(0.02)
     assert robot.read().status == status
     assert robot.fault
+    assert robot.read().detail == robot.fault
     rig.double.tell(f"safety {NORMAL}")
     robot.write(here)
     rig.wait_s(0.1)

@@ -140,6 +140,7 @@ def test_an_error_ends_control_until_somebody_connects_anew(rig: XarmRig, error:
     rig.wait_s(0.04)
     assert robot.read().status == status
     assert robot.fault.startswith(f"error {error}")
+    assert robot.read().detail == robot.fault
     # Somebody clears it, and switches the arm on again.
     rig.double.error, rig.double.state = 0, SLEEPING
     robot.write(here)

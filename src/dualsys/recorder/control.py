@@ -131,6 +131,7 @@ class RecordedControlCore(ControlCore):
             position=numbers(reading.position),
             velocity=numbers(reading.velocity),
             status=reading.status,
+            detail=reading.detail,
             failed=failed,
         )
 
@@ -153,6 +154,7 @@ class RecordedControlCore(ControlCore):
             position=self._told_position,
             velocity=self._told_velocity,
             status=reading.status,
+            detail=reading.detail,
             setpoint=() if output.setpoint is None else tuple(output.setpoint.tolist()),
             command=() if output.command is None else state.command,
             mode=state.mode,

@@ -299,7 +299,8 @@ def _reading(tick: ControlTick) -> Iterator[str]:
     age = _ms(tick.t_ns - tick.reading_t_ns)
     again = "" if tick.fresh else ", the same as at the tick before"
     missed = f"; {tick.missed} ticks were skipped just before" if tick.missed else ""
-    yield f"reading of the arm: {age} old{again}, the robot says {tick.status}{missed}"
+    why = f" ({tick.detail})" if tick.detail else ""
+    yield f"reading of the arm: {age} old{again}, the robot says {tick.status}{why}{missed}"
 
 
 def _event(record: Record) -> str:

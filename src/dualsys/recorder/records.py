@@ -49,8 +49,7 @@ class ControlBegin(Record, frozen=True, tag="control_begin"):
     Attributes:
         robot, axes: Model of the arm, and the names of its axes.
         period_ns: Of a tick.
-        limits, joints: `control.limits.Limits`: its vectors by field, rad and s, then m and s; and how many
-            of the axes are joints.
+        limits, joints: `control.limits.Limits` by field, rad and s, then m and s; and the number of joints.
         ages, tolerances: The other structures that `control.core.ControlCore` was given, by field.
         settings: Whatever else it was given, by name.
         versions: Of dualsys, numpy and Python, and the processor: a replay elsewhere may round differently.
@@ -75,11 +74,11 @@ class ControlTick(Record, frozen=True, tag="control_tick"):
         tick: Number of the tick.
         missed: Ticks skipped just before.
         fresh: Whether the reading is another one than at the tick before.
-        reading_t_ns, position, velocity, status: The reading; rad and rad/s, then m and m/s.
+        reading_t_ns, position, velocity, status, detail: The reading; rad and rad/s, then m and m/s.
         setpoint: What the plan says for now; empty unless a plan is followed.
         command: What was sent; empty if nothing was.
         clamped_position, clamped_velocity, clamped_acceleration: Limits that the set-point would have broken.
-        failed: The error that ended the tick; then nothing after `status` was decided.
+        failed: The error that ended the tick; then nothing after `detail` was decided.
     """
 
     tick: int
@@ -89,6 +88,7 @@ class ControlTick(Record, frozen=True, tag="control_tick"):
     position: Numbers
     velocity: Numbers
     status: str
+    detail: str = ""
     setpoint: Numbers = ()
     command: Numbers = ()
     mode: str = ""

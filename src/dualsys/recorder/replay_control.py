@@ -71,6 +71,7 @@ class ControlReplay:
                 vector(tick.position),
                 vector(tick.velocity),
                 tick.status,  # type: ignore[arg-type]
+                tick.detail,
             )
         self._compared["ticks"] += 1
         try:

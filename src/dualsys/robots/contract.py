@@ -94,12 +94,14 @@ class ArmReading:
         position: float64 [A], rad, then gripper openings in m.
         velocity: float64 [A], rad/s, then m/s.
         status: What the robot says about itself.
+        detail: Why it stopped, in the words of robot and driver, for people; nothing decides by it.
     """
 
     t_ns: int
     position: FloatArray
     velocity: FloatArray
     status: ArmStatus = "ok"
+    detail: str = ""
 
 
 class Robot(Protocol):

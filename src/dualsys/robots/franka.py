@@ -200,7 +200,7 @@ class FrankaRobot:
         self._time_s = time_s
         position: FloatArray = np.array(state.q, dtype=np.float64)
         velocity: FloatArray = np.array(state.dq, dtype=np.float64)
-        self._reading = ArmReading(t_ns, position, velocity, status)
+        self._reading = ArmReading(t_ns, position, velocity, status, self._fault)
 
     def _why_ended(self) -> str:
         try:
@@ -213,7 +213,8 @@ class FrankaRobot:
         _LOG.warning("%s: %s: %s; see Desk, then start control again", self.spec.name, status, why)
         self._fault = why
         if (last := self._reading) is not None:
-            self._reading = ArmReading(last.t_ns, last.position, np.zeros_like(last.velocity), status)
+            still = np.zeros_like(last.velocity)
+            self._reading = ArmReading(last.t_ns, last.position, still, status, why)
 
     def _called(self, act: Callable[[], _T]) -> _T:
         """Call the library, and turn what it raises into a RobotError."""

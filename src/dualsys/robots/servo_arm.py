@@ -364,6 +364,7 @@ class ServoArm:
             self._scale.to_rad([sample.position for sample in samples]),
             speeds,
             "protective_stop" if fault else "ok",
+            fault,
         )
 
     def _goal_of(self, angles_rad: FloatArray) -> dict[int, int]:

@@ -295,7 +295,7 @@ class UrRobot:
         position: FloatArray = np.array(self._called("readings", receive.getActualQ), dtype=np.float64)
         velocity: FloatArray = np.array(self._called("readings", receive.getActualQd), dtype=np.float64)
         self._timestamp_s = stamp_s
-        self._reading = ArmReading(t_ns, position, velocity, status)
+        self._reading = ArmReading(t_ns, position, velocity, status, self._ended)
 
     def _judge(self) -> ArmStatus:
         """What the arm says about itself. A program that has ended stays a protective stop."""

@@ -248,7 +248,7 @@ class XarmRobot:
         status = self._status
         if status == "ok" and self._sender is not None and self._sender.silent:
             status = "watchdog"
-        self._reading = ArmReading(t_ns, position, velocity, status)
+        self._reading = ArmReading(t_ns, position, velocity, status, self._fault)
 
     def _judge(self) -> None:
         """Ask for error code and state. A stop stays one until somebody connects anew."""

@@ -201,7 +201,9 @@ class Run:
             self._display.say(f"the arm is stopped ({state.reason}): `dualsys robot resume` goes on")
         while monitor.state is not None and monitor.state.mode == "STOPPED":
             if self._now() > deadline_ns:
-                raise RobotError(f"the arm is stopped and was not resumed within {patience_s:g} s")
+                raise RobotError(
+                    f"the arm is stopped ({state.reason}) and was not resumed within {patience_s:g} s"
+                )
             if by_itself and self._count % _STATUS_EVERY == 0:
                 self._try_to_resume(peers)
             self._watch(monitor, pacer)

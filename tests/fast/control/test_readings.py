@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import SpecError
+from dualsys.fast.control.core import MAX_REASON
 from dualsys.fast.control.modes import Mode
 from dualsys.fast.control.readings import Tolerances
 from dualsys.robots.contract import ArmReading
@@ -128,6 +129,19 @@ def test_a_robot_that_stopped_itself_stops_control(rig: Rig, status: str) -> Non
     output = rig.tick(1, lambda: ArmReading(rig.now_ns, HOME, 0 * HOME, status))  # type: ignore[arg-type]
     assert output.mode is Mode.STOPPED
     assert status in output.reason
+
+
+def test_a_robot_that_stopped_itself_tells_why_in_one_bounded_line(rig: Rig) -> None:
+    why = "elbow: 71 degrees C,\n\tat most 70" + 2000 * "!"
+    output = rig.tick(1, lambda: ArmReading(rig.now_ns, HOME, 0 * HOME, "protective_stop", why))
+    assert output.reason.startswith("the robot reports protective_stop: elbow: 71 degrees C, at most 70!")
+    assert len(output.reason) == MAX_REASON
+    assert output.state.reason == output.reason
+
+
+def test_a_robot_that_goes_on_is_not_asked_why(rig: Rig) -> None:
+    output = rig.tick(1, lambda: ArmReading(rig.now_ns, HOME, 0 * HOME, "ok", "elbow: 71 degrees C"))
+    assert "elbow" not in output.reason
 
 
 def test_tolerances_that_make_no_sense_are_refused_by_name() -> None:

@@ -94,7 +94,7 @@ class ReadingGuard:
             command: [A], the last command; None before the first.
         """
         if reading.status in ("protective_stop", "emergency_stop"):
-            return f"the robot reports {reading.status}"
+            return _reported(reading)
         if reading is not self._seen and (fault := self._fault_of_new(reading)):
             return fault
         return self._frozen(now_ns, reading, command)
@@ -136,3 +136,9 @@ class ReadingGuard:
         if travel < self._tolerances.frozen_rad:
             return ""
         return f"reading: frozen for {still_ns // NS_PER_MS} ms while {travel:.3f} rad were commanded"
+
+
+def _reported(reading: ArmReading) -> str:
+    """What a robot that has stopped says, in one line."""
+    detail = " ".join(reading.detail.split())
+    return f"the robot reports {reading.status}" + (f": {detail}" if detail else "")
