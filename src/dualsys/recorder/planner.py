@@ -30,7 +30,7 @@ from dualsys.fast.planner.rate_control import RateChoice
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.planner.track import ActionArray
-from dualsys.fast.policies.policy import System1
+from dualsys.fast.policies.policy import System1, require_policy
 from dualsys.messages import ControlState, Image, LatentPacket, Observation, Plan, Tensor
 from dualsys.recorder.geometries import name_of
 from dualsys.recorder.records import (
@@ -117,6 +117,7 @@ class RecordedPlannerCore(PlannerCore):
         self._tap = tap
         self._calls = 0
         self.watch = Watch(tap, BEGINS_PER_LOOK)
+        require_policy(policy)
         asked = settings is not None and settings.residual and "residual" in policy.capabilities
         self._heard = HeardPolicy(policy) if asked else None
         listened: Any = self._heard or policy

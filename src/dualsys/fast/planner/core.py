@@ -36,7 +36,7 @@ from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatis
 from dualsys.fast.planner.rest import rest_chunk
 from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.planner.track import ActionArray, Chunk, FloatArray, Track
-from dualsys.fast.policies.policy import ResidualHead, System1
+from dualsys.fast.policies.policy import ResidualHead, System1, require_policy
 from dualsys.fast.policies.sampling import draw
 from dualsys.messages import MAX_TEXT, ControlState, LatentPacket, Observation, Plan
 from dualsys.robots.kinematics import TOOL_DOWN
@@ -56,8 +56,8 @@ class PlannerCore:
 
     Raises:
         SpecError: The policy is made for another kind of action, state or latent.
-        ConfigError: The strategy or the settings need what the policy does not offer, or the strategy does
-            not suit its chunks or the expected delay.
+        ConfigError: The policy lacks an attribute or method of `System1`, the strategy or the settings need
+            what it does not offer, or the strategy does not suit its chunks or the expected delay.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class PlannerCore:
         settings: PlannerSettings | None = None,
         tool_rotation: NDArray[np.float64] = TOOL_DOWN,
     ) -> None:
+        require_policy(policy)
         require_tool_actions(policy)
         self._settings = settings or PlannerSettings()
         expected_steps = steps_begun(self._settings.expected_delay_ns, policy.action.step_ns)

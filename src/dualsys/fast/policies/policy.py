@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsys.errors import ConfigError
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
 Float32Array = NDArray[np.float32]
@@ -96,6 +97,25 @@ class System1(Protocol):
     def sample(self, noise: Float32Array, condition: Condition) -> Float32Array:
         """A chunk float32 `[H, 4]` from standard normal noise of that shape."""
         ...
+
+
+def require_policy(policy: object) -> None:
+    """Return if something has all that `System1` names: what is there, not what it is worth.
+
+    Raises:
+        ConfigError: Names its class and everything that it lacks, each with what it is for.
+    """
+    needed = [name for name in vars(System1) if not name.startswith("_")]
+    missing = [name for name in needed if not hasattr(policy, name)]
+    if not missing:
+        return
+    kind = type(policy)
+    faults = [f"{name}: missing; add it: {_first_line(getattr(System1, name))}" for name in missing]
+    raise ConfigError(f"System 1 policy {kind.__module__}.{kind.__qualname__}", faults)
+
+
+def _first_line(documented: object) -> str:
+    return (documented.__doc__ or "").partition("\n")[0]
 
 
 class GuidedSampler(Protocol):
