@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dualsys.config import SystemConfig, load_config
 from dualsys.config_faults import allowed, settings_of, unit_of
 from dualsys.errors import ConfigError
+from dualsys.robots.gymnasium import EnvironmentOptions
 from dualsys.robots.registry import BUILT_IN
 
 
@@ -314,3 +315,15 @@ def test_system_2_on_demand_may_not_make_latents_so_old_that_the_arm_slows_down(
     assert "control.ages.latent_soft_ms (1000 ms)" in fault
     config = load_config(plain, {"slow.on_demand.enabled": True, "slow.on_demand.pause_ms": 499})
     assert config.slow.worst_age_ms == 999
+
+
+@pytest.mark.parametrize("task", ["reach", "pick"])
+def test_the_cameras_of_a_drawn_environment_are_told_in_the_size_that_is_drawn(
+    repository: Path, task: str
+) -> None:
+    config = load_config(repository / f"configs/panda_gym_{task}.yaml")
+    options = EnvironmentOptions.of(config.robot.options)
+    height, width = (options.make[f"render_{side}"] for side in ("height", "width"))
+    for name, views in options.cameras.items():
+        told = config.cameras[name]
+        assert (told.height, told.width) == (height, len(views) * int(width or 0)), name

@@ -46,6 +46,19 @@ def test_the_closing_words_tell_rates_misses_and_the_problem() -> None:
     assert "problem: System 2 is gone" in words
 
 
+def test_a_camera_whose_images_were_all_refused_is_told_with_the_reason() -> None:
+    summary = RunSummary(SystemConfig(), 0)
+    fault = "cameras.wrist: expected 16x16 rgb8 at 5 Hz, got uint8[48, 48, 3]"
+    summary.status = {
+        "planner": {
+            "camera.fixed.accepted": "28", "camera.fixed.last_fault": "one was old",
+            "camera.wrist.accepted": "0", "camera.wrist.last_fault": fault,
+        }
+    }  # fmt: skip
+    told = [words for words in summary.closing_words() if words.startswith("camera")]
+    assert told == [f"camera wrist: no image was taken; the last fault: {fault}"]
+
+
 def test_it_is_told_what_system2_was_sent() -> None:
     slow = SlowConfig(uplink="features", feature_codec="int8")
     summary = RunSummary(SystemConfig().model_copy(update={"slow": slow}), 0)

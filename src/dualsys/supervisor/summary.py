@@ -117,10 +117,22 @@ class RunSummary:
         if self.config.slow.uplink == "features":
             codec = self.config.slow.feature_codec
             words.append(f"System 2 was sent features ({codec}): no image left the edge")
-        words += [line] if (line := uplink_line(self.status.get("planner", {}))) else []
+        planner = self.status.get("planner", {})
+        words += refused_images(planner)
+        words += [line] if (line := uplink_line(planner)) else []
         if self.problem:
             words.append(f"problem: {self.problem}")
         return words
+
+
+def refused_images(status: dict[str, str]) -> list[str]:
+    """A line for each camera of which the planner took no image at all, by its last status: nothing moves."""
+    names = [key.split(".")[1] for key in status if key.startswith("camera.") and key.endswith(".accepted")]
+    return [
+        f"camera {name}: no image was taken; the last fault: {fault}"
+        for name in names
+        if status[f"camera.{name}.accepted"] == "0" and (fault := status.get(f"camera.{name}.last_fault"))
+    ]
 
 
 def uplink_line(status: dict[str, str]) -> str:

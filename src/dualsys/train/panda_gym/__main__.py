@@ -97,7 +97,8 @@ def main() -> None:
     named = f"panda_gym_{task}"
     export_system2(system2, specs, VOCABULARY, out / "system2", provenance, name=named)
     export_system1(system1, specs, out / "system1", provenance, name=named, action=ACTION)
-    print(f"bundles are in {out}; `python -m dualsys.twin.environment {named}.yaml` evaluates them")
+    evaluate = f"python -m dualsys.twin.environment configs/{named}.yaml --bundles {out}"
+    print(f"bundles are in {out}; `{evaluate}` evaluates them")
 
 
 def _pictures(arrays: Arrays, images: str) -> VisionData:
