@@ -155,7 +155,7 @@ class RecordedControlCore(ControlCore):
             velocity=self._told_velocity,
             status=reading.status,
             detail=reading.detail,
-            setpoint=() if output.setpoint is None else tuple(output.setpoint.tolist()),
+            setpoint=output.setpoint or (),
             command=() if output.command is None else state.command,
             mode=state.mode,
             reason=output.reason,

@@ -160,7 +160,7 @@ def _made(fields: dict[str, Any], kind: type[T]) -> T:
 def _tick_fields(tick: ControlTick, output: ControlOutput) -> Iterator[tuple[str, object, object]]:
     """Name, recorded and replayed value of everything that a tick decides; vectors as their bits."""
     state, step = output.state, output.step
-    setpoint = () if output.setpoint is None else tuple(output.setpoint.tolist())
+    setpoint = output.setpoint or ()
     command = () if output.command is None else tuple(output.command.tolist())
     yield "failed", tick.failed, ""
     yield "command", _bits(tick.command), _bits(command)

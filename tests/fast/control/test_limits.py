@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dualsys.errors import SpecError
-from dualsys.fast.control.limits import Limits, brake_step, limit_step, stopping_speed
+from dualsys.fast.control.limits import (
+    CATCH_UP_S,
+    ROUNDING,
+    Limits,
+    Step,
+    brake_step,
+    limit_step,
+    stopping_speed,
+)
 from dualsys.robots.profiles import PANDA_LIMITS
 
 DT_S = 0.004
@@ -96,6 +104,78 @@ def test_braking_from_anywhere_stays_within_the_limits_and_comes_to_rest(
     obeys(PANDA_LIMITS, np.concatenate([rows, braking[1:]]))
     assert (velocity == 0).all()
     assert (braking[-1] == braking[-2]).all()
+
+
+def on_arrays(
+    limits: Limits,
+    target: NDArray[np.float64],
+    pace: NDArray[np.float64],
+    command: NDArray[np.float64],
+    velocity: NDArray[np.float64],
+) -> Step:
+    """The formulas of `limit_step` on whole arrays."""
+    pace = np.minimum(np.maximum(pace, -limits.velocity), limits.velocity)
+    change = limits.acceleration * DT_S
+    inside = limits.clip(target)
+    error = inside - pace * DT_S - command
+    chase = stopping_speed(np.abs(error), limits.acceleration, DT_S)
+    chase = np.minimum(chase, np.maximum(np.abs(error) / CATCH_UP_S, 0.5 * change))
+    wanted = pace + np.copysign(chase, error)
+    low, high = (
+        np.maximum(velocity - change, -limits.velocity),
+        np.minimum(velocity + change, limits.velocity),
+    )
+    speed = np.minimum(np.maximum(wanted, low), high)
+    fall = stopping_speed(command - limits.lower, limits.braking, DT_S)
+    rise = stopping_speed(limits.upper - command, limits.braking, DT_S)
+    speed = np.minimum(np.maximum(speed, -fall), rise)
+    position = limits.clip(command + speed * DT_S)
+    slack, clamped = 1.0 + ROUNDING, bool((speed != wanted).any())
+    too_fast = clamped and bool((np.abs(wanted) > slack * limits.velocity).any())
+    too_sudden = clamped and bool((np.abs(wanted - velocity) > slack * change).any())
+    outside = bool((inside != target).any())
+    return Step(position, (position - command) / DT_S, outside, too_fast, too_sudden)
+
+
+zeros_and_bounds = st.sampled_from((0.0, -0.0, "lower", "upper"))
+
+
+@pytest.mark.fault_row(22, 50)
+@settings(max_examples=50)
+@given(
+    vectors,
+    vectors,
+    fractions,
+    st.lists(st.floats(-1.0, 1.0), min_size=AXES, max_size=AXES).map(np.array),
+    st.lists(st.tuples(st.integers(0, AXES - 1), zeros_and_bounds), max_size=4),
+)
+def test_axis_by_axis_the_commands_are_those_of_the_formulas_on_arrays_to_the_last_bit(
+    target: NDArray[np.float64],
+    pace: NDArray[np.float64],
+    fraction: NDArray[np.float64],
+    speed: NDArray[np.float64],
+    special: list[tuple[int, float | str]],
+) -> None:
+    limits = PANDA_LIMITS
+    command = limits.lower + fraction * (limits.upper - limits.lower)
+    for axis, place in special:
+        command[axis] = getattr(limits, place)[axis] if isinstance(place, str) else place
+    velocity = speed * limits.velocity
+    made = limit_step(limits, target, pace, limits.clip(command), velocity, DT_S)
+    expected = on_arrays(limits, target, pace, limits.clip(command), velocity)
+    assert made.position.tobytes() == expected.position.tobytes()
+    assert made.velocity.tobytes() == expected.velocity.tobytes()
+    assert made[2:] == expected[2:]
+
+
+def test_what_is_not_a_number_is_never_made_one() -> None:
+    wrong = np.full(AXES, np.nan)
+    for given_row in range(3):
+        rows = [MIDDLE, REST, MIDDLE, REST]
+        rows[given_row] = wrong
+        assert np.isnan(limit_step(PANDA_LIMITS, *rows, DT_S).position).all()
+    assert np.isnan(brake_step(PANDA_LIMITS, wrong, REST, DT_S).position).all()
+    assert np.isnan(brake_step(PANDA_LIMITS, MIDDLE, wrong, DT_S).position).all()
 
 
 @given(st.floats(0.0, 10.0), st.floats(0.05, 100.0), st.sampled_from((0.001, 0.004, 0.02)))

@@ -7,6 +7,8 @@ afterwards. A hold is a braking as fast as the limits allow, then rest at the po
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dualsys.errors import RobotError, SpecError
@@ -15,7 +17,7 @@ from dualsys.fast.control.ages import Stamps, judge
 from dualsys.fast.control.follower import MALFORMED, REFUSALS, PlanFollower
 from dualsys.fast.control.gaps import GapWatch
 from dualsys.fast.control.limiter import Smoothing, make_limiter
-from dualsys.fast.control.limits import FloatArray, Limits, Step, every
+from dualsys.fast.control.limits import FloatArray, Limits, Step
 from dualsys.fast.control.modes import Mode, require_legal
 from dualsys.fast.control.output import COUNTERS, Followed, control_state
 from dualsys.fast.control.output import ControlOutput as ControlOutput
@@ -94,7 +96,7 @@ class ControlCore:
         self._gaps = GapWatch(ages.gap_hard_ns)
         self._found: FloatArray | None = None
         self._command: FloatArray | None = None
-        self._setpoint: FloatArray | None = None
+        self._setpoint: tuple[float, ...] | None = None
         self._step: Step | None = None
 
         self._followed = Followed()
@@ -361,12 +363,12 @@ class ControlCore:
             target, rate = self._follower.lead(now_ns, elapsed_ns, pace, self._limiter.ahead_ns)
             step = self._limiter.follow(target, rate)
             self._count_clamps(step)
-            self._setpoint, self._step = target, step
+            self._setpoint, self._step = tuple(target), step
             if self._workspace is not None and self._workspace.is_left(step.position, self._command):
                 self._hold("the tool point leaves the workspace", latched=True)
         else:
             step = self._limiter.brake()
-        if not every(np.isfinite(step.position)):
+        if not all(map(math.isfinite, step.position.tolist())):
             self._stop("a command is not finite", braking=False)
             return None
         self._command = step.position

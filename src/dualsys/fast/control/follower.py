@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dualsys.clock import NS_PER_MS
 from dualsys.fast.control.limits import FloatArray, Limits
@@ -129,7 +130,7 @@ class PlanFollower:
 
     def lead(
         self, now_ns: int, elapsed_ns: int, pace: float, ahead_ns: int = 0
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> tuple[list[float], list[float]]:
         """Set-point [A] for now, and its rate of change [A] per second.
 
         Args:
@@ -149,9 +150,8 @@ class PlanFollower:
             pace = CATCH_UP_PACE
             self._lag_ns = max(0, self._lag_ns - round((CATCH_UP_PACE - 1.0) * elapsed_ns))
         target, slope = self._reference.at(now_ns - self._lag_ns + round(ahead_ns * pace))
-        return target, slope * pace
+        return target, slope if pace == 1.0 else [rate * pace for rate in slope]
 
-    def _apart(self, one: FloatArray, other: FloatArray) -> float:
+    def _apart(self, one: ArrayLike, other: ArrayLike) -> float:
         """Greatest difference of a joint, rad."""
-        joints = self._limits.joints
-        return float(np.abs(one[:joints] - other[:joints]).max(initial=0.0))
+        return float(np.abs(np.subtract(one, other)[: self._limits.joints]).max(initial=0.0))

@@ -6,12 +6,13 @@ it; `online.OnlineLimiter` makes a time-optimal trajectory with limited jerk (ex
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal, Protocol
 
 import numpy as np
 
 from dualsys.clock import NS_PER_S
-from dualsys.fast.control.limits import FloatArray, Limits, Step, brake_step, limit_step, some
+from dualsys.fast.control.limits import AxisLimits, FloatArray, Limits, Moved, Step, step_of
 
 Smoothing = Literal["limiter", "ruckig"]
 """How commands are led along a plan."""
@@ -38,7 +39,7 @@ class Limiter(Protocol):
         """
         ...
 
-    def follow(self, target: FloatArray, rate: FloatArray) -> Step:
+    def follow(self, target: Iterable[float], rate: Iterable[float]) -> Step:
         """The next command on the way to a target.
 
         Args:
@@ -68,14 +69,15 @@ class WindowLimiter:
     """
 
     def __init__(self, limits: Limits, period_ns: int) -> None:
-        self._limits = self._bounds = limits
+        self._limits = limits
         self._dt_s = period_ns / NS_PER_S
+        self._keep_within(limits)
         self._ticks = limits.smoothing_ticks(self._dt_s)
         self.ahead_ns = (self._ticks - 1) * period_ns // 2
         self._window = np.zeros((self._ticks, limits.axes))
         self._newest = 0
         self._still = self._ticks
-        self._raw = self._position = self._velocity = self._raw_velocity = np.zeros(limits.axes)
+        self.start(np.zeros(limits.axes))
 
     @property
     def at_rest(self) -> bool:
@@ -84,28 +86,32 @@ class WindowLimiter:
 
     def start(self, position: FloatArray) -> None:
         """Forget everything, and be at rest at a position [A]."""
-        self._bounds = self._limits.around(position)
-        self._raw = self._position = position
-        self._raw_velocity = self._velocity = np.zeros(self._limits.axes)
+        self._keep_within(self._limits.around(position))
+        self._position = position
+        self._raw = position.tolist()
+        self._raw_velocity = [0.0] * self._limits.axes
         self._window[:] = position
         self._still = self._ticks
 
-    def follow(self, target: FloatArray, rate: FloatArray) -> Step:
+    def follow(self, target: Iterable[float], rate: Iterable[float]) -> Step:
         """The next command on the way to a target [A] that changes at a rate [A] per second."""
         if self._bounds is not self._limits and self.at_rest:
-            self._bounds = self._limits.around(self._raw)
-        step = limit_step(self._bounds, target, rate, self._raw, self._raw_velocity, self._dt_s)
-        return self._smooth(step)
+            self._keep_within(self._limits.around(np.array(self._raw)))
+        return self._smooth(self._each.follow(target, rate, self._raw, self._raw_velocity))
 
     def brake(self) -> Step:
         """The next command of coming to rest."""
-        return self._smooth(brake_step(self._bounds, self._raw, self._raw_velocity, self._dt_s))
+        return self._smooth(self._each.brake(self._raw, self._raw_velocity))
 
-    def _smooth(self, step: Step) -> Step:
-        self._raw, self._raw_velocity = step.position, step.velocity
-        self._still = 0 if some(step.velocity != 0.0) else self._still + 1
+    def _keep_within(self, bounds: Limits) -> None:
+        self._bounds = bounds
+        self._each = AxisLimits(bounds, self._dt_s)
+
+    def _smooth(self, moved: Moved) -> Step:
+        step = step_of(moved)
+        self._raw, self._raw_velocity, _ = moved
+        self._still = 0 if any(self._raw_velocity) else self._still + 1
         if self._ticks == 1:
-            self._position, self._velocity = step.position, step.velocity
             return step
         self._newest = (self._newest + 1) % self._ticks
         self._window[self._newest] = step.position
@@ -114,7 +120,7 @@ class WindowLimiter:
         mean = step.position + np.add.reduce(self._window - step.position, axis=0) / self._ticks
         position = self._bounds.clip(mean)
         velocity = (position - self._position) / self._dt_s
-        self._position, self._velocity = position, velocity
+        self._position = position
         return Step(position, velocity, *step[2:])
 
 

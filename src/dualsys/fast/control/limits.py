@@ -1,14 +1,16 @@
 """What an arm can do, and commands that stay within it: position, velocity and acceleration of every axis.
 
-Pure functions of (limits, target, previous command, previous velocity, dt). The velocity of a command is the
-difference of two commands divided by the tick, exactly as a robot that is fed one set-point per tick sees
-it. All bounds are exact in discrete time: an axis that obeys them can always come to rest before its
-position limit. Jerk is limited on top of that, by `limiter` or `online`.
+Pure functions of (limits, target, previous command, previous velocity, dt); `AxisLimits` works out once for
+many ticks what they need. The velocity of a command is the difference of two commands divided by the tick,
+exactly as a robot that is fed one set-point per tick sees it. All bounds are exact in discrete time: an axis
+that obeys them can always come to rest before its position limit. Jerk is limited on top of that, by
+`limiter` or `online`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -70,8 +72,6 @@ class Limits:
     workspace: FloatArray = field(default_factory=none)
     backwards: FloatArray = field(init=False, repr=False)
     """[A]: the largest speed in negative direction, below zero."""
-    decelerations: FloatArray = field(init=False, repr=False)
-    """[3, A]: towards the upper limit, towards the lower limit, and anywhere in between."""
 
     def __post_init__(self) -> None:
         axes = np.shape(self.lower)
@@ -98,8 +98,6 @@ class Limits:
         if not 0 <= self.joints <= self.axes:
             raise SpecError(f"limits.joints: expected 0 to {self.axes}, got {self.joints}")
         self._check_workspace()
-        decelerations = np.stack((self.braking, self.braking, self.acceleration))
-        object.__setattr__(self, "decelerations", decelerations)
         object.__setattr__(self, "backwards", -self.velocity)
 
     def _check_workspace(self) -> None:
@@ -177,16 +175,6 @@ class Step(NamedTuple):
     clamped_acceleration: bool
 
 
-def some(flags: NDArray[np.bool_]) -> bool:
-    """Whether any of [A] holds; on arrays this short, many times as fast as the method of the array."""
-    return any(flags.tolist())
-
-
-def every(flags: NDArray[np.bool_]) -> bool:
-    """Whether all of [A] hold; see `some`."""
-    return all(flags.tolist())
-
-
 def stopping_speed(gap: FloatArray, deceleration: FloatArray, dt_s: float) -> FloatArray:
     """Largest speed of this tick that still allows a stop within `gap`, exact for one command every `dt_s`.
 
@@ -203,6 +191,115 @@ def stopping_speed(gap: FloatArray, deceleration: FloatArray, dt_s: float) -> Fl
     ticks = np.floor(0.5 * (np.sqrt(1.0 + 8.0 * room / slowing) - 1.0))
     speed: FloatArray = room / (ticks + 1.0) + 0.5 * ticks * slowing
     return speed
+
+
+Moved = tuple[list[float], list[float], tuple[bool, bool, bool]]
+"""Position and velocity of a command, each [A], and the three flags of `Step`."""
+
+
+class AxisLimits:
+    """The limits of each axis for one tick, and commands that keep them.
+
+    An arm has so few axes that each call of numpy costs many times what its numbers do, and far more where
+    the caches are cold, as they are a tick later. So axes are worked out one by one, with the operations of
+    the formulas on arrays in their order: the results are those, to the last bit. A limit is taken where the
+    two are equal, as numpy does, and what is not a number is never taken for a limit.
+
+    Args:
+        limits: What the arm can do.
+        dt_s: Tick, s.
+    """
+
+    def __init__(self, limits: Limits, dt_s: float) -> None:
+        self._dt_s = dt_s
+        self._catch_up_s = max(dt_s, CATCH_UP_S)
+        columns = (
+            limits.lower,
+            limits.upper,
+            limits.velocity,
+            limits.acceleration * dt_s,
+            limits.braking * dt_s,
+        )
+        self._axes = list(zip(*(column.tolist() for column in columns), strict=True))
+
+    def follow(
+        self,
+        target: Iterable[float],
+        target_velocity: Iterable[float],
+        command: Sequence[float],
+        velocity: Sequence[float],
+    ) -> Moved:
+        """See `limit_step`."""
+        dt_s, catch_up_s = self._dt_s, self._catch_up_s
+        positions, speeds, wishes = [], [], []
+        outside = differs = False
+        for (lower, upper, fastest, change, slowing), aim, rate, start, before in zip(
+            self._axes, target, target_velocity, command, velocity, strict=True
+        ):
+            inside = lower if aim <= lower else aim
+            inside = upper if inside >= upper else inside
+            outside = outside or inside != aim
+            pace = -fastest if rate <= -fastest else rate
+            pace = fastest if pace >= fastest else pace
+            error = inside - pace * dt_s - start
+            gap = abs(error)
+            chase = _stopping_speed(gap / dt_s, change)
+            # What half the acceleration corrects in one tick is corrected at once; the rest decays.
+            decaying, at_once = gap / catch_up_s, 0.5 * change
+            most = at_once if decaying <= at_once else decaying
+            wanted = pace + math.copysign(most if chase >= most else chase, error)
+            low, high = before - change, before + change
+            low = -fastest if low <= -fastest else low
+            high = fastest if high >= fastest else high
+            speed = low if wanted <= low else wanted
+            speed = high if speed >= high else speed
+            # An axis is never so fast towards a position limit that it could not stop there.
+            if speed > 0.0:
+                room = upper - start
+                rise = _stopping_speed(room / dt_s, slowing) if room > 0.0 else 0.0
+                speed = rise if speed >= rise else speed
+            elif speed < 0.0:
+                room = start - lower
+                fall = _stopping_speed(room / dt_s, slowing) if room > 0.0 else 0.0
+                speed = -fall if speed <= -fall else speed
+            differs = differs or speed != wanted
+            wishes.append(wanted)
+            position = start + speed * dt_s
+            position = lower if position <= lower else position
+            position = upper if position >= upper else position
+            positions.append(position)
+            speeds.append((position - start) / dt_s)
+        clamped = self._clamped(wishes, velocity) if differs else (False, False)
+        return positions, speeds, (outside, *clamped)
+
+    def brake(self, command: Sequence[float], velocity: Sequence[float]) -> Moved:
+        """See `brake_step`."""
+        dt_s = self._dt_s
+        positions, speeds = [], []
+        for (lower, upper, _, change, _), start, before in zip(self._axes, command, velocity, strict=True):
+            less = -change if before <= -change else before
+            less = change if less >= change else less
+            position = start + (before - less) * dt_s
+            position = lower if position <= lower else position
+            position = upper if position >= upper else position
+            positions.append(position)
+            speeds.append((position - start) / dt_s)
+        return positions, speeds, (False, False, False)
+
+    def _clamped(self, wanted: Sequence[float], velocity: Sequence[float]) -> tuple[bool, bool]:
+        """Whether what was wanted of an axis would have taken too much speed, and too much acceleration."""
+        slack = 1.0 + ROUNDING
+        too_fast = too_sudden = False
+        for (_, _, fastest, change, _), wish, before in zip(self._axes, wanted, velocity, strict=True):
+            too_fast = too_fast or abs(wish) > slack * fastest
+            too_sudden = too_sudden or abs(wish - before) > slack * change
+        return too_fast, too_sudden
+
+
+def _stopping_speed(room: float, slowing: float) -> float:
+    """As `stopping_speed`, of one axis: `room` is gap / dt_s, at least 0, `slowing` deceleration * dt_s."""
+    ticks = 0.5 * (math.sqrt(1.0 + 8.0 * room / slowing) - 1.0) // 1.0
+    return room / (ticks + 1.0) + 0.5 * ticks * slowing
 
 
 def limit_step(
@@ -227,36 +324,16 @@ def limit_step(
         velocity: Velocity of the previous command; such that it can stop within the position limits.
         dt_s: Tick, s.
     """
-    inside = limits.clip(target)
-    pace = np.minimum(np.maximum(target_velocity, limits.backwards), limits.velocity)
-    change = limits.acceleration * dt_s
-    error = inside - pace * dt_s - command
-    # The three gaps share one calculation: on arrays this short, a call costs more than its numbers.
-    gaps = np.empty((3, len(command)))
-    np.subtract(limits.upper, command, out=gaps[0])
-    np.subtract(command, limits.lower, out=gaps[1])
-    np.abs(error, out=gaps[2])
-    rise, fall, chase = stopping_speed(gaps, limits.decelerations, dt_s)
-    # What half the acceleration corrects in one tick is corrected at once; the rest decays.
-    chase = np.minimum(chase, np.maximum(gaps[2] / max(dt_s, CATCH_UP_S), 0.5 * change))
-    wanted = pace + np.copysign(chase, error)
-    low = np.maximum(velocity - change, limits.backwards)
-    high = np.minimum(velocity + change, limits.velocity)
-    speed = np.minimum(np.maximum(wanted, low), high)
-    speed = np.minimum(np.maximum(speed, -fall), rise)
-    position = limits.clip(command + speed * dt_s)
-    too_fast = too_sudden = False
-    if some(speed != wanted):
-        slack = 1.0 + ROUNDING
-        too_fast = bool((np.abs(wanted) > slack * limits.velocity).any())
-        too_sudden = bool((np.abs(wanted - velocity) > slack * change).any())
-    outside = some(inside != target)
-    return Step(position, (position - command) / dt_s, outside, too_fast, too_sudden)
+    rows = (row.tolist() for row in (target, target_velocity, command, velocity))
+    return step_of(AxisLimits(limits, dt_s).follow(*rows))
 
 
 def brake_step(limits: Limits, command: FloatArray, velocity: FloatArray, dt_s: float) -> Step:
     """Slow down as fast as the limits allow, to rest. Arguments as in `limit_step`."""
-    change = limits.acceleration * dt_s
-    speed = velocity - np.minimum(np.maximum(velocity, -change), change)
-    position = limits.clip(command + speed * dt_s)
-    return Step(position, (position - command) / dt_s, False, False, False)
+    return step_of(AxisLimits(limits, dt_s).brake(command.tolist(), velocity.tolist()))
+
+
+def step_of(moved: Moved) -> Step:
+    """The same with arrays."""
+    position, velocity, flags = moved
+    return Step(np.array(position), np.array(velocity), *flags)

@@ -6,6 +6,7 @@ Science and Systems 2021.)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -89,11 +90,12 @@ class OnlineLimiter:
         self._state: State = (position, self._rest, self._rest)
         self._look_for_rest()
 
-    def follow(self, target: FloatArray, rate: FloatArray) -> Step:
+    def follow(self, target: Iterable[float], rate: Iterable[float]) -> Step:
         """The next command on the way to a target [A] that changes at a rate [A] per second."""
         limits = self._limits
         if self._bounds is not limits and self.at_rest:
             self._bounds = limits.around(self._state[0])
+        target, rate = np.fromiter(target, np.float64), np.fromiter(rate, np.float64)
         inside = self._bounds.clip(target)
         pace = np.minimum(np.maximum(rate, limits.backwards), limits.velocity)
         error = inside - pace * self._dt_s - self._state[0]

@@ -44,8 +44,8 @@ class ControlOutput:
         mode: What control does.
         reason: Why; empty while RUNNING.
         state: The same for others to see.
-        setpoint: float64 [A], what the plan says for now, or for a little later where commands are averaged;
-            None unless a plan is followed.
+        setpoint: [A], rad then m, what the plan says for now, or for a little later where commands are
+            averaged; None unless a plan is followed.
         step: What the limits made of it; None unless a plan is followed.
     """
 
@@ -53,7 +53,7 @@ class ControlOutput:
     mode: Mode
     reason: str
     state: ControlState
-    setpoint: FloatArray | None = None
+    setpoint: tuple[float, ...] | None = None
     step: Step | None = None
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import SpecError
-from dualsys.fast.control.limits import FloatArray, Limits, every
+from dualsys.fast.control.limits import FloatArray, Limits
 from dualsys.robots.contract import ArmReading
 
 
@@ -65,14 +65,15 @@ class ReadingGuard:
 
     def __init__(self, limits: Limits, tolerances: Tolerances, oldest_ns: int) -> None:
         margin = tolerances.per_axis(limits, tolerances.outside_rad, tolerances.outside_m)
-        self._lowest = limits.lower - margin
-        self._highest = limits.upper + margin
-        self._fastest = limits.velocity * tolerances.speed_factor
+        self._lowest = (limits.lower - margin).tolist()
+        self._highest = (limits.upper + margin).tolist()
+        self._fastest = (limits.velocity * tolerances.speed_factor).tolist()
         self._limits = limits
         self._tolerances = tolerances
         self._oldest_ns = oldest_ns
         self._violations = 0
         self._seen: ArmReading | None = None
+        self._seen_position: list[float] = []
         self._still_since_ns = 0
         self._still_command: FloatArray | None = None
 
@@ -95,18 +96,29 @@ class ReadingGuard:
         """
         if reading.status in ("protective_stop", "emergency_stop"):
             return _reported(reading)
-        if reading is not self._seen and (fault := self._fault_of_new(reading)):
-            return fault
-        return self._frozen(now_ns, reading, command)
+        still = reading is self._seen
+        if not still:
+            # As lists: on arrays this short, each call costs more than its numbers do.
+            position = reading.position.tolist()
+            if fault := self._fault_of_new(reading, position):
+                return fault
+            still = self._seen is not None and position == self._seen_position
+            self._seen, self._seen_position = reading, position
+        return self._frozen(now_ns, still, command)
 
-    def _fault_of_new(self, reading: ArmReading) -> str:
+    def _fault_of_new(self, reading: ArmReading, position: list[float]) -> str:
         axes = (self._limits.axes,)
         if reading.position.shape != axes or reading.velocity.shape != axes:
             got = f"{list(reading.position.shape)} and {list(reading.velocity.shape)}"
             return f"reading: expected {axes[0]} positions and velocities, got {got}"
-        within = (reading.position >= self._lowest) & (reading.position <= self._highest)
-        good = within & (np.abs(reading.velocity) <= self._fastest)
-        if every(good):
+        speeds = reading.velocity.tolist()
+        good = [
+            lowest <= at <= highest and -fastest <= speed <= fastest
+            for at, speed, lowest, highest, fastest in zip(
+                position, speeds, self._lowest, self._highest, self._fastest, strict=True
+            )
+        ]
+        if all(good):
             self._violations = 0
             return ""
         # NaN and infinity are never within limits, so only what is not good has to be looked at.
@@ -115,16 +127,14 @@ class ReadingGuard:
         self._violations += 1
         if self._violations < self._tolerances.violations:
             return ""
-        axis = int(good.argmin())
-        if not within[axis]:
+        axis = good.index(False)
+        if not self._lowest[axis] <= position[axis] <= self._highest[axis]:
             limit = f"{self._limits.lower[axis]:g} to {self._limits.upper[axis]:g}"
             return f"reading: position of axis {axis} is {reading.position[axis]:g}, the limits are {limit}"
         limit = f"{self._limits.velocity[axis]:g}"
         return f"reading: velocity of axis {axis} is {reading.velocity[axis]:g}, the limit is {limit}"
 
-    def _frozen(self, now_ns: int, reading: ArmReading, command: FloatArray | None) -> str:
-        seen, self._seen = self._seen, reading
-        still = seen is not None and (reading is seen or every(reading.position == seen.position))
+    def _frozen(self, now_ns: int, still: bool, command: FloatArray | None) -> str:
         if not still or command is None or self._still_command is None:
             self._still_since_ns, self._still_command = now_ns, command
             return ""

@@ -37,18 +37,24 @@ class Reference:
     Attributes:
         t_ns: N strictly increasing times, ns.
         setpoints: float64 [N, A], rad, then m.
-        slopes: float64 [N - 1, A], per second.
+        rows: The same as a list for each of the N times: on arrays as short as a row, calls cost more than
+            their numbers do.
+        slopes: N - 1 rows of A, per second.
+        rest: A zeros, per second.
     """
 
     t_ns: list[int]
     setpoints: FloatArray
-    slopes: FloatArray
+    rows: list[list[float]]
+    slopes: list[list[float]]
+    rest: list[float]
 
     @classmethod
     def through(cls, t_ns: NDArray[np.int64], setpoints: FloatArray) -> Self:
         """A reference through knots that are known to be valid."""
         slopes = np.diff(setpoints, axis=0) / (np.diff(t_ns) * NS_TO_S)[:, None]
-        return cls(t_ns.tolist(), setpoints, slopes)
+        rest = [0.0] * setpoints.shape[1]
+        return cls(t_ns.tolist(), setpoints, setpoints.tolist(), slopes.tolist(), rest)
 
     @property
     def start_ns(self) -> int:
@@ -60,15 +66,16 @@ class Reference:
         """Time of the last knot."""
         return self.t_ns[-1]
 
-    def at(self, t_ns: int) -> tuple[FloatArray, FloatArray]:
+    def at(self, t_ns: int) -> tuple[list[float], list[float]]:
         """Set-point [A] and its rate of change [A] per second at one time."""
         times = self.t_ns
         right = bisect_right(times, t_ns)
         if right == 0 or right == len(times):
-            setpoint = self.setpoints[right - 1 if right else 0]
-            return setpoint, np.zeros_like(setpoint)
-        slope = self.slopes[right - 1]
-        return self.setpoints[right - 1] + slope * ((t_ns - times[right - 1]) * NS_TO_S), slope
+            return self.rows[right - 1 if right else 0], self.rest
+        slope, elapsed_s = self.slopes[right - 1], (t_ns - times[right - 1]) * NS_TO_S
+        return [
+            knot + rate * elapsed_s for knot, rate in zip(self.rows[right - 1], slope, strict=True)
+        ], slope
 
     def followed_by(self, later: Reference, t_ns: int) -> Reference:
         """This reference from `t_ns` on, until `later` starts; then `later`.
@@ -79,7 +86,7 @@ class Reference:
             return later
         first, last = bisect_right(self.t_ns, t_ns), bisect_right(self.t_ns, later.start_ns - 1)
         times = [t_ns, *self.t_ns[first:last], *later.t_ns]
-        rows = [self.at(t_ns)[0][None], self.setpoints[first:last], later.setpoints]
+        rows = [np.array([self.at(t_ns)[0]]), self.setpoints[first:last], later.setpoints]
         return Reference.through(np.array(times, dtype=np.int64), np.concatenate(rows))
 
 
