@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar
 
 import zmq
 
@@ -211,8 +211,13 @@ class LatestSubscriber(Generic[M]):
 
     def receive(self) -> M | None:
         """Return the newest message since the last call, or None. Never blocks."""
-        newest = self.receive_all()
-        return newest[-1] if newest else None
+        if self._bound:
+            newest = self.receive_all()
+            return newest[-1] if newest else None
+        # Whoever connects has one connection, which keeps one frame.
+        self._attachment.tend()
+        frame = self._read()
+        return None if frame is None else self._decode(frame)
 
     def receive_all(self) -> list[M]:
         """Return what has come from all publishers since the last call, in that order. Never blocks.
@@ -223,15 +228,9 @@ class LatestSubscriber(Generic[M]):
         self._attachment.tend()
         messages: list[M] = []
         for _ in range(_FRAMES_PER_CALL):
-            try:
-                frame = self._socket.recv(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
+            frame = self._read()
+            if frame is None:
                 break
-            if frame.more:
-                self._start_over()
-                break
-            if frame.buffer[: len(self._prefix)] != self._prefix:
-                continue
             message = self._decode(frame)
             if message is not None:
                 messages.append(message)
@@ -279,19 +278,33 @@ class LatestSubscriber(Generic[M]):
         self._poller.register(self._socket, zmq.POLLIN)
         self._attachment.replace(self._socket)
 
+    def _read(self) -> zmq.Frame | None:
+        """The next frame, or None: there is none, or it was none of ours."""
+        try:
+            frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        if frame.more:
+            self._start_over()
+            return None
+        return frame
+
     def _decode(self, frame: zmq.Frame) -> M | None:
-        content = frame.buffer[len(self._prefix) :]
+        content, start = frame.buffer, len(self._prefix)
+        if content[:start] != self._prefix:
+            return None
         try:
             # Decoded first: what is not a message never moves the order on.
-            message = cast(M, self._decoder(content[HEADER_BYTES:]))
-            if not self._order.admit(content):
+            message: Any = self._decoder(content[start + HEADER_BYTES :])
+            if not self._order.admit(content, start):
                 return None
         except MessageError as error:
             self._rejected += 1
             self._last_fault = str(error)
             return None
         self._received += 1
-        return message
+        accepted: M = message
+        return accepted
 
 
 def _prefix(topic: bytes) -> bytes:

@@ -46,15 +46,19 @@ class Order:
         self._last: OrderedDict[int, int] = OrderedDict()
         self._newest = -1
 
-    def admit(self, frame: memoryview) -> bool:
-        """Whether a frame, from its header on, is news. If so, only what comes later is news from then on.
+    def admit(self, frame: memoryview, start: int = 0) -> bool:
+        """Whether a frame is news. If so, only what comes later is news from then on.
+
+        Args:
+            frame: The frame.
+            start: Where its header begins.
 
         Raises:
             MessageError: It is too short to have a header.
         """
-        if len(frame) < HEADER_BYTES:
-            raise MessageError(f"a frame of {len(frame)} bytes has no header of {HEADER_BYTES}")
-        publisher, number = _HEADER.unpack_from(frame)
+        if len(frame) < start + HEADER_BYTES:
+            raise MessageError(f"a frame of {len(frame) - start} bytes has no header of {HEADER_BYTES}")
+        publisher, number = _HEADER.unpack_from(frame, start)
         last = self._last.get(publisher)
         if last is not None and number <= last:
             self.outdated += 1

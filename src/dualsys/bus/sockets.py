@@ -215,7 +215,8 @@ class Attachment:
         who try again by themselves. Call it often, from the thread that uses the socket; mostly it costs
         nothing.
         """
-        if self._socket.closed or (self._gate is None and self._is_open):
+        # First what is nearly always so, and is known without asking the socket.
+        if (self._gate is None and self._is_open) or self._socket.closed:
             return
         if self._gate is not None:
             self._gate.refresh()

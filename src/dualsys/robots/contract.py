@@ -6,6 +6,7 @@ names. A driver converts at its own edge. `robots.kit` checks that it does.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -70,14 +71,15 @@ class RobotSpec:
         Raises:
             RobotError: It has another shape, or a number of it is NaN or infinite; names the axis.
         """
-        if np.shape(command) != (len(self.axes),):
+        array = np.asarray(command)
+        if array.shape != (len(self.axes),):
             raise RobotError(
                 f"{self.name}: expected a set-point for each of {len(self.axes)} axes, got shape "
-                f"{list(np.shape(command))}: nothing was sent"
+                f"{list(array.shape)}: nothing was sent"
             )
-        finite = np.isfinite(command)
-        if not finite.all():
-            axis = int(finite.argmin())
+        # As a list: on arrays this short, each call costs more than its numbers do.
+        if not all(map(math.isfinite, array.tolist())):
+            axis = int(np.isfinite(array).argmin())
             raise RobotError(
                 f"{self.name}: expected finite set-points, got {command[axis]} for {self.axes[axis]}: "
                 "nothing was sent"

@@ -140,7 +140,6 @@ def on_arrays(
 zeros_and_bounds = st.sampled_from((0.0, -0.0, "lower", "upper"))
 
 
-@pytest.mark.fault_row(22, 50)
 @settings(max_examples=50)
 @given(
     vectors,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from dualsys.fast.control.limits import FloatArray, Step
@@ -35,8 +34,7 @@ class Followed(NamedTuple):
     observation_ns: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class ControlOutput:
+class ControlOutput(NamedTuple):
     """What one tick decided.
 
     Attributes:
