@@ -16,8 +16,8 @@ from dualsys.train.panda_gym.vision import Lookout
 from dualsys_sim.environment import draw_views
 
 
-def options_of(repository: Path) -> EnvironmentOptions:
-    return EnvironmentOptions.of(load_config(repository / "configs/panda_gym_reach.yaml").robot.options)
+def options_of(repository: Path, task: str = "reach") -> EnvironmentOptions:
+    return EnvironmentOptions.of(load_config(repository / f"configs/panda_gym_{task}.yaml").robot.options)
 
 
 def test_the_nearest_layer_is_seen() -> None:
@@ -46,4 +46,18 @@ def test_layers_make_the_picture_that_the_environment_draws_and_the_cameras_see_
             seen = np.argwhere(marker[:, view * studio.width_px : (view + 1) * studio.width_px])
             if len(seen) > 3:
                 np.testing.assert_allclose(seen.mean(axis=0), (row, column), atol=2.5)
+    studio.close()
+
+
+def test_a_cube_and_a_marker_make_the_picture_that_the_environment_draws(repository: Path) -> None:
+    options = options_of(repository, "pick")
+    studio = Studio(options)
+    assert studio.things == ("object", "target")
+    for seed in (4, 5):
+        studio.env.reset(seed=seed)
+        goal = np.array(studio.env.unwrapped.task.goal)
+        cube = np.array(studio.sim.get_base_position("object"))
+        drawn = draw_views(studio.env, options.cameras["fixed"])
+        layers = [studio.arm(), studio.thing("target", goal), studio.thing("object", cube)]
+        np.testing.assert_array_equal(put_together(layers), drawn)
     studio.close()

@@ -174,13 +174,13 @@ def _drive(studio: Studio, task: TaskName, rng: np.random.Generator) -> Recorded
     if task == "reach" and rng.random() < 0.7:
         _teleport(studio, rng)
     tool = np.array(env.robot.get_ee_position())
-    command, gripper, width = tool.copy(), 1.0, _width(env)
+    command, gripper, width = tool.copy(), 1.0, fingers_width_m(env)
     rows: list[tuple[Any, ...]] = []
     arms: list[Layer] = []
     drift = np.zeros(3)
     target = goal
     for step in range(RUN_STEPS if task == "reach" else 2 * RUN_STEPS):
-        tool, before, width = np.array(env.robot.get_ee_position()), width, _width(env)
+        tool, before, width = np.array(env.robot.get_ee_position()), width, fingers_width_m(env)
         if cube is not None:
             cube = np.array(studio.sim.get_base_position("object"))
         if step % FRAME_STEPS == 0:
@@ -195,7 +195,7 @@ def _drive(studio: Studio, task: TaskName, rng: np.random.Generator) -> Recorded
         action[:3] = np.clip(action[:3] + drift * (rng.random() < 0.8), -1.0, 1.0)
         command = np.clip(command + STEP_M * action[:3], TOOL_LOW_M, TOOL_HIGH_M)
         gripper = 1.0 if action[3] > 0 else -1.0
-        _step(env, command, gripper)
+        step_towards(env, command, gripper)
     names = ("tool_m", "command_m", "width_m", "width_speed_m_s", "gripper", "cube_m", "cube_turn")
     columns: dict[str, FloatArray] = {
         name: np.array(column, dtype=np.float64)
@@ -204,15 +204,15 @@ def _drive(studio: Studio, task: TaskName, rng: np.random.Generator) -> Recorded
     return Recorded(**columns, goal_m=goal, arms=arms)
 
 
-def _step(env: Any, command_m: FloatArray, gripper: float) -> None:
+def step_towards(env: Any, command_m: FloatArray, gripper: float) -> None:
     """One step of the environment towards a commanded tool [3] and gripper, as the driver would do it."""
     move = (command_m - np.array(env.robot.get_ee_position())) / 0.05
     if not env.robot.block_gripper:
-        move = np.append(move, ((0.08 if gripper > 0 else 0.0) - _width(env)) / 0.2)
+        move = np.append(move, ((0.08 if gripper > 0 else 0.0) - fingers_width_m(env)) / 0.2)
     env.step(np.clip(move, -1.0, 1.0).astype(np.float32))
 
 
-def _width(env: Any) -> float:
+def fingers_width_m(env: Any) -> float:
     """Distance between the fingertips, m; that of an open gripper where the environment blocks it."""
     return 0.08 if env.robot.block_gripper else float(env.robot.get_fingers_width())
 
