@@ -10,9 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from dualsys.errors import MismatchError, SpecError
-from dualsys.specs import DTYPES, ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
+from dualsys.specs import (
+    DTYPES,
+    ActionSpec,
+    LatentSpec,
+    ObservationSpec,
+    SystemSpecs,
+    TensorSpec,
+    all_finite,
+)
 
 bounds = st.none() | st.floats(-1e4, 1e4) | st.integers(-100, 100)
 
@@ -80,6 +90,38 @@ def test_an_array_of_another_shape_or_type_is_refused(one: TensorSpec, other: Te
 def test_numbers_that_are_not_finite_are_refused(bad: float, dtype: str) -> None:
     with pytest.raises(SpecError, match="NaN or infinity"):
         TensorSpec((2,), dtype).validate(np.array([0, bad], dtype), "it")
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from([np.float16, np.float32, np.float64]),
+        hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5),
+        elements=st.floats(width=16),
+    )
+)
+def test_one_element_that_is_not_finite_is_enough_wherever_it_is(array: NDArray[np.generic]) -> None:
+    expected = bool(np.isfinite(array).all())
+    assert all_finite(array) is expected
+    assert all_finite(array.T) is expected
+    # As an array of a message: at any byte of its frame.
+    frame = b"x" + array.tobytes()
+    unaligned: NDArray[np.generic] = np.ndarray(array.shape, array.dtype, frame, 1)
+    assert all_finite(unaligned) is expected
+
+
+def test_the_largest_numbers_are_finite() -> None:
+    for dtype in (np.float16, np.float32, np.float64):
+        largest = np.finfo(dtype).max
+        assert all_finite(np.array([largest] * 100 + [-largest] * 3, dtype))
+
+
+def test_elements_are_validated_without_shape_and_type() -> None:
+    spec = TensorSpec((2,), minimum=-1, maximum=1)
+    fits = np.array([-1, 1], np.float32)
+    assert spec.validate_elements(fits, "it") is fits
+    for value in (math.nan, 1.5, -1.5):
+        with pytest.raises(SpecError, match="it: expected"):
+            spec.validate_elements(np.array([value, 0], np.float32), "it")
 
 
 def test_numbers_out_of_range_are_refused_with_range_and_unit() -> None:

@@ -111,7 +111,7 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     def array(self) -> NDArray[np.generic]:
         """Unwrap as a read-only view of the bytes."""
         array: NDArray[np.generic] = np.ndarray(self.shape, DTYPES[self.dtype], self.data)
-        array.flags.writeable = False
+        array.setflags(write=False)
         return array
 
 

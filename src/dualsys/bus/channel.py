@@ -6,6 +6,10 @@ A small high-water mark would not: it drops the *newest*, and kernel buffers hol
 Conflated sockets carry single frames only, so all that travels is one frame: topic, a zero byte, the number
 of the publisher, the number of the message (8 bytes each, see `order`), and the message in MessagePack.
 
+A conflated socket of libzmq may keep a value to itself until the next one comes: it gives up writing while
+the other thread looks whether there is anything (its `dbuffer_t::write`). That is rare, but nothing may
+depend on one message alone: whoever publishes does so again.
+
 Sockets are not thread-safe: use each channel from one thread.
 """
 

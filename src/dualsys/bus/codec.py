@@ -170,7 +170,7 @@ def from_image(image: Image) -> NDArray[np.uint8]:
         pixels: NDArray[np.uint8] = np.frombuffer(image.data, np.uint8).reshape(shape)
     else:
         pixels = _from_jpeg(image, shape)
-    pixels.flags.writeable = False
+    pixels.setflags(write=False)
     return pixels
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from dualsys.errors import MessageError, SpecError
 from dualsys.messages import LatentCodec, Tensor
-from dualsys.specs import LatentSpec, TensorSpec
+from dualsys.specs import LatentSpec, TensorSpec, all_finite
 
 CODECS: Final[tuple[LatentCodec, ...]] = get_args(LatentCodec)
 SCALE: Final = ".scale"
@@ -174,12 +174,11 @@ class _Reader:
         arrays: dict[str, NDArray[np.generic]] = {}
         for name, one in self._specs.items():
             if one.dtype == "float32" and self._codec != "float32":
-                array: NDArray[np.generic] = _within(
-                    _widened(name, parts, self._codec, self._field), one, self._codec
-                )
+                wide = _within(_widened(name, parts, self._codec, self._field), one, self._codec)
+                arrays[name] = one.validate(wide, self._labels[name])
             else:
-                array = parts[name].array()
-            arrays[name] = one.validate(array, self._labels[name])
+                # Of the shape and element type of its part, which were compared above.
+                arrays[name] = one.validate_elements(parts[name].array(), self._labels[name])
         return arrays
 
 
@@ -216,7 +215,7 @@ def _narrowed(
     if codec == "float16":
         with np.errstate(over="ignore"):
             half = array.astype(np.float16)
-        if not np.isfinite(half).all():
+        if not all_finite(half):
             raise MessageError(_too_large(cargo, name, array, codec, float(np.finfo(np.float16).max)))
         return {name: half}
     if codec == "bfloat16":
@@ -244,7 +243,7 @@ def _widened(name: str, parts: Mapping[str, Tensor], codec: LatentCodec, field: 
         wide: NDArray[np.float32] = (coded.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return wide
     scale = parts[name + SCALE].array().astype(np.float32)
-    if not (np.isfinite(scale).all() and (scale >= 0).all()):
+    if not (all_finite(scale) and (scale >= 0).all()):
         raise SpecError(f"{field}.{name + SCALE}: expected finite numbers >= 0, got {scale.ravel()}")
     with np.errstate(over="ignore"):
         scaled: NDArray[np.float32] = coded.astype(np.float32) * (scale[..., None] if scale.ndim else scale)
@@ -253,7 +252,7 @@ def _widened(name: str, parts: Mapping[str, Tensor], codec: LatentCodec, field: 
 
 def _within(array: NDArray[np.float32], spec: TensorSpec, codec: LatentCodec) -> NDArray[np.float32]:
     """Undo what rounding has carried past a bound; what is further out is left for `validate` to refuse."""
-    if (spec.minimum is None and spec.maximum is None) or not np.isfinite(array).all():
+    if (spec.minimum is None and spec.maximum is None) or not all_finite(array):
         return array
     slack = RELATIVE_ERROR[codec] * float(np.abs(array).max(initial=0.0))
     low = -np.inf if spec.minimum is None else spec.minimum
@@ -264,7 +263,7 @@ def _within(array: NDArray[np.float32], spec: TensorSpec, codec: LatentCodec) ->
 
 
 def _require_finite(name: str, array: NDArray[np.generic]) -> None:
-    if np.count_nonzero(np.isfinite(array)) != array.size:
+    if not all_finite(array):
         raise MessageError(f"{name}: expected finite numbers, got NaN or infinity")
 
 
