@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 from dualsys.bench import bus
 from dualsys.bench.bus import LINES, MESSAGE, ONE_WAY, ROUND_TRIP, Bar, Cell, Options, bars, chosen_lines
 from dualsys.bench.bus_codecs import codec_rows
+from dualsys.bench.bus_ours import frame_of, observation, packet
 from dualsys.bench.bus_page import page, verdict, write_page
-from dualsys.bench.bus_payloads import NAMES, Exchanged, Line, Near, Stamps, latents
+from dualsys.bench.bus_payloads import CAMERA, NAMES, Exchanged, Line, Near, Stamps, latents
+from dualsys.bench.bus_raw import raw_frames
+from dualsys.bus.channel import LatestPublisher
 from dualsys.errors import BusError, ConfigError, MissingExtraError
+from dualsys.messages import Message
 
 IMAGE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
 
@@ -68,6 +72,33 @@ def test_the_floor_moves_as_many_bytes_as_ours(monkeypatch: pytest.MonkeyPatch) 
     (raw,) = bus.measure(options, [Line("raw", "tcp+curve")], ["1 KB"], IMAGE)
     assert raw.turns[0].shape == (2, 3)
     assert (raw.up_bytes, raw.down_bytes) == bus._sizes("ours", "1 KB", {})
+
+
+def test_the_floor_moves_the_very_bytes_of_ours() -> None:
+    images = {CAMERA: IMAGE}
+    asked = observation(NAMES.index("observation"), 1, images)
+    questions, answers = raw_frames(images)
+    assert [number for number, _ in enumerate(NAMES)] == [frame[0] for frame in questions]
+    assert questions[NAMES.index("observation")][1:] == frame_of(asked)[1:]
+    for latent, answer in zip(latents(), answers, strict=True):
+        assert answer == frame_of(packet(observation(0, 1, {}), latent))
+        assert latent.tobytes() in answer
+
+
+def test_a_question_that_was_held_back_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    send, asked = LatestPublisher.send, []
+
+    def forget_the_first(self: LatestPublisher, message: Message, topic: bytes | None = None) -> None:
+        asked.append(message)
+        if len(asked) > 1:
+            send(self, message, topic)
+
+    with bus._line(Line("ours", "ipc"), tmp_path, bus.make_homes(tmp_path), {}) as (near, _):
+        monkeypatch.setattr(LatestPublisher, "send", forget_the_first)
+        np.testing.assert_array_equal(near.exchange(1, {}), latents()[1])
+    assert len(asked) > 1
 
 
 def test_a_far_end_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

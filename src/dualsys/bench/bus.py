@@ -27,7 +27,7 @@ import tyro
 from numpy.typing import NDArray
 
 from dualsys.bench.bus_codecs import CodecRow, codec_rows, demo_images, shipped_latents
-from dualsys.bench.bus_ours import OursNear, frame_bytes, observation, packet
+from dualsys.bench.bus_ours import OursNear, frame_of, observation, packet
 from dualsys.bench.bus_payloads import CAMERA, NAMES, Addresses, Exchanged, Line, Near, Stamps, latents
 from dualsys.bench.bus_raw import RawNear
 from dualsys.bus.keys import KeyStore
@@ -373,7 +373,7 @@ def _sizes(contender: str, payload: str, images: Mapping[str, NDArray[np.uint8]]
 
         return len(bus_pickle_grpc.question(number, shown)), bus_pickle_grpc.answer_bytes(latent)
     asked = observation(number, 1, shown)
-    return frame_bytes(asked), frame_bytes(packet(asked, latent))
+    return len(frame_of(asked)), len(frame_of(packet(asked, latent)))
 
 
 def _exchange(

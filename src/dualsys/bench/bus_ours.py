@@ -21,13 +21,15 @@ from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.codec import encode, from_image, to_image
 from dualsys.bus.gate import Protection
 from dualsys.bus.latent_codec import LatentReader, encode_latent
-from dualsys.bus.order import HEADER_BYTES
+from dualsys.bus.order import header
 from dualsys.bus.sockets import ZmqContext, close_context, gate_of, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
+from dualsys.errors import PeerTimeoutError
 from dualsys.messages import LatentPacket, Message, Observation, Tensor
 from dualsys.specs import LatentSpec, TensorSpec
 
-_FIRST_NS = 200 * NS_PER_MS
+_ASK_AGAIN_NS = 200 * NS_PER_MS
+"""A channel holds one message back now and then, until the next one is sent; see `bus.channel`."""
 _REST = np.zeros(9, np.float32)
 KIND = "latent_sequence"
 
@@ -61,9 +63,9 @@ def packet(asked: Observation, latent: NDArray[np.float32]) -> LatentPacket:
     )
 
 
-def frame_bytes(message: Message) -> int:
-    """Size of a message's frame on a channel without a topic."""
-    return 1 + HEADER_BYTES + len(encode(message))
+def frame_of(message: Message) -> bytes:
+    """A message as it travels on a channel without a topic, if a publisher 0 sends it first."""
+    return b"\0" + header(0, 0) + encode(message)
 
 
 def _context(line: Line, addresses: Addresses, home: str) -> ZmqContext:
@@ -99,17 +101,18 @@ class OursNear:
         ]
         self._seq = 0
         self.received_ns = 0
-        deadline_ns = self._clock.now_ns() + round(ANSWER_S * NS_PER_S)
-        while self._ask(0, {}, _FIRST_NS) is None:
-            if self._clock.now_ns() > deadline_ns:
-                self.close()
-                raise no_answer(self._name, self._address)
+        try:
+            self.exchange(0, {})
+        except PeerTimeoutError:
+            self.close()
+            raise
 
     def exchange(self, number: int, images: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """See `Near`."""
-        latent = self._ask(number, images, round(ANSWER_S * NS_PER_S))
-        if latent is None:
-            raise no_answer(self._name, self._address)
+        """See `Near`. What is asked again counts from the first time on."""
+        deadline_ns = self._clock.now_ns() + round(ANSWER_S * NS_PER_S)
+        while (latent := self._ask(number, images, _ASK_AGAIN_NS)) is None:
+            if self._clock.now_ns() > deadline_ns:
+                raise no_answer(self._name, self._address)
         return latent
 
     def close(self) -> None:

@@ -115,7 +115,7 @@ def page(
         "## What the lines are",
         "* **dualsys**: the channels, messages, checks and, with `+curve`, the keys of a live system. Frames "
         "are numbered, decoded against the schema, and the latent against its specification.\n"
-        "* **raw pyzmq**: a pair of sockets that moves as many bytes and looks at none: the floor.\n"
+        "* **raw pyzmq**: a pair of sockets that moves the same bytes and looks at none: the floor.\n"
         "* **msgpack over a websocket**: one request for each reply, arrays as in openpi, no compression.\n"
         "* **pickle over gRPC**: as LeRobot's asynchronous inference: a stream up, and a call that "
         "already waits for the answer. It runs whatever a peer sends; nothing else here does.",

@@ -1,4 +1,4 @@
-"""The bus benchmark's floor: plain pyzmq, a pair of sockets that moves as many bytes and looks at none."""
+"""The bus benchmark's floor: plain pyzmq, a pair of sockets that moves the same bytes and looks at none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from dualsys.bench.bus_ours import frame_bytes, observation, packet
+from dualsys.bench.bus_ours import frame_of, observation, packet
 from dualsys.bench.bus_payloads import ANSWER_S, NAMES, Addresses, Line, Stamps, latents, no_answer
 from dualsys.bus.keys import KeyStore
 from dualsys.clock import WallClock
@@ -29,6 +29,23 @@ def _pair(line: Line, addresses: Addresses, own: str) -> zmq.Socket[bytes]:
     return socket
 
 
+def raw_frames(images: Mapping[str, NDArray[np.uint8]]) -> tuple[list[bytes], list[bytes]]:
+    """Questions and answers by payload: frames of ours, but the first byte of a question is its number.
+
+    Zeros would not do: where nobody has written them, they may all be one page of memory, which is quicker to
+    read than what a System 2 has made.
+
+    Args:
+        images: Of the observation with images.
+    """
+    shown = [images if name == "observation" else {} for name in NAMES]
+    questions = [
+        bytes([number]) + frame_of(observation(number, 1, these))[1:] for number, these in enumerate(shown)
+    ]
+    asked = observation(0, 1, {})
+    return questions, [frame_of(packet(asked, latent)) for latent in latents()]
+
+
 class RawNear:
     """The end that asks. Its answers are empty arrays: bytes are not turned into anything here.
 
@@ -47,10 +64,7 @@ class RawNear:
         self._socket = _pair(line, addresses, "edge")
         self._socket.setsockopt(zmq.RCVTIMEO, round(ANSWER_S * 1000))
         self._socket.connect(addresses.up)
-        sizes = [frame_bytes(observation(number, 1, {})) for number in range(len(NAMES))]
-        sizes[NAMES.index("observation")] = frame_bytes(observation(0, 1, images))
-        # The first byte tells the far end which of its own to send.
-        self._questions = [bytes([number]) * size for number, size in enumerate(sizes)]
+        self._questions, _ = raw_frames(images)
         try:
             self.exchange(0, {})
         except PeerTimeoutError:
@@ -77,8 +91,7 @@ def serve_raw(line: Line, addresses: Addresses, stamp: Stamps, ready: Callable[[
     """Answers for as long as the process lives; see `bus_far.serve`."""
     socket = _pair(line, addresses, "cloud")
     socket.bind(addresses.up)
-    asked = observation(0, 1, {})
-    answers = [bytes(frame_bytes(packet(asked, latent))) for latent in latents()]
+    _, answers = raw_frames({})
     ready()
     while True:
         number = socket.recv()[0]
