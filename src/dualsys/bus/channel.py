@@ -25,7 +25,7 @@ import zmq
 from dualsys.bus.codec import decoder, encode_into
 from dualsys.bus.link_model import KERNEL_BYTES
 from dualsys.bus.order import HEADER_BYTES, REMEMBERED_PUBLISHERS, Order, header
-from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, open_socket
+from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, has_come, open_socket
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import BusError, MessageError
 from dualsys.messages import Message
@@ -103,6 +103,8 @@ class LatestPublisher:
         self._socket = open_socket(context, zmq.PUB, _MAX_SUBSCRIPTION_BYTES)
         self._socket.setsockopt(zmq.CONFLATE, 1)
         self._socket.setsockopt(zmq.SNDBUF, KERNEL_BYTES)
+        # The method of the base class: that of the class itself only adds arguments that are not used here.
+        self._hand_over = super(zmq.Socket, self._socket).send
         self._attachment = Attachment(self._socket, endpoint, bind=bind, setting=setting)
         self.endpoint = self._attachment.endpoint
 
@@ -126,7 +128,7 @@ class LatestPublisher:
         start = self._prefixes[topic] + header(self._number, count)
         self._frame[: len(start)] = start
         encode_into(message, self._frame, len(start))
-        self._socket.send(self._frame, zmq.NOBLOCK)
+        self._hand_over(self._frame, zmq.NOBLOCK)
         self._counts[topic] = count + 1
         self._sent += 1
 
@@ -202,6 +204,7 @@ class LatestSubscriber(Generic[M]):
         self.endpoint = self._attachment.endpoint
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
+        self._found = False
         self._received = 0
         self._rejected = 0
         self._last_fault = ""
@@ -239,7 +242,7 @@ class LatestSubscriber(Generic[M]):
             if message is not None:
                 messages.append(message)
             # Each connection keeps one frame. Whoever connects has one; where peers connect, others may wait.
-            if not self._bound or not self._poller.poll(0):
+            if not self._bound:
                 break
         return messages
 
@@ -284,10 +287,15 @@ class LatestSubscriber(Generic[M]):
 
     def _read(self) -> zmq.Frame | None:
         """The next frame, or None: there is none, or it was none of ours."""
+        # Who read one the last time is likely to find one again. Everybody else asks first.
+        if (self._bound or not self._found) and not has_come(self._socket):
+            return None
         try:
             frame = self._socket.recv(zmq.NOBLOCK, copy=False)
         except zmq.Again:
+            self._found = False
             return None
+        self._found = True
         if frame.more:
             self._start_over()
             return None

@@ -19,7 +19,7 @@ import msgspec
 import zmq
 
 from dualsys.bus.codec import decode, encode
-from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, gate_of, open_socket
+from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, gate_of, has_come, open_socket
 from dualsys.clock import NS_PER_MS, WallClock, nanoseconds
 from dualsys.errors import DualsysError, MessageError, PeerTimeoutError
 from dualsys.messages import Hello, Message, Reply, Request, Welcome, clip_text
@@ -151,6 +151,8 @@ class ServiceServer:
             self._attachment.tend()
         questions: list[tuple[PeerToken, Hello | Request]] = []
         for _ in range(_QUESTIONS_PER_CALL):
+            if not has_come(self._socket):
+                break
             try:
                 parts = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:

@@ -90,6 +90,14 @@ def close_context(context: ZmqContext) -> None:
     context.destroy(linger=LINGER_MS)
 
 
+def has_come(socket: ZmqSocket) -> bool:
+    """Whether there is something to receive.
+
+    To ask costs a third of what it costs to receive and find nothing, for which an exception is made.
+    """
+    return bool(zmq.zmq_poll([(socket, zmq.POLLIN)], 0))
+
+
 def is_private(endpoint: str) -> bool:
     """Whether only this machine can reach an address."""
     if endpoint.startswith(("ipc:///", "inproc://")):

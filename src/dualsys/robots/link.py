@@ -238,8 +238,8 @@ class LinkRobot:
         if state is not None:
             self._reading = ArmReading(
                 self._settings.clock.now_ns(),
-                np.array(state.position, dtype=np.float64),
-                np.array(state.velocity, dtype=np.float64),
+                np.array(state.position),
+                np.array(state.velocity),
                 state.status,
             )
         return self._reading

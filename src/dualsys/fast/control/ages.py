@@ -75,7 +75,10 @@ FRESH = Staleness("", "")
 
 def judge(ages: Ages, stamps: Stamps, now_ns: int) -> Staleness:
     """What is too old now. A reading past its hard age is not judged here: that stops control."""
-    latent, observation, plan, reading = (now_ns - stamp if stamp >= 0 else 0 for stamp in stamps)
+    latent = now_ns - stamps.latent_ns if stamps.latent_ns >= 0 else 0
+    observation = now_ns - stamps.observation_ns if stamps.observation_ns >= 0 else 0
+    plan = now_ns - stamps.plan_ns if stamps.plan_ns >= 0 else 0
+    reading = now_ns - stamps.reading_ns if stamps.reading_ns >= 0 else 0
     if latent > ages.latent_hard_ns:
         return Staleness(_old("latent is", latent, ages.latent_hard_ns), "")
     if observation > ages.observation_hard_ns:

@@ -72,6 +72,7 @@ class ControlCore:
                 f"expected period_ns > 0 and 0 < slowed_fraction <= 1, got {period_ns} and {slowed_fraction}"
             )
         self._limits = limits
+        self._axes = limits.axes
         self._ages = ages
         self._limiter = make_limiter(smoothing, limits, period_ns)
         self._workspace = Workspace.of(limits)
@@ -207,7 +208,7 @@ class ControlCore:
             self._command,
             self._followed,
             self._counters,
-            axes=self._limits.axes,
+            axes=self._axes,
             session=self._session,
             epoch=self._epoch,
             mode=self._mode,

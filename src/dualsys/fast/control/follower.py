@@ -63,7 +63,7 @@ class PlanFollower:
 
     def is_over(self, now_ns: int) -> bool:
         """Whether the plan has been followed to its end, or there is none."""
-        return self._reference is None or now_ns - self._lag_ns >= self._reference.end_ns
+        return self._reference is None or now_ns - self._lag_ns >= self._reference.t_ns[-1]
 
     def admit(self, plan: Plan, epoch: int, now_ns: int) -> tuple[Reference, bool]:
         """Check a plan, and note that one has come.

@@ -78,7 +78,7 @@ def control_state(
         counters: Named totals.
         axes, session, epoch, mode, reason: See `ControlState`.
     """
-    nothing = (0.0,) * axes
+    nothing = () if reading is not None and command is not None else (0.0,) * axes
     return ControlState(
         session=session,
         seq=counters["ticks"],
@@ -86,7 +86,8 @@ def control_state(
         position=tuple(reading.position.tolist()) if reading is not None else nothing,
         velocity=tuple(reading.velocity.tolist()) if reading is not None else nothing,
         command=tuple(command.tolist()) if command is not None else nothing,
-        mode=mode.value,
+        # The text itself: `value` is a property that is found in Python.
+        mode=mode._value_,
         reason=reason,
         epoch=epoch,
         plan_seq=followed.seq,

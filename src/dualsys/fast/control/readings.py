@@ -69,6 +69,7 @@ class ReadingGuard:
         self._highest = (limits.upper + margin).tolist()
         self._fastest = (limits.velocity * tolerances.speed_factor).tolist()
         self._limits = limits
+        self._shape = (limits.axes,)
         self._tolerances = tolerances
         self._oldest_ns = oldest_ns
         self._violations = 0
@@ -107,7 +108,7 @@ class ReadingGuard:
         return self._frozen(now_ns, still, command)
 
     def _fault_of_new(self, reading: ArmReading, position: list[float]) -> str:
-        axes = (self._limits.axes,)
+        axes = self._shape
         if reading.position.shape != axes or reading.velocity.shape != axes:
             got = f"{list(reading.position.shape)} and {list(reading.velocity.shape)}"
             return f"reading: expected {axes[0]} positions and velocities, got {got}"
