@@ -46,6 +46,16 @@ def test_names_are_whole_on_a_narrow_screen() -> None:
     assert [word for word in words if word in STRATEGIES] == list(STRATEGIES)
 
 
+def test_papers_are_whole_and_nothing_is_cut_on_a_narrow_screen() -> None:
+    text = listed("strategies", 80)
+    words = text.split()
+    papers = [*(strategy_class(name).about.paper for name in STRATEGIES), ABOUT.paper]
+    numbers = [word for paper in papers for word in paper.split() if "arXiv:" in word]
+    assert len(numbers) >= 10
+    assert [word for word in words if "arXiv:" in word] == numbers
+    assert "…" not in text
+
+
 def test_the_command_prints_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "strategies"]) == 0
     words = capsys.readouterr().out.split()

@@ -50,9 +50,13 @@ def _says(driver: str) -> str:
 
 def _fill_strategies(listing: Table) -> None:
     """Each strategy, with its options on a line of their own."""
+    papers = [strategy_class(name).about.paper for name in STRATEGIES] + [correction.ABOUT.paper]
+    longest = max(len(word) for paper in papers for word in paper.split())
     headings = ("name", "what it does", "from", "needs of System 1", "evaluations of n steps")
     for heading in headings:
-        listing.add_column(heading, no_wrap=heading == "name")
+        # On a narrow screen, as in a pipe, long words break; the number of a paper stays whole.
+        width = longest if heading == "from" else None
+        listing.add_column(heading, no_wrap=heading == "name", overflow="fold", min_width=width)
     for name in STRATEGIES:
         about = strategy_class(name).about
         listing.add_row(name, about.summary, about.paper, about.needs or "plain samples", about.cost)
