@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from dualsys.errors import BundleError
 from dualsys.specs import ActionSpec, SystemSpecs
@@ -197,6 +199,26 @@ def _parse(source: Path) -> Manifest:
         return msgspec.json.decode(text, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _fail(source, str(error) or "nested too deeply", "export the bundle again", error)
+
+
+def require_finite(path: Path, output: str, values: NDArray[np.float32], given: str) -> None:
+    """Refuse a graph whose weights are not numbers, before anything acts on what it computes.
+
+    Args:
+        path: The graph.
+        output: Name of one of its outputs.
+        values: What came out there, of any shape.
+        given: What went in, for the error.
+
+    Raises:
+        BundleError: Some of the values are not finite.
+    """
+    wrong = values[~np.isfinite(values)]
+    if wrong.size:
+        raise BundleError(
+            f"{path}: output {output!r}: expected finite numbers, got {wrong[0]} in {wrong.size} of "
+            f"{values.size} elements from {given}; its weights are damaged: export it again"
+        )
 
 
 def _role_faults(manifest: Manifest) -> Iterable[tuple[str, str]]:

@@ -169,6 +169,55 @@ def test_a_file_that_is_no_graph_is_refused(make_bundle: MakeBundle) -> None:
         OnnxSystem2(folder)
 
 
+def damage(folder: Path, name: str, word: int) -> None:
+    """Give each word of a graph a weight that `goal` depends on; that of one word is not a number."""
+    path, manifest = folder / name, load_manifest_unchecked(folder)
+    model = onnx.load(path)
+    rows, helper = np.zeros(len(manifest.vocabulary), np.float32), onnx.helper
+    rows[word] = np.nan
+    for constant, array in (("rows", rows), ("along_words", np.array([1]))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, constant))
+    next(node for node in model.graph.node if node.output[0] == "goal").output[0] = "whole"
+    model.graph.node.extend(
+        [
+            helper.make_node("Gather", ["rows", "words"], ["picked"]),
+            helper.make_node("ReduceSum", ["picked", "along_words"], ["summed"], keepdims=1),
+            helper.make_node("Add", ["whole", "summed"], ["goal"]),
+        ]
+    )
+    path.write_bytes(model.SerializeToString())
+    write_manifest(folder, msgspec.structs.replace(manifest, files=hash_files(folder, manifest.files)))
+
+
+@pytest.mark.parametrize("word", range(5))
+@pytest.mark.parametrize(("half", "name"), [(OnnxSystem2, "system2.onnx"), (OnnxLanguage, "language.onnx")])
+def test_a_weight_that_is_not_a_number_is_refused_at_load_whichever_word_it_belongs_to(
+    split_bundle: MakeBundle, half: type[OnnxSystem2 | OnnxLanguage], name: str, word: int
+) -> None:
+    folder = split_bundle()
+    half(folder)
+    damage(folder, name, word)
+    said = repr(load_manifest(folder, "system2").vocabulary[word])
+    expected = rf"{name}: output 'goal': expected finite .* nan in 3 of 3 .* words .*{said}.* export it again"
+    with pytest.raises(BundleError, match=expected):
+        half(folder)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [(4, "'', .*'word4'"), (5, "'word5', .*'word9'"), (12, "'word10', 'word11', 'word12'")]
+)
+def test_more_words_than_one_instruction_holds_are_tried_in_several(
+    make_bundle: MakeBundle, word: int, said: str
+) -> None:
+    folder = make_bundle()
+    vocabulary = ("", *(f"word{number}" for number in range(1, 13)))
+    write_manifest(folder, msgspec.structs.replace(load_manifest_unchecked(folder), vocabulary=vocabulary))
+    OnnxSystem2(folder)
+    damage(folder, "system2.onnx", word)
+    with pytest.raises(BundleError, match=f"from nothing seen and the words {said}; its weights"):
+        OnnxSystem2(folder)
+
+
 def test_a_failure_of_the_runtime_is_a_policy_error(make_bundle: MakeBundle) -> None:
     system2 = OnnxSystem2(make_bundle())
     with pytest.raises(PolicyError, match="System 2 'tiny' failed"):

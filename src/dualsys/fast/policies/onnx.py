@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.bundles import Manifest, bundle_file, load_manifest
+from dualsys.bundles import Manifest, bundle_file, load_manifest, require_finite
 from dualsys.errors import BundleError, PolicyError
 from dualsys.fast.policies.graph import Graph
 from dualsys.fast.policies.policy import Capability, Float32Array
@@ -190,12 +190,7 @@ class OnnxSystem1:
         for graph in self._graphs.values():
             zeros = {name: np.zeros(spec.shape, spec.dtype) for name, spec in graph.inputs.items()}
             for name, values in graph.run(zeros).items():
-                wrong = values[~np.isfinite(values)]
-                if wrong.size:
-                    raise BundleError(
-                        f"{graph.path}: output {name!r}: expected finite numbers, got {wrong[0]} in "
-                        f"{wrong.size} of {values.size} elements; its weights are damaged: export it again"
-                    )
+                require_finite(graph.path, name, values, "zeros")
 
 
 def _check_graphs(manifest: Manifest, action: ActionSpec, graphs: Mapping[str, Graph]) -> TensorSpec:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.bundles import FEATURES, VISION, half_file, load_manifest
+from dualsys.bundles import FEATURES, VISION, half_file, load_manifest, require_finite
 from dualsys.errors import BundleError
 from dualsys.fast.policies.graph import Graph
 from dualsys.specs import SystemSpecs, TensorSpec
@@ -42,11 +42,7 @@ class OnnxVision:
         self._features = {self._camera: TensorSpec(made.shape[1:])}
         # The first run allocates and is slow: no observation should wait for it.
         first = self.encode({self._camera: np.zeros(image.shape, np.uint8)})[self._camera]
-        if not np.isfinite(first).all():
-            raise BundleError(
-                f"{self._graph.path}: output {FEATURES!r}: expected finite numbers; its weights are damaged: "
-                "export it again"
-            )
+        require_finite(self._graph.path, FEATURES, first, "a black image")
 
     @property
     def specs(self) -> SystemSpecs:

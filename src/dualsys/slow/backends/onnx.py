@@ -10,7 +10,16 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from dualsys.bundles import FEATURES, LANGUAGE, WHOLE, Manifest, bundle_file, half_file, load_manifest
+from dualsys.bundles import (
+    FEATURES,
+    LANGUAGE,
+    WHOLE,
+    Manifest,
+    bundle_file,
+    half_file,
+    load_manifest,
+    require_finite,
+)
 from dualsys.errors import BundleError, PolicyError
 from dualsys.slow.backend import System2Input, System2Output
 from dualsys.slow.vocabulary import Vocabulary
@@ -120,15 +129,28 @@ class _OnnxModel:
         return next(iter(cameras))
 
     def _prepare(self, spec: TensorSpec) -> None:
-        """Compare what the graph takes and makes with what the manifest promises, and run it once.
+        """Compare what the graph takes and makes with what the manifest promises, and try every word.
 
         Args:
             spec: Of what is seen.
+
+        Raises:
+            BundleError: The graph is another one, or what it computes is not finite.
+            PolicyError: The runtime failed.
         """
         self._any_batch = self._require_interface(spec)
         self._blank = spec
-        # The first pass allocates and is slow; no observation should wait for it.
-        self.rehearse(1)
+        # The first pass allocates and is slow; no observation should wait for it. And a word whose row of
+        # weights is not finite would be noticed only by the first who says it.
+        blank = np.zeros((1, *spec.shape), spec.dtype)
+        words, at_once = self._manifest.vocabulary, self._manifest.max_words
+        for start in range(0, len(words), at_once):
+            indices = np.arange(start, min(start + at_once, len(words)))
+            said = np.zeros((1, at_once), np.int64)
+            said[0, : len(indices)] = indices
+            given = "nothing seen and the words " + ", ".join(repr(words[index]) for index in indices)
+            for name, values in self._forward(blank, said).items():
+                require_finite(self._path, name, values, given)
 
     def _require_interface(self, spec: TensorSpec) -> bool:
         """Returns whether the size of the batch is open."""
