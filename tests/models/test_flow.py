@@ -118,6 +118,27 @@ def test_a_batch_is_guided_as_each_chunk_alone_is(problem) -> None:
     torch.testing.assert_close(both[1:], alone, rtol=0, atol=1e-12)
 
 
+def test_guidance_is_the_same_where_autograd_is_switched_off(problem) -> None:
+    field = differentiated(_field(_network()))
+    expected = sample_guided(field, *problem)
+    for off in (torch.inference_mode, torch.no_grad):
+        with off():
+            # Tensors that were made inside are of another kind than those from outside.
+            inside = sample_guided(field, *(given.clone() for given in problem))
+            assert torch.equal(sample_guided(field, *problem), expected)
+        assert torch.equal(inside, expected)
+        assert not inside.requires_grad
+
+
+def test_one_previous_chunk_guides_a_whole_batch(problem) -> None:
+    noise, previous, weights, guidance = problem
+    field = differentiated(_field(_network()))
+    batch = torch.cat([noise, -noise, 0.5 * noise])
+    both = sample_guided(field, batch, previous, weights, guidance)
+    alone = [sample_guided(field, one[None], previous, weights, guidance) for one in batch]
+    torch.testing.assert_close(both, torch.cat(alone), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 4])
 def test_a_given_beginning_comes_back_to_the_bit(problem, count) -> None:
     noise, prefix, *_ = problem

@@ -39,6 +39,32 @@ def test_the_mask_falls_from_one_to_zero_and_ends_with_the_overlap(
     assert (np.diff(weights) <= 0).all()
 
 
+@pytest.mark.parametrize(
+    ("shape", "ours", "kept_slope"),
+    [
+        ("linear", [1, 1, 0.857143, 0.714286, 0.571429, 0.428571, 0.285714, 0.142857],
+         [1, 1, 0.909091, 0.818182, 0.727273, 0.636364, 0.545455, 0.454545]),
+        ("exp", [1, 1, 0.676632, 0.433459, 0.256334, 0.133455, 0.054991, 0.012767],
+         [1, 1, 0.784116, 0.603001, 0.452642, 0.329461, 0.230270, 0.152228]),
+    ],
+)  # fmt: skip
+def test_an_overlap_longer_than_the_chunk_falls_to_its_end_and_keeps_no_slope_beyond_it(
+    shape: str, ours: list[float], kept_slope: list[float]
+) -> None:
+    # The code of the paper's simulations lets the mask fall along the overlap that it is told, even where
+    # that ends behind the chunk; here an overlap has at most as many actions as there are.
+    frozen, overlap, horizon = 2, 12, 8
+    unclipped = soft_mask(frozen, overlap, overlap, shape)[:horizon]
+    np.testing.assert_allclose(unclipped, kept_slope, atol=1e-6)
+    found = soft_mask(frozen, overlap, horizon, shape)
+    np.testing.assert_allclose(found, ours, atol=1e-6)
+    np.testing.assert_array_equal(found, soft_mask(frozen, horizon, horizon, shape))
+    # They agree where the old actions are frozen, and part from there to the edge.
+    assert (found[:frozen] == unclipped[:frozen]).all()
+    assert (unclipped[frozen:] - found[frozen:] > 0.05).all()
+    assert unclipped[-1] - found[-1] > 0.13
+
+
 def test_an_unknown_mask_shape_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="'cosine' is not one of exp, linear, ones, zeros"):
         soft_mask(1, 4, 8, "cosine")

@@ -72,6 +72,35 @@ def test_a_prefix_counts_where_it_is_given(bundle: Path) -> None:
     np.testing.assert_allclose(chunk, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("changed", "shape"),
+    [
+        ("previous", (5, 4)), ("previous", (3, 4)), ("previous", (4, 3)), ("previous", (1, 4, 4)),
+        ("weights", (5,)), ("weights", (4, 1)), ("weights", ()), ("guidance", (4,)), ("guidance", ()),
+        ("noise", (5, 4)),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_guided_graph_is_refused_by_name(
+    bundle: Path, changed: str, shape: tuple[int, ...]
+) -> None:
+    policy = OnnxSystem1(bundle)
+    given = {"noise": (4, 4), "previous": (4, 4), "weights": (4,), "guidance": (5,), changed: shape}
+    arrays = {name: np.zeros(size, np.float32) for name, size in given.items()}
+    with pytest.raises(PolicyError, match=rf"guided\.onnx: {changed}: expected float32\["):
+        policy.guided(condition=conditioned(policy), **arrays)
+
+
+@pytest.mark.parametrize(("changed", "shape"), [("tau", ()), ("tau", (1, 4)), ("tau", (5,)), ("x", (5, 4))])
+def test_what_does_not_fit_the_velocity_graph_is_refused_by_name(
+    bundle: Path, changed: str, shape: tuple[int, ...]
+) -> None:
+    policy = OnnxSystem1(bundle)
+    given = {"x": (4, 4), "tau": (4,), changed: shape}
+    arrays = {name: np.zeros(size, np.float32) for name, size in given.items()}
+    with pytest.raises(PolicyError, match=rf"velocity\.onnx: {changed}: expected float32\["):
+        policy.velocity(condition=conditioned(policy), **arrays)
+
+
 def test_a_bundle_says_what_it_offers(bundle: Path) -> None:
     offered = {"sampler", "guided", "guidance_schedule", "velocity", "prefix"}
     assert OnnxSystem1(bundle).capabilities == offered
