@@ -6,7 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dualsys.models.denoiser import Denoiser  # noqa: E402
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from dualsys.models.denoiser import _LARGE, Denoiser, _enter  # noqa: E402
 from dualsys.models.system1 import System1Config, System1Net  # noqa: E402
 
 CONFIG = System1Config(width=24, depth=2, context_depth=1, heads=3, horizon=5, actions=3, wrist_px=32)
@@ -39,7 +42,7 @@ def linear(net, context, tau, x):
     denoiser, (keys, values, state) = Denoiser(net), context
     modulations = denoiser.modulations(denoiser.time_features(tau), state[0])
     parts = denoiser.shared(modulations)[0] if len(tau) == 1 else denoiser.single(modulations)
-    velocity, passed = denoiser.forward(x, parts, keys[0], values[0])
+    velocity, passed = denoiser.forward(x, parts, denoiser.by_block(keys), denoiser.by_block(values))
     return velocity, lambda gradient: denoiser.pull_back(passed, gradient)
 
 
@@ -74,3 +77,16 @@ def test_the_network_is_left_as_it_was(net) -> None:
     before = {name: value.clone() for name, value in net.state_dict().items()}
     Denoiser(net)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@given(st.integers(0, 2**32), st.floats(1e-6, 100.0), st.floats(-100.0, 100.0))
+def test_a_gradient_is_centred_and_gated_as_well_as_float32_allows(seed, size, mean) -> None:
+    random = torch.Generator().manual_seed(seed)
+    gradient = size * (mean + torch.randn(6, 32, generator=random))
+    gate = torch.randn(32, generator=random)
+    exact = gradient.double()
+    expected = (exact - exact.mean(dim=-1, keepdim=True)) * gate.double()
+    far = (_LARGE * _enter(gradient, gate).double() - expected).abs().max()
+    assert far <= 1e-6 * expected.abs().max() * max(1.0, abs(mean))
+    by_action = _LARGE * _enter(gradient, gate.expand(6, -1)).double()
+    assert (by_action - expected).abs().max() <= 1e-6 * expected.abs().max() * max(1.0, abs(mean))

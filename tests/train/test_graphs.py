@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -135,6 +136,18 @@ def test_a_file_holds_plain_operators_and_the_names_that_the_runtime_asks_for(
     assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
     assert [value.name for value in model.graph.input] == list(graphs[name].draw(0))
     assert [value.name for value in model.graph.output] == list(graphs[name].outputs)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_runs_without_moving_its_numbers_about(
+    files: dict[str, Path], name: str, tmp_path: Path
+) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / name), 3
+    onnxruntime.InferenceSession(str(files[name]), options, providers=["CPUExecutionProvider"])
+    kinds = {node.op_type for node in onnx.load(tmp_path / name, load_external_data=False).graph.node}
+    assert kinds & {"Gemm", "FusedMatMul"}
+    assert not kinds & {"Transpose", "Gather", "Cast", "Expand"}
 
 
 def test_the_graphs_hand_each_other_what_they_take(graphs: dict[str, Graph]) -> None:

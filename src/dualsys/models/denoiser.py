@@ -1,12 +1,18 @@
 """The denoiser of System 1 for one chunk, arranged so that a plan takes few operations.
 
 The same function as `System1Net.velocity` with the same weights, for a batch of one: `[H, width]` throughout,
-the modulations of all Euler steps in one matrix product, scale and shift inside the normalisation. The
-transpose of its Jacobian is written out by hand: `pull_back` carries a gradient to the chunk only, never to
-weights, keys or values of the context, and reuses what the forward pass has computed.
+the modulations of all Euler steps in one matrix product, scale and shift inside the normalisation. What heads
+give is `[heads, width / heads, H]`, channels before actions: the next matrix product takes that transposed,
+and nothing has to be moved. The transpose of its Jacobian is written out by hand: `pull_back` carries a
+gradient to the chunk only, never to weights, keys or values of the context, and reuses what the forward pass
+has computed.
 
 Layer normalisation y = (x - mean) / s of D channels has the Jacobian (1 - 1 1^T / D - y y^T / D) / s, which
 is symmetric; softmax p has diag(p) - p p^T; SiLU u = h sigma(h) has the slope u + sigma(h) (1 - u).
+
+The hidden state is only ever read through a normalisation, which does not see its mean. So the gradient by it
+may carry any mean from one branch to the next, as long as it is centred where it enters one: the Jacobians
+leave the projection 1 1^T / D out, and `_enter` makes up for it in one operation together with the gate.
 """
 
 from __future__ import annotations
@@ -24,6 +30,8 @@ from dualsys.models.system1 import MODULATIONS, TIME_FREQUENCIES, DenoiserBlock,
 
 _EPSILON = 1e-5
 """Of every layer normalisation, as in torch."""
+_LARGE = 2.0**20
+"""See `_enter`."""
 
 
 class _Linear:
@@ -35,22 +43,28 @@ class _Linear:
     def __call__(self, x: Tensor) -> Tensor:
         return torch.addmm(self._bias, x, self._weight)
 
+    def from_heads(self, x: Tensor) -> Tensor:
+        """From `[heads, in / heads, H]` to `[H, out]`."""
+        return self(x.reshape(-1, x.shape[-1]).T)
+
     def pull_back(self, gradient: Tensor) -> Tensor:
         return gradient @ self._back
 
+    def pull_back_from_heads(self, gradient: Tensor) -> Tensor:
+        """From `[heads, out / heads, H]` to `[H, in]`."""
+        return self.pull_back(gradient.reshape(-1, gradient.shape[-1]).T)
+
 
 class _Normed(NamedTuple):
-    """What a normalisation keeps: its output before the scale, one over its deviation, the scale."""
+    """What a normalisation keeps: its output before the scale, and one over its deviation."""
 
     plain: Tensor
     inverse_deviation: Tensor
-    scale: Tensor
 
     def pull_back(self, gradient: Tensor) -> Tensor:
-        scaled = gradient * self.scale
-        along = (scaled * self.plain).mean(dim=-1, keepdim=True)
-        centred = scaled - self.plain * along - scaled.mean(dim=-1, keepdim=True)
-        return centred * self.inverse_deviation
+        """From the output before the scale to the input, up to the mean."""
+        scaled = gradient * self.inverse_deviation
+        return scaled - self.plain * (scaled * self.plain).mean(dim=-1, keepdim=True)
 
 
 class _SelfAttention:
@@ -62,19 +76,20 @@ class _SelfAttention:
         self._out = _Linear(attention.out.weight, attention.out.bias)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, _Attended]:
-        horizon = x.shape[0]
-        heads = self._qkv(x).reshape(horizon, 3 * self._heads, -1).transpose(0, 1)
-        query, key, value = heads.split(self._heads)
+        query, key, value = (
+            part.permute(1, 2, 0) for part in _heads(self._qkv(x), 3 * self._heads).split(self._heads, dim=1)
+        )
         attended = _attend(query, key, value)
-        return self._out(_merge(attended.mixed)), attended
+        return self._out.from_heads(attended.mixed), attended
 
     def pull_back(self, kept: _Attended, gradient: Tensor) -> Tensor:
-        mixed = _split(self._out.pull_back(gradient), self._heads)
+        """The gradient is `_LARGE` times too small."""
+        mixed = _heads(self._out.pull_back(gradient), self._heads).permute(1, 2, 0)
         scores = kept.pull_back_scores(mixed)
-        query = kept.scale * torch.bmm(scores, kept.key)
-        key = kept.scale * torch.bmm(scores.transpose(1, 2), kept.query)
-        value = torch.bmm(kept.weights.transpose(1, 2), mixed)
-        return self._qkv.pull_back(_merge(torch.cat([query, key, value])))
+        query = kept.scale * torch.bmm(kept.key, scores.transpose(1, 2))
+        key = kept.scale * torch.bmm(kept.query, scores)
+        value = _LARGE * torch.bmm(mixed, kept.weights)
+        return self._qkv.pull_back_from_heads(torch.cat([query, key, value]))
 
 
 class _CrossAttention:
@@ -86,16 +101,23 @@ class _CrossAttention:
         self._out = _Linear(attention.out.weight, attention.out.bias)
 
     def __call__(self, x: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, _Attended]:
-        attended = _attend(_split(self._query(x), self._heads), key, value)
-        return self._out(_merge(attended.mixed)), attended
+        query = _heads(self._query(x), self._heads).permute(1, 2, 0)
+        attended = _attend(query, key.transpose(1, 2), value.transpose(1, 2))
+        return self._out.from_heads(attended.mixed), attended
 
     def pull_back(self, kept: _Attended, gradient: Tensor) -> Tensor:
-        scores = kept.pull_back_scores(_split(self._out.pull_back(gradient), self._heads))
-        return self._query.pull_back(_merge(kept.scale * torch.bmm(scores, kept.key)))
+        """The gradient is `_LARGE` times too small."""
+        mixed = _heads(self._out.pull_back(gradient), self._heads).permute(1, 2, 0)
+        scores = kept.pull_back_scores(mixed)
+        query = kept.scale * torch.bmm(kept.key, scores.transpose(1, 2))
+        return self._query.pull_back_from_heads(query)
 
 
 class _Attended(NamedTuple):
-    """What an attention keeps, by head; `mixed` is its output."""
+    """What an attention keeps, by head.
+
+    Query `[h, d, H]`, key and value `[h, d, N]`, weights `[h, H, N]`, and its output, mixed `[h, d, H]`.
+    """
 
     query: Tensor
     key: Tensor
@@ -105,10 +127,11 @@ class _Attended(NamedTuple):
 
     @property
     def scale(self) -> float:
-        return 1.0 / math.sqrt(self.query.shape[-1])
+        return 1.0 / math.sqrt(self.query.shape[1])
 
     def pull_back_scores(self, mixed: Tensor) -> Tensor:
-        weights = torch.bmm(mixed, self.value.transpose(1, 2))
+        """The gradient is `_LARGE` times too small."""
+        weights = _LARGE * torch.bmm(mixed.transpose(1, 2), self.value)
         return self.weights * (weights - (self.weights * weights).sum(dim=-1, keepdim=True))
 
 
@@ -128,13 +151,16 @@ class _Perceptron:
         return self._down(active), (sigmoid, active)
 
     def pull_back(self, kept: tuple[Tensor, Tensor], gradient: Tensor) -> Tensor:
+        """The gradient is `_LARGE` times too small."""
         sigmoid, active = kept
-        return self._up.pull_back(self._down.pull_back(gradient) * (active + sigmoid * (1.0 - active)))
+        slope = active + sigmoid * (1.0 - active)
+        return _LARGE * self._up.pull_back(self._down.pull_back(gradient) * slope)
 
 
 class _BlockPassed(NamedTuple):
     """What a block keeps of its forward pass."""
 
+    scales: tuple[Tensor, Tensor, Tensor]
     gates: tuple[Tensor, Tensor, Tensor]
     normed: tuple[_Normed, _Normed, _Normed]
     self_attended: _Attended
@@ -162,18 +188,25 @@ class _Block:
         x = x + gate2 * out
         y, third = _modulate(x, scale3, shift3)
         out, perceptron = self._perceptron(y)
-        gates, normed = (gate1, gate2, gate3), (first, second, third)
-        return x + gate3 * out, _BlockPassed(gates, normed, self_attended, cross_attended, perceptron)
+        return x + gate3 * out, _BlockPassed(
+            (scale1, scale2, scale3),
+            (gate1, gate2, gate3),
+            (first, second, third),
+            self_attended,
+            cross_attended,
+            perceptron,
+        )
 
     def pull_back(self, kept: _BlockPassed, gradient: Tensor) -> Tensor:
+        scale1, scale2, scale3 = kept.scales
         gate1, gate2, gate3 = kept.gates
         first, second, third = kept.normed
-        branch = self._perceptron.pull_back(kept.perceptron, gradient * gate3)
-        gradient = gradient + third.pull_back(branch)
-        branch = self._cross_attention.pull_back(kept.cross_attended, gradient * gate2)
-        gradient = gradient + second.pull_back(branch)
-        branch = self._self_attention.pull_back(kept.self_attended, gradient * gate1)
-        return gradient + first.pull_back(branch)
+        branch = self._perceptron.pull_back(kept.perceptron, _enter(gradient, gate3))
+        gradient = gradient + third.pull_back(branch * scale3)
+        branch = self._cross_attention.pull_back(kept.cross_attended, _enter(gradient, gate2))
+        gradient = gradient + second.pull_back(branch * scale2)
+        branch = self._self_attention.pull_back(kept.self_attended, _enter(gradient, gate1))
+        return gradient + first.pull_back(branch * scale1)
 
 
 class Passed(NamedTuple):
@@ -196,8 +229,11 @@ class Denoiser:
         self._modulation = _Linear(weight, bias)
         self._action_in = _Linear(net.action_in.weight, net.action_in.bias + net.action_slot[0])
         self._blocks = [_Block(block) for block in net.blocks]
-        self._norm_out = (net.norm_out.weight, net.norm_out.bias)
-        self._action_out = _Linear(net.action_out.weight, net.action_out.bias)
+        # The mean of a gradient by the hidden state means nothing, see the module.
+        self._action_in_back = net.action_in.weight - net.action_in.weight.mean(dim=0)
+        # The last normalisation has its scale and shift in the layer behind it.
+        out = net.action_out
+        self._action_out = _Linear(out.weight * net.norm_out.weight, out(net.norm_out.bias))
 
     def time_features(self, tau: Tensor) -> Tensor:
         """What the modulations see of flow times `[N]`: `[N, width]`. Depends on nothing else."""
@@ -222,14 +258,22 @@ class Denoiser:
         """Take `modulations` apart where each of H actions has its own: `depth * 9` of `[H, width]`."""
         return modulations.split(self._width, dim=1)
 
+    def by_block(self, context: Tensor) -> Sequence[Tensor]:
+        """Keys or values of `System1Net.condition` by block, each `[heads, tokens, width / heads]`.
+
+        Args:
+            context: `[1, depth, heads, tokens, width / heads]`.
+        """
+        return context.reshape(-1, *context.shape[-2:]).split(context.shape[2])
+
     def forward(
-        self, x: Tensor, modulations: Sequence[Tensor], keys: Tensor, values: Tensor
+        self, x: Tensor, modulations: Sequence[Tensor], keys: Sequence[Tensor], values: Sequence[Tensor]
     ) -> tuple[Tensor, Passed]:
         """Velocity `[H, A]` at the noisy chunk `x` `[H, A]`, and what `pull_back` needs.
 
         Args:
             modulations: From `shared` or `single`.
-            keys, values: `[depth, heads, tokens, width / heads]`, from `System1Net.condition`.
+            keys, values: From `by_block`.
         """
         hidden = self._action_in(x)
         passed = []
@@ -237,38 +281,49 @@ class Denoiser:
             own = modulations[MODULATIONS * index : MODULATIONS * (index + 1)]
             hidden, kept = block(hidden, own, keys[index], values[index])
             passed.append(kept)
-        normed, last = _modulate(hidden, *self._norm_out)
-        return self._action_out(normed), Passed(tuple(passed), last)
+        last = _normalise(hidden)
+        return self._action_out(last.plain), Passed(tuple(passed), last)
 
     def pull_back(self, passed: Passed, gradient: Tensor) -> Tensor:
         """J^T applied to `[H, A]`, J the Jacobian of the velocity by the chunk: `[H, A]`."""
         hidden = passed.last.pull_back(self._action_out.pull_back(gradient))
         for block, kept in zip(reversed(self._blocks), reversed(passed.blocks), strict=True):
             hidden = block.pull_back(kept, hidden)
-        return self._action_in.pull_back(hidden)
+        return hidden @ self._action_in_back
+
+
+def _normalise(x: Tensor) -> _Normed:
+    plain, _, inverse_deviation = torch.native_layer_norm(x, x.shape[-1:], None, None, _EPSILON)
+    return _Normed(plain, inverse_deviation)
 
 
 def _modulate(x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, _Normed]:
     """Normalised `x` `[H, width]`, scaled and shifted."""
-    plain, _, inverse_deviation = torch.native_layer_norm(x, x.shape[-1:], None, None, _EPSILON)
-    normed = _Normed(plain, inverse_deviation, scale)
+    normed = _normalise(x)
     if scale.ndim > 1:
-        return plain * scale + shift, normed
+        return normed.plain * scale + shift, normed
     # With scale and shift inside the normalisation it is one operation, cheaper than two after it.
     return layer_norm(x, x.shape[-1:], scale, shift, _EPSILON), normed
 
 
+def _enter(gradient: Tensor, gate: Tensor) -> Tensor:
+    """The gradient by what a branch adds to the hidden state, divided by `_LARGE`.
+
+    It is centred and multiplied by the gate, and a layer normalisation does both at once: its epsilon, the
+    square of `_LARGE`, is so large beside the variance of the gradient that what it divides by is constant,
+    but for half their quotient. Who pulls back multiplies by a constant within a matrix product anyway.
+    """
+    if gate.ndim > 1:
+        return (gradient - gradient.mean(dim=-1, keepdim=True)) * gate / _LARGE
+    return layer_norm(gradient, gradient.shape[-1:], gate, None, _LARGE**2)
+
+
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> _Attended:
-    scores = torch.bmm(query, key.transpose(1, 2)) / math.sqrt(query.shape[-1])
+    scores = torch.bmm(query.transpose(1, 2), key) / math.sqrt(query.shape[1])
     weights = torch.softmax(scores, dim=-1)
-    return _Attended(query, key, value, weights, torch.bmm(weights, value))
+    return _Attended(query, key, value, weights, torch.bmm(value, weights.transpose(1, 2)))
 
 
-def _split(x: Tensor, heads: int) -> Tensor:
-    """`[H, h * d]` to `[h, H, d]`."""
-    return x.reshape(x.shape[0], heads, -1).transpose(0, 1)
-
-
-def _merge(x: Tensor) -> Tensor:
-    """`[h, H, d]` to `[H, h * d]`."""
-    return x.transpose(0, 1).reshape(x.shape[1], -1)
+def _heads(x: Tensor, heads: int) -> Tensor:
+    """`[H, h * d]` to `[H, h, d]`."""
+    return x.reshape(len(x), heads, -1)

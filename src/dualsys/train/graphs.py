@@ -87,7 +87,7 @@ class ChunkSampler:
     def plain(self, noise: Tensor, keys: Tensor, values: Tensor, state: Tensor) -> Tensor:
         """A chunk from noise, both `[1, H, A]`."""
         field = self._linear(keys, values, state)
-        return sample(lambda x, step: field(x, step)[0], noise[0], self._steps).unsqueeze(0)
+        return sample(lambda x, step: field(x, step)[0], noise.squeeze(0), self._steps).unsqueeze(0)
 
     def guided(
         self,
@@ -101,33 +101,38 @@ class ChunkSampler:
     ) -> Tensor:
         """See `flow.sample_guided`; the guidance `[n]` has no batch dimension."""
         field = self._linear(keys, values, state)
-        return sample_guided(field, noise[0], previous[0], weights[0], guidance).unsqueeze(0)
+        chunks = (noise.squeeze(0), previous.squeeze(0), weights.squeeze(0))
+        return sample_guided(field, *chunks, guidance).unsqueeze(0)
 
     def prefix(
         self, noise: Tensor, prefix: Tensor, given: Tensor, keys: Tensor, values: Tensor, state: Tensor
     ) -> Tensor:
         """See `flow.sample_prefix`; `given` `[1, H]` is 1 where an action is given, else 0."""
-        fixed = given[0] > 0.5
-        modulations = self._denoiser.modulations(self._times, state[0])
+        fixed = given.squeeze(0) > 0.5
+        modulations = self._denoiser.modulations(self._times, state.squeeze(0))
+        by_block = self._denoiser.by_block(keys), self._denoiser.by_block(values)
         clean = modulations[self._steps]
 
         def field(x: Tensor, step: int) -> Tensor:
             own = torch.where(fixed.unsqueeze(-1), clean, modulations[step])
-            return self._denoiser.forward(x, self._denoiser.single(own), keys[0], values[0])[0]
+            return self._denoiser.forward(x, self._denoiser.single(own), *by_block)[0]
 
-        return sample_prefix(field, noise[0], prefix[0], fixed, self._steps).unsqueeze(0)
+        return sample_prefix(field, noise.squeeze(0), prefix.squeeze(0), fixed, self._steps).unsqueeze(0)
 
     def velocity(self, x: Tensor, tau: Tensor, keys: Tensor, values: Tensor, state: Tensor) -> Tensor:
         """Velocity `[1, H, A]` at `x` `[1, H, A]` and the flow times `[1, H]` of its actions."""
-        modulations = self._denoiser.modulations(self._denoiser.time_features(tau[0]), state[0])
-        return self._denoiser.forward(x[0], self._denoiser.single(modulations), keys[0], values[0])[0][None]
+        times = self._denoiser.time_features(tau.squeeze(0))
+        modulations = self._denoiser.single(self._denoiser.modulations(times, state.squeeze(0)))
+        by_block = self._denoiser.by_block(keys), self._denoiser.by_block(values)
+        return self._denoiser.forward(x.squeeze(0), modulations, *by_block)[0].unsqueeze(0)
 
     def _linear(self, keys: Tensor, values: Tensor, state: Tensor) -> LinearField:
-        modulations = self._denoiser.modulations(self._times[: self._steps], state[0])
+        modulations = self._denoiser.modulations(self._times[: self._steps], state.squeeze(0))
         shared = self._denoiser.shared(modulations)
+        by_block = self._denoiser.by_block(keys), self._denoiser.by_block(values)
 
         def field(x: Tensor, step: int) -> tuple[Tensor, PullBack]:
-            velocity, passed = self._denoiser.forward(x, shared[step], keys[0], values[0])
+            velocity, passed = self._denoiser.forward(x, shared[step], *by_block)
             return velocity, lambda gradient: self._denoiser.pull_back(passed, gradient)
 
         return field
