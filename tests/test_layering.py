@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,3 +177,11 @@ def test_the_control_core_brings_in_nothing_heavy() -> None:
 
 def test_the_control_process_brings_in_neither_inference_nor_an_event_loop() -> None:
     runs_without("import dualsys.fast.control.process", "torch", "onnxruntime", "asyncio", "rich", "tyro")
+
+
+def test_inference_notes_its_use_nowhere_and_reports_to_nobody(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    given = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    code = "import dualsys.slow.backends.onnx, dualsys.fast.policies.graph"
+    subprocess.run([sys.executable, "-c", code], env=given | home, check=True, timeout=60)
+    assert list(tmp_path.rglob("*")) == []

@@ -8,6 +8,7 @@ only what it is for.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
     from dualsys.slow.backend import System2, System2Output
     from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
     from dualsys.twin.evaluate import evaluate
+
+# As soon as it is loaded, ONNX Runtime 1.31 for Linux notes its use in a file under the home folder, for its
+# makers. Only this, set before, prevents it; a variable that somebody has set is left as it is.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 
