@@ -145,6 +145,15 @@ def test_torch_is_imported_only_by_the_networks_and_their_training() -> None:
     assert [found.line for found in rest if within(found.target, "torch", "onnx", "onnxscript")] == []
 
 
+@pytest.mark.fault_row(38, 39, 40)
+def test_processes_are_given_no_memory_to_share() -> None:
+    # Measurements lay it beside the bus; training keeps its data in files.
+    rest = [found for found in IMPORTS if not within(found.importer, "dualsys.bench", "dualsys.train")]
+    sharing = ("mmap", "multiprocessing.shared_memory", "multiprocessing.sharedctypes", "numpy.memmap")
+    assert [found.line for found in rest if within(found.target, *sharing)] == []
+    assert any(within(found.target, "mmap") for found in IMPORTS), "such an import would be seen"
+
+
 def test_only_the_simulator_imports_the_physics_engine() -> None:
     assert offences(("dualsys",), "pybullet", "pybullet_data") == []
 

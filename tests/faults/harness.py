@@ -78,6 +78,23 @@ def children_of(pid: int) -> set[int]:
     return set()
 
 
+def shared_memory(pid: int) -> set[str]:
+    """What a process has mapped to write into that another one may have mapped too.
+
+    That is what lies in /dev/shm, segments of System V, memory files, and files on a disk; not what it shares
+    with the kernel or a device.
+    """
+    found = set()
+    for line in Path(f"/proc/{pid}/maps").read_text("utf-8").splitlines():
+        _, rights, *_, name = line.split(maxsplit=5)
+        devices = name.startswith("/dev/") and not name.startswith(("/dev/shm/", "/dev/zero"))
+        if "/dev/shm/" in name or (
+            rights[1::2] == "ws" and not devices and not name.startswith("anon_inode:")
+        ):
+            found.add(name)
+    return found
+
+
 class System:
     """The four processes of a system, each by itself, and what the simulator says of its arm.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from dualsys.clock import NS_PER_MS
 
-from .harness import CLOCK, NAMES, System, children_of
+from .harness import CLOCK, NAMES, System, children_of, shared_memory
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -186,6 +188,15 @@ def test_a_killed_simulator_stops_control_which_tells_why(system: System) -> Non
     assert system.state is not None
     assert system.state.reason
     assert system.running["control"].poll() is None, "control lives on, to be asked"
+
+
+@pytest.mark.fault_row(38, 39, 40)
+def test_processes_of_a_running_system_share_no_memory(system: System) -> None:
+    with mmap.mmap(-1, mmap.PAGESIZE):
+        assert shared_memory(os.getpid()), "it would be seen"
+    system.set_moving()
+    shared = {name: shared_memory(process.pid) for name, process in system.running.items()}
+    assert shared == {name: set() for name in NAMES}
 
 
 @pytest.mark.fault_row(42)

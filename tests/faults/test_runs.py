@@ -17,7 +17,7 @@ from dualsys.clock import NS_PER_MS
 from dualsys.supervisor.addresses import require_free
 from dualsys.telemetry.run_folder import read_json_lines
 
-from .harness import CHANNELS, CLOCK, NAMES, PATIENCE_S, System, alive, children_of, wait_for
+from .harness import CHANNELS, CLOCK, NAMES, PATIENCE_S, System, alive, children_of, shared_memory, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -83,7 +83,8 @@ class Started:
         self._folder = folder / "runs"
         wait_for(self._in_episode, "the episode begins", 2 * PATIENCE_S)
         self.pids = {str(event["name"]): int(event["pid"]) for event in self.events("process")}
-        self.shared = {path for pid in self.pids.values() for path in shared_memory(pid)}
+        everyone = self.pids | {"run": self.process.pid}
+        self.shared = {name: shared for name, pid in everyone.items() if (shared := shared_memory(pid))}
 
     @property
     def folder(self) -> Path:
@@ -107,16 +108,10 @@ class Started:
         return code, json.loads((self.folder / "summary.json").read_text("utf-8"))
 
     def leaves_nothing(self, endpoints: dict[str, str]) -> None:
-        """Check that no process, address or shared memory is left."""
+        """Check that no process or address is left, nor any memory, for none was shared."""
         assert [name for name, pid in self.pids.items() if alive(pid)] == []
         require_free(endpoints)
-        assert [path for path in self.shared if path.exists()] == []
-
-
-def shared_memory(pid: int) -> set[Path]:
-    """Files in /dev/shm that a process has mapped."""
-    lines = Path(f"/proc/{pid}/maps").read_text("utf-8").splitlines()
-    return {Path(line.split(maxsplit=5)[5]) for line in lines if "/dev/shm/" in line}
+        assert self.shared == {}
 
 
 @pytest.fixture
@@ -128,7 +123,7 @@ def started(tmp_path: Path, endpoints: dict[str, str]) -> Iterator[Started]:
     run.process.wait()
 
 
-@pytest.mark.fault_row(45)
+@pytest.mark.fault_row(40, 45)
 def test_ctrl_c_ends_a_run_with_all_written_and_nothing_left(
     started: Started, endpoints: dict[str, str]
 ) -> None:

@@ -25,10 +25,14 @@ from .conftest import HOME, JOINT_1, PERIOD_NS, SESSION
 
 @dataclass
 class ScriptedRobot:
-    """An arm that is where it was commanded to be; `trouble` is called before each reading."""
+    """An arm that is where it was commanded to be; `trouble` is called before each reading.
+
+    So is `write_trouble` before each command: with the number of the reading that it answers.
+    """
 
     clock: VirtualClock
     trouble: Callable[[int], None] = lambda _: None
+    write_trouble: Callable[[int], None] = lambda _: None
     arm: NDArray[np.float64] = field(default_factory=HOME.copy)
     written: list[NDArray[np.float64]] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
@@ -45,6 +49,7 @@ class ScriptedRobot:
         return ArmReading(self.clock.now_ns(), self.arm.copy(), np.zeros(8))
 
     def write(self, command: NDArray[np.float64]) -> None:
+        self.write_trouble(self.reads)
         self.written.append(command)
         self.arm = command.copy()
 
@@ -160,17 +165,25 @@ def test_a_tick_that_overruns_is_followed_by_the_next_one_in_phase_and_counted(c
 
 
 @pytest.mark.fault_row(25)
-def test_a_failing_driver_stops_the_robot_and_the_error_tells_the_last_ticks(clock: VirtualClock) -> None:
+@pytest.mark.parametrize(("trouble", "told_ticks"), [("trouble", 19), ("write_trouble", 20)])
+def test_a_failing_driver_stops_the_robot_and_the_error_tells_the_last_ticks(
+    clock: VirtualClock, trouble: str, told_ticks: int
+) -> None:
     bench = Bench(clock, 1000)
 
-    def fail() -> None:
-        raise RobotError("cable pulled")
+    def fail(reads: int) -> None:
+        if reads == 20:
+            raise RobotError("cable pulled")
 
-    bench.events[20] = fail
+    setattr(bench.robot, trouble, fail)
     with pytest.raises(RobotError, match=r"cable pulled(.|\n)*last ticks(.|\n)*WAITING") as caught:
         bench.loop.run()
     assert bench.robot.stops == ["a control tick failed: cable pulled"]
+    assert (bench.robot.reads, len(bench.robot.written)) == (20, 19), "nothing is read or sent afterwards"
     assert isinstance(caught.value.__cause__, RobotError)
+    # A command that could not be written was decided: what it was is the first that one wants to know.
+    last_ns = (told_ticks - 1) * PERIOD_NS
+    assert str(caught.value).splitlines()[-1].split()[0] == str(bench.channel.states[0].t_ns + last_ns)
 
 
 def test_a_failure_that_is_a_bug_is_surfaced_in_the_same_way(clock: VirtualClock) -> None:
