@@ -57,11 +57,12 @@ def test_acting_does_not_teach_the_aim(net: System1Net) -> None:
 
 
 def test_the_rate_of_a_latent_is_its_change_over_the_time_between() -> None:
-    tokens = torch.randn(2, 2, 8, 4)
-    rates = latent_rates(tokens, torch.tensor([[0.1, 0.5], [0.3, 0.5]]))
-    change = tokens[:, 0] - tokens[:, 1]
-    torch.testing.assert_close(rates[:, 0], change / torch.tensor([0.4, 0.2]).reshape(2, 1, 1))
-    assert not rates[:, 1].any()
+    tokens = torch.randn(2, 3, 8, 4)
+    rates = latent_rates(tokens, torch.tensor([[0.1, 0.5, 0.7], [0.3, 0.5, 1.0]]))
+    assert rates.shape == (2, 2, 8, 4)
+    for before, between_s in ((1, [0.4, 0.2]), (2, [0.6, 0.7])):
+        change = tokens[:, 0] - tokens[:, before]
+        torch.testing.assert_close(rates[:, before - 1], change / torch.tensor(between_s).reshape(2, 1, 1))
 
 
 def test_a_latent_shown_twice_has_no_rate_and_a_short_time_is_not_divided_by() -> None:
@@ -77,12 +78,34 @@ def test_a_network_learns_to_listen_to_rates(net: System1Net, way: str) -> None:
     """At first it does not, so that a network trained without them can go on from where it was."""
     listening = getattr(net, way)
     tokens = torch.randn(1, CONFIG.latents, CONFIG.latent_tokens, CONFIG.latent_width)
-    age_s, state = torch.tensor([[0.2, 0.4]]), torch.zeros(1, CONFIG.proprioception)
+    age_s, state = torch.tensor([[0.2, 0.4, 0.6, 0.8]]), torch.zeros(1, CONFIG.proprioception)
     wrist = torch.randn(1, CONFIG.frames, CONFIG.wrist_tokens, CONFIG.width)
     before = net.encode(tokens, age_s, wrist, state)
     torch.nn.init.normal_(listening.weight, std=0.1)
     assert (net.encode(tokens, age_s, wrist, state) - before).abs().max() > 0.01
-    tokens[:, 1] = tokens[:, 0]
+    tokens[:, 1:] = tokens[:, :1]
     with_rates = net.encode(tokens, age_s, wrist, state)
     torch.nn.init.zeros_(listening.weight)
     torch.testing.assert_close(with_rates, net.encode(tokens, age_s, wrist, state))
+
+
+@pytest.mark.parametrize(("latents", "shown"), [(1, 1), (4, 5), (4, 0), (0, 0)])
+def test_a_network_reads_two_latents_or_more_and_shows_no_more_than_it_reads(
+    latents: int, shown: int
+) -> None:
+    with pytest.raises(ValueError, match=f"latents {latents}, shown {shown}: a rate takes two"):
+        System1Config(latents=latents, shown=shown)
+
+
+def test_latents_that_are_not_shown_change_nothing_but_through_their_rates(net: System1Net) -> None:
+    tokens = torch.randn(1, CONFIG.latents, CONFIG.latent_tokens, CONFIG.latent_width)
+    age_s, state = torch.tensor([[0.2, 0.4, 0.6, 0.8]]), torch.zeros(1, CONFIG.proprioception)
+    wrist = torch.randn(1, CONFIG.frames, CONFIG.wrist_tokens, CONFIG.width)
+    before = net.encode(tokens, age_s, wrist, state)
+    other = tokens.clone()
+    other[:, CONFIG.shown :] += 1.0
+    torch.testing.assert_close(net.encode(other, age_s, wrist, state), before)
+    torch.nn.init.normal_(net.motion_in.weight, std=0.1)
+    assert (
+        net.encode(other, age_s, wrist, state) - net.encode(tokens, age_s, wrist, state)
+    ).abs().max() > 0.01

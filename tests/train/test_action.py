@@ -14,6 +14,7 @@ from dualsys.train import action
 from dualsys.train.action import ActionData, ExampleSampler, encode_latents, set_state_scale, train_system1
 
 VARIANTS = 4
+LATENTS = 4
 FRAME_S = action.FRAME_STEPS * action.STEP_S
 
 
@@ -50,7 +51,7 @@ DATA = numbered(151, 90, 3, 120)
 def batch() -> dict[str, np.ndarray]:
     """A large batch, as plain arrays: rows, variants, frames, wrist rows, ages."""
     torch.manual_seed(7)
-    drawn = {name: tensor.numpy() for name, tensor in ExampleSampler([DATA]).draw(8000).items()}
+    drawn = {name: tensor.numpy() for name, tensor in ExampleSampler([DATA], LATENTS).draw(8000).items()}
     row = drawn["proprioception"][:, 0].astype(np.int64)
     return {
         "row": row,
@@ -74,28 +75,36 @@ def test_no_latent_is_from_the_future_or_from_another_episode(batch: dict[str, n
     assert (batch["frame"] >= 0).all()
     assert (batch["age_s"] >= -1e-6).all()
     assert (batch["frame"] * action.FRAME_STEPS <= batch["step"][:, None]).all()
-    assert (batch["frame"][:, 1] <= batch["frame"][:, 0]).all()
+    assert (np.diff(batch["frame"], axis=1) <= 0).all()
 
 
 def test_latents_are_as_old_as_is_promised(batch: dict[str, np.ndarray]) -> None:
-    late = batch["step"] * action.STEP_S > action.LARGEST_AGE_S + action.LARGEST_GAP_S
-    newest, before = batch["age_s"][late].T
+    late = batch["step"] * action.STEP_S > action.LARGEST_AGE_S + (LATENTS - 1) * action.LARGEST_GAP_S
+    newest, before, *_ = batch["age_s"][late].T
     assert newest.max() < action.LARGEST_AGE_S + FRAME_S
     assert newest.min() == pytest.approx(action.STEP_S, abs=1e-5)
     rare = (newest > action.NORMAL_AGE_S + FRAME_S).mean()
     assert rare == pytest.approx(action.RARE_AGE_SHARE, abs=0.03)
     assert (before - newest).max() <= action.LARGEST_GAP_S + FRAME_S / 2
+    assert np.median((before - newest)[before > newest]) < action.LARGEST_GAP_S / 2, "mostly short ones"
 
 
-def test_some_examples_have_one_latent_only(batch: dict[str, np.ndarray]) -> None:
-    late = batch["step"] * action.STEP_S > action.LARGEST_AGE_S + action.LARGEST_GAP_S
-    single = (batch["frame"][late, 0] == batch["frame"][late, 1]).mean()
-    assert single == pytest.approx(action.SINGLE_LATENT_SHARE, abs=0.03)
+def test_latents_are_equally_far_apart_as_far_as_there_are_so_many(batch: dict[str, np.ndarray]) -> None:
+    late = batch["step"] * action.STEP_S > action.LARGEST_AGE_S + (LATENTS - 1) * action.LARGEST_GAP_S
+    gaps = -np.diff(batch["frame"][late], axis=1)
+    there = (gaps > 0).sum(axis=1)
+    for count in range(1, LATENTS):
+        assert (gaps[there >= count, count - 1] == gaps[there >= count, 0]).all()
+        assert not gaps[there < count, count - 1].any()
+    assert (there == 0).mean() == pytest.approx(action.SINGLE_LATENT_SHARE, abs=0.03)
+    for count in range(1, LATENTS - 1):
+        share = action.FEW_LATENTS_SHARE / (LATENTS - 1)
+        assert (there == count).mean() == pytest.approx(share, abs=0.02)
 
 
 def test_latents_and_chunk_belong_to_one_instruction(batch: dict[str, np.ndarray]) -> None:
-    np.testing.assert_array_equal(batch["latent_variant"][:, 0], batch["variant"])
-    np.testing.assert_array_equal(batch["latent_variant"][:, 1], batch["variant"])
+    for nth in range(LATENTS):
+        np.testing.assert_array_equal(batch["latent_variant"][:, nth], batch["variant"])
 
 
 def test_the_instruction_in_force_has_its_share(batch: dict[str, np.ndarray]) -> None:
@@ -114,7 +123,7 @@ def test_recordings_are_drawn_in_proportion_to_their_length() -> None:
     other = numbered(91)
     other = replace(other, proprioception=other.proprioception + 1000.0)
     torch.manual_seed(1)
-    drawn = ExampleSampler([DATA, other]).draw(6000)
+    drawn = ExampleSampler([DATA, other], LATENTS).draw(6000)
     assert (drawn["proprioception"] >= 1000).float().mean() == pytest.approx(91 / (364 + 91), abs=0.02)
 
 
@@ -127,7 +136,7 @@ def test_steps_at_which_the_named_object_moves_are_drawn_more_often() -> None:
     for row, speed_m_s in (moving | too_slow_or_knocked_away).items():
         aims[row, row % VARIANTS, 6] = speed_m_s
     aims[7, (7 + 1) % VARIANTS, 6] = 0.1  # of another instruction than that in force
-    drawn = ExampleSampler([replace(numbered(100), aims=aims)]).draw(8000)
+    drawn = ExampleSampler([replace(numbered(100), aims=aims)], LATENTS).draw(8000)
     rows, counts = np.unique(drawn["proprioception"].numpy()[:, 0], return_counts=True)
     often = action.MOVING_SHARE / 2 + (1 - action.MOVING_SHARE) / 100
     np.testing.assert_allclose(counts[np.isin(rows, [3, 4])] / 8000, often, rtol=0.15)
@@ -140,7 +149,7 @@ def test_a_batch_is_a_function_of_torchs_generator() -> None:
     batches = []
     for _ in range(2):
         torch.manual_seed(11)
-        batches.append(ExampleSampler([DATA, numbered(20)]).draw(64))
+        batches.append(ExampleSampler([DATA, numbered(20)], LATENTS).draw(64))
     for name, tensor in batches[0].items():
         assert torch.equal(tensor, batches[1][name])
 
@@ -207,9 +216,8 @@ def test_training_teaches_the_chunk_and_returns_the_average(
     log = (tmp_path / "tiny.jsonl").read_text().splitlines()
     assert len(log) == 3
     with torch.no_grad():
-        context = average.context(
-            torch.zeros(64, 2, 1, 2), torch.rand(64, 2), torch.zeros(64, 2, 1, 32), torch.rand(64, 1) * 300
-        )
+        tokens, age_s = torch.zeros(64, LATENTS, 1, 2), torch.rand(64, LATENTS)
+        context = average.context(tokens, age_s, torch.zeros(64, 2, 1, 32), torch.rand(64, 1) * 300)
         x = torch.randn(64, 2, 2)
         for step in range(5):
             x = x + average.velocity(x, torch.full((64, 1), step / 5), context) / 5
@@ -220,7 +228,7 @@ def test_aims_are_told_from_the_tool_in_tenths() -> None:
     data = replace(numbered(9), proprioception=np.full((9, 3), 0.25, np.float32))
     aims = np.full((9, VARIANTS, 8), 0.5, np.float32)
     aims[..., 3:6] = np.nan
-    aim = ExampleSampler([replace(data, aims=aims)]).draw(5)["aim"].numpy()
+    aim = ExampleSampler([replace(data, aims=aims)], LATENTS).draw(5)["aim"].numpy()
     np.testing.assert_allclose(aim, [[2.5, 2.5, 2.5, *[np.nan] * 3, 5.0, 5.0, 1.0]] * 5, rtol=1e-6)
 
 
@@ -228,7 +236,7 @@ def test_an_aim_that_was_knocked_away_is_told_as_the_farthest() -> None:
     data = replace(numbered(9), proprioception=np.zeros((9, 3), np.float32))
     aims = np.full((9, VARIANTS, 8), 70.0, np.float32)
     aims[..., 2] = -40.0
-    aim = ExampleSampler([replace(data, aims=aims)]).draw(5)["aim"].numpy()
+    aim = ExampleSampler([replace(data, aims=aims)], LATENTS).draw(5)["aim"].numpy()
     np.testing.assert_allclose(aim, [[6.0, 6.0, -6.0, *[6.0] * 5, 1.0]] * 5, rtol=1e-6)
 
 
@@ -236,7 +244,7 @@ def test_an_object_that_is_not_there_is_told_as_absent() -> None:
     aims = np.full((9, VARIANTS, 8), 0.5, np.float32)
     aims[..., :3] = np.nan
     aims[..., 6:] = np.nan
-    aim = ExampleSampler([replace(numbered(9), aims=aims)]).draw(5)["aim"].numpy()
+    aim = ExampleSampler([replace(numbered(9), aims=aims)], LATENTS).draw(5)["aim"].numpy()
     assert np.isnan(aim[:, [0, 1, 2, 6, 7]]).all()
     assert np.isfinite(aim[:, 3:6]).all()
     np.testing.assert_array_equal(aim[:, 8], -1.0)

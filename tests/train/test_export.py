@@ -112,7 +112,9 @@ def test_an_exported_system1_acts_as_torch_does(
     image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
     features = policy.encode_wrist(image)
     np.testing.assert_allclose(features, net.wrist(torch.from_numpy(image[None]))[0].numpy(), atol=1e-4)
-    shapes = ((2, 8, 128), (2,), (2, *features.shape), (9,))
+    latents = net.config.latents
+    assert policy.latents == latents
+    shapes = ((latents, 8, 128), (latents,), (2, *features.shape), (9,))
     inputs = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
     noise = rng.standard_normal((4, 4)).astype(np.float32)
     context = net.context(*(torch.from_numpy(array[None]) for array in inputs))

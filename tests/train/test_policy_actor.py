@@ -42,6 +42,7 @@ class Fast:
 
     conditions: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
     now: int = 0
+    latents: int = 3
     action = SimpleNamespace(chunk=SimpleNamespace(shape=(6, 4)))
 
     def encode_wrist(self, image: np.ndarray) -> np.ndarray:
@@ -60,9 +61,11 @@ class Fast:
         return np.array([[condition, row, 0.0, 1.0] for row in range(6)], np.float32)
 
 
-def drive(seed: int, words: dict[int, str] | None = None) -> tuple[Slow, Fast, list[np.ndarray]]:
-    """Sixty steps of a policy; `words` are given from a step on."""
-    slow, fast, actions = Slow(), Fast(), []
+def drive(
+    seed: int, words: dict[int, str] | None = None, latents: int = 3
+) -> tuple[Slow, Fast, list[np.ndarray]]:
+    """Sixty steps of a policy that reads so many latents; `words` are given from a step on."""
+    slow, fast, actions = Slow(), Fast(latents=latents), []
     actor = PolicyActor(fast, slow, np.random.default_rng(seed))  # type: ignore[arg-type]
     instruction = "touch the red cube"
     for index in range(60):
@@ -97,9 +100,21 @@ def test_latents_come_with_their_true_ages_newest_first(seed: int) -> None:
     assert slow.steps[1] % 2 == 0
     for now, tokens, ages_s, _ in fast.conditions:
         np.testing.assert_allclose(ages_s, (now - tokens[:, 0, 0]) * arena.POLICY_STEP_S, atol=1e-6)
-        assert ages_s[0] <= ages_s[1]
+        assert len(tokens) == len(ages_s) == fast.latents
+        assert (np.diff(ages_s) >= 0).all()
     settled = [ages_s[0] for now, _, ages_s, _ in fast.conditions if now > 20]
     assert min(settled) >= 2 * arena.POLICY_STEP_S - 1e-6
+
+
+@pytest.mark.parametrize("latents", [1, 2, 4])
+def test_as_many_latents_are_shown_as_system_1_reads_and_the_oldest_stands_for_those_before_it(
+    latents: int,
+) -> None:
+    slow, fast, _ = drive(0, latents=latents)
+    period = slow.steps[1]
+    for _, tokens, _, _ in fast.conditions:
+        made = tokens[:, 0, 0]
+        np.testing.assert_array_equal(made, np.maximum(made[0] - period * np.arange(latents), 0))
 
 
 def test_how_slow_system2_is_differs_between_episodes() -> None:
@@ -110,7 +125,7 @@ def test_how_slow_system2_is_differs_between_episodes() -> None:
 def test_latents_of_two_instructions_are_never_mixed(seed: int) -> None:
     _, fast, _ = drive(seed, {25: "follow the blue block"})
     for _, tokens, _, _ in fast.conditions:
-        assert tokens[0, 0, 1] == tokens[1, 0, 1]
+        assert len(set(tokens[:, 0, 1])) == 1
     assert fast.conditions[-1][1][0, 0, 1] == len("follow the blue block")
 
 

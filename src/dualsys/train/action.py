@@ -45,6 +45,7 @@ NORMAL_AGE_S, LARGEST_AGE_S = 0.8, 1.5
 RARE_AGE_SHARE = 0.1
 """Share of examples whose newest latent is older than `NORMAL_AGE_S`."""
 LARGEST_GAP_S = 1.0
+"""Longest time between two latents; short ones are drawn more often."""
 ACTIVE_SHARE = 0.35
 """Share of examples shown with the instruction that was in force; the rest take any of the scene's."""
 MOVING_SHARE = 0.2
@@ -54,6 +55,8 @@ MOVING_M_S = 0.05, LARGEST_AIM
 """Slowest and fastest such object; one that is faster was knocked away."""
 SINGLE_LATENT_SHARE = 0.15
 """Share of examples with one latent only, as after a new instruction."""
+FEW_LATENTS_SHARE = 0.2
+"""Share of examples with fewer latents than System 1 reads, besides."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,8 @@ def encode_latents(
 class ExampleSampler:
     """Draws training examples from one or more recordings."""
 
-    def __init__(self, parts: list[ActionData]) -> None:
-        self.parts = parts
+    def __init__(self, parts: list[ActionData], latents: int) -> None:
+        self.parts, self.latents = parts, latents
         sizes = torch.tensor([len(part.wrist) for part in parts], dtype=torch.float64)
         self.shares = sizes / sizes.sum()
         self.moving = [_rows_with_motion(part) for part in parts]
@@ -142,7 +145,7 @@ class ExampleSampler:
         variant = np.where(follows, part.active[step], other)
         first = part.first_step[step]
         return {
-            **seen_at(part, step, variant, *draw_latents(step - first)),
+            **seen_at(part, step, variant, draw_latents(step - first, self.latents)),
             "chunk": torch.from_numpy(part.chunks[step, variant].astype(np.float32)),
             "aim": torch.from_numpy(_from_tool(part.aims[step, variant], part.proprioception[step, :3])),
         }
@@ -156,11 +159,14 @@ def _rows_with_motion(part: ActionData) -> NDArray[np.int64]:
     return np.flatnonzero((speed_m_s > slowest) & (speed_m_s < fastest))
 
 
-def draw_latents(since_start: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Frame numbers `[B]` within the episode of the newest latent and of the one before.
+def draw_latents(since_start: NDArray[np.int64], latents: int) -> NDArray[np.int64]:
+    """Frame numbers `[B, latents]` within the episode of the latents that System 1 reads, newest first.
+
+    They are equally far apart, as far as there are so many; the oldest stands for those before it.
 
     Args:
         since_start: Steps `[B]` since the episode began.
+        latents: How many are read.
     """
     size = len(since_start)
     rare = torch.rand(size) < RARE_AGE_SHARE
@@ -169,21 +175,26 @@ def draw_latents(since_start: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDA
         NORMAL_AGE_S + (LARGEST_AGE_S - NORMAL_AGE_S) * torch.rand(size),
         NORMAL_AGE_S * torch.rand(size),
     )
-    gap_s = 2 * STEP_S + (LARGEST_GAP_S - 2 * STEP_S) * torch.rand(size)
-    gap_s = torch.where(torch.rand(size) < SINGLE_LATENT_SHARE, torch.zeros(size), gap_s)
+    gap_s = 2 * STEP_S + (LARGEST_GAP_S - 2 * STEP_S) * torch.rand(size).square()
+    few = torch.rand(size)
+    there = torch.full((size,), latents - 1)
+    there = torch.where(
+        few < SINGLE_LATENT_SHARE + FEW_LATENTS_SHARE, torch.randint(1, latents, (size,)), there
+    )
+    there = torch.where(few < SINGLE_LATENT_SHARE, 0, there)
     frame_s = FRAME_STEPS * STEP_S
     now_s = since_start * STEP_S
     newest = np.maximum(np.floor((now_s - age_s.numpy()) / frame_s + 1e-6), 0).astype(np.int64)
-    before = np.maximum(newest - np.round(gap_s.numpy() / frame_s), 0).astype(np.int64)
-    return newest, before
+    back = np.minimum(np.arange(latents), there.numpy()[:, None])
+    frames = newest[:, None] - back * np.round(gap_s.numpy() / frame_s).astype(np.int64)[:, None]
+    return np.maximum(frames, 0)
 
 
 def seen_at(
     part: ActionData,
     step: NDArray[np.int64],
     variant: NDArray[np.int64],
-    newest: NDArray[np.int64],
-    before: NDArray[np.int64],
+    frames: NDArray[np.int64],
 ) -> dict[str, Tensor]:
     """What System 1 sees at recorded steps.
 
@@ -191,17 +202,17 @@ def seen_at(
         part: The recording.
         step: Rows `[B]`.
         variant: Instruction of each.
-        newest, before: Frame numbers of its latents within the episode, see `draw_latents`.
+        frames: Frame numbers `[B, K]` of its latents within the episode, see `draw_latents`.
 
     Returns:
-        `wrist` uint8 `[B, 2, px, px, 3]`, `proprioception` `[B, P]`, `tokens` `[B, 2, tokens, width]` and
-        `age_s` `[B, 2]`, newest first.
+        `wrist` uint8 `[B, 2, px, px, 3]`, `proprioception` `[B, P]`, `tokens` `[B, K, tokens, width]` and
+        `age_s` `[B, K]`, newest first.
     """
     first, base = part.first_step[step], part.first_frame[step]
-    tokens = np.stack([part.latents[base + newest, variant], part.latents[base + before, variant]], axis=1)
+    tokens = part.latents[base[:, None] + frames, variant[:, None]]
     earlier = np.maximum(step - PREVIOUS_FRAME_STEPS, first)
     now_s, frame_s = (step - first) * STEP_S, FRAME_STEPS * STEP_S
-    ages = np.stack([now_s - newest * frame_s, now_s - before * frame_s], axis=1).astype(np.float32)
+    ages = (now_s[:, None] - frames * frame_s).astype(np.float32)
     return {
         "wrist": torch.from_numpy(np.stack([part.wrist[step], part.wrist[earlier]], axis=1)),
         "proprioception": torch.from_numpy(part.proprioception[step]),
@@ -278,7 +289,7 @@ def train_system1(
     where = device()
     net.to(where)
     net.wrist.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    sampler = ExampleSampler(parts)
+    sampler = ExampleSampler(parts, net.config.latents)
     stage = Stage(name, net, steps=steps, peak_rate=peak_rate, folder=folder)
 
     def loss_of(_: int) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,7 @@ class PolicyActor:
         self._system1, self._system2, self._rng = system1, system2, rng
         self._period_steps = 2 * int(rng.integers(1, 6))
         self._delay_steps = int(rng.integers(2, 10))
-        self._latents: deque[tuple[int, str, NDArray[np.float32]]] = deque(maxlen=12)
+        self._latents: deque[tuple[int, str, NDArray[np.float32]]] = deque(maxlen=24)
         self._features: deque[NDArray[np.float32]] = deque(maxlen=PREVIOUS_FRAME_STEPS + 1)
         self._chunks: deque[tuple[int, NDArray[np.float32]]] = deque(maxlen=PLAN_STEPS + 1)
 
@@ -63,12 +64,16 @@ class PolicyActor:
     def _plan(self, index: int, state: NDArray[np.float32]) -> NDArray[np.float32]:
         arrived = [latent for latent in self._latents if index - latent[0] >= self._delay_steps]
         newest = arrived[-1] if arrived else self._latents[0]
-        before = arrived[-2] if len(arrived) > 1 and arrived[-2][1] == newest[1] else newest
-        ages_s = np.array([index - newest[0], index - before[0]], np.float32) * np.float32(
+        # Those for other words are not the past of this one.
+        read = [newest, *takewhile(lambda latent: latent[1] == newest[1], reversed(arrived[:-1]))]
+        read = read[: self._system1.latents]
+        read += read[-1:] * (self._system1.latents - len(read))
+        ages_s = np.array([index - latent[0] for latent in read], np.float32) * np.float32(
             arena.POLICY_STEP_S
         )
         frames = np.stack([self._features[-1], self._features[0]])
-        condition = self._system1.condition(np.stack([newest[2], before[2]]), ages_s, frames, state)
+        tokens = np.stack([latent[2] for latent in read])
+        condition = self._system1.condition(tokens, ages_s, frames, state)
         noise = self._rng.standard_normal(self._system1.action.chunk.shape).astype(np.float32)
         return self._system1.sample(noise, condition)
 

@@ -61,11 +61,14 @@ class StalePairs:
     Args:
         parts: Recordings.
         horizon: Actions of a chunk.
+        latents: How many latents System 1 reads.
         held_out: Draw from the episodes that are kept from training, and from no others.
     """
 
-    def __init__(self, parts: Sequence[ActionData], horizon: int, *, held_out: bool = False) -> None:
-        self._parts, self._horizon = parts, horizon
+    def __init__(
+        self, parts: Sequence[ActionData], horizon: int, latents: int, *, held_out: bool = False
+    ) -> None:
+        self._parts, self._horizon, self._latents = parts, horizon, latents
         self._last_rows, self._rows = [], []
         for part in parts:
             firsts, episode = np.unique(part.first_step, return_inverse=True)
@@ -96,13 +99,13 @@ class StalePairs:
         other = torch.rand(size).numpy() < OTHER_SHARE
         before = np.where(other, any_one, part.active[row]).astype(np.int64)
         now = np.where(other[:, None], any_one[:, None], part.active[later]).astype(np.int64)
-        newest, second = draw_latents(row - part.first_step[row])
-        planned_from = seen_at(part, row, before, newest, second)
+        frames = draw_latents(row - part.first_step[row], self._latents)
+        planned_from = seen_at(part, row, before, frames)
         flat, variant = later.reshape(-1), now.reshape(-1)
-        fresher, second = draw_latents(flat - part.first_step[flat])
+        later_frames = draw_latents(flat - part.first_step[flat], self._latents)
         # What had come in when the chunk was planned is not lost meanwhile.
-        fresher = np.maximum(fresher, newest.repeat(LATER))
-        seen = seen_at(part, flat, variant, fresher, np.minimum(second, fresher))
+        later_frames[:, 0] = np.maximum(later_frames[:, 0], frames[:, 0].repeat(LATER))
+        seen = seen_at(part, flat, variant, later_frames)
         seen["step"] = torch.from_numpy(step.reshape(-1))
         seen["target"] = torch.from_numpy(part.chunks[flat, variant, 0].astype(np.float32))
         return planned_from, seen
@@ -185,7 +188,7 @@ def train_residual(
     head.trained_on.copy_(digest)
     stage = Stage(name, head, steps=steps, peak_rate=PEAK_RATE, folder=folder)
     _require_trained_on(stage.checkpoint, head, digest)
-    pairs = StalePairs(parts, net.config.horizon)
+    pairs = StalePairs(parts, net.config.horizon, net.config.latents)
 
     def loss_of(_: int) -> dict[str, Tensor]:
         return {"residual": planned(frozen, pairs, CHUNKS).error(head).square().mean()}
@@ -202,7 +205,7 @@ def measure(net: System1Net, head: ResidualNet, parts: Sequence[ActionData], see
     Root mean squares of the normalised motion, and shares of wrong gripper commands, by quarter of the chunk.
     """
     frozen = _frozen(net)
-    pairs = StalePairs(parts, net.config.horizon, held_out=True)
+    pairs = StalePairs(parts, net.config.horizon, net.config.latents, held_out=True)
     torch.manual_seed(seed)
     with mixed_precision():
         drawn = [planned(frozen, pairs, CHUNKS) for _ in range(MEASURED_BATCHES)]
