@@ -59,6 +59,17 @@ def test_whatever_comes_in_nothing_breaks_and_friends_are_served(tmp_path: Path)
     assert valid > 20
 
 
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1.0, 60)])
+def test_a_long_run_may_spare_the_sockets(
+    share: float, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "seed.bin").write_bytes(b"\x80")
+    attacked = []
+    monkeypatch.setattr(FUZZER.Servers, "attack", lambda self, data, rng: attacked.append(data))
+    tried, _ = FUZZER.fuzz(random.Random(1), lambda tried: tried < 60, tmp_path, sockets=share)
+    assert (tried, len(attacked)) == (60, expected)
+
+
 def test_an_input_that_breaks_something_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "seed.bin").write_bytes(b"\x80")
 
