@@ -77,6 +77,7 @@ async def over_a_line(conditions: Conditions, slow: SlowConfig, done: Any) -> Ed
     return edge
 
 
+@pytest.mark.fault_row(27)
 def test_on_a_narrow_line_of_real_sockets_less_is_sent_and_latents_come() -> None:
     slow = SlowConfig(
         rate_hz=10.0,

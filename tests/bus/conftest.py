@@ -77,7 +77,7 @@ class Stranger:
     """
 
     GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16 + 32)
-    MORE, COMMAND = 1, 4
+    MORE, LONG, COMMAND = 1, 2, 4
 
     def __init__(self, line: socket.socket, kind: bytes) -> None:
         self._line = line
@@ -91,6 +91,10 @@ class Stranger:
     def send(self, body: bytes, flags: int = 0) -> None:
         """Send one frame of less than 256 bytes, whatever its flags."""
         self._line.sendall(bytes([flags, len(body)]) + body)
+
+    def announce(self, size: int) -> None:
+        """Begin a frame of so many bytes, none of which follow."""
+        self._line.sendall(bytes([self.LONG]) + size.to_bytes(8, "big"))
 
     def hung_up(self) -> bool:
         """Read on; whether the other side has closed the connection. Waits for something to read."""

@@ -64,6 +64,7 @@ def test_everything_arrives_in_order_after_the_delay_of_both_ways() -> None:
     through([Conditions(delay_ms=30, jitter_ms=5)], talk)
 
 
+@pytest.mark.fault_row(28)
 def test_nothing_passes_a_cut_line_and_everything_after_it_is_mended() -> None:
     async def talk(near: Address, proxy: LinkProxy) -> None:
         del proxy
@@ -78,6 +79,7 @@ def test_nothing_passes_a_cut_line_and_everything_after_it_is_mended() -> None:
     through([Conditions(blackhole=True), Conditions(at_s=0.3)], talk)
 
 
+@pytest.mark.fault_row(27, 28)
 def test_a_line_that_passes_nothing_does_not_hoard() -> None:
     async def talk(near: Address, proxy: LinkProxy) -> None:
         _, writer = await asyncio.open_connection(*near)
@@ -118,6 +120,7 @@ def test_where_nobody_listens_the_caller_is_hung_up_on() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.fault_row(27)
 def test_zeromq_passes_a_bad_line() -> None:
     async def run() -> None:
         context = zmq.Context()

@@ -12,6 +12,7 @@ from dualsys.errors import MessageError
 frames = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30)), max_size=80)
 
 
+@pytest.mark.fault_row(7, 27)
 @given(frames)
 def test_the_numbers_of_each_publisher_only_rise_and_every_frame_is_accounted_for(
     arrivals: list[tuple[int, int]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import zmq
 
 from dualsys.bus.codec import MAX_FRAME_BYTES, decode, encode
@@ -59,6 +60,7 @@ def test_records_from_before_the_recorder_was_there_arrive_in_order(
     pull.close(linger=0)
 
 
+@pytest.mark.fault_row(43)
 def test_a_recorder_that_does_not_read_costs_records_but_no_time(context: ZmqContext, tmp_path: Path) -> None:
     endpoint, wall = f"ipc://{tmp_path}/r", WallClock()
     pull = open_socket(context, zmq.PULL, MAX_FRAME_BYTES)
@@ -116,6 +118,7 @@ def entered(envelopes: list[Envelope]) -> list[Record]:
     return [record for envelope in envelopes for record, _ in ledger.enter(envelope)]
 
 
+@pytest.mark.fault_row(2)
 def test_a_change_of_mode_or_of_its_reason_is_a_record_of_its_own() -> None:
     envelopes = ticks(("WAITING", "x"), ("WAITING", "x"), ("RUNNING", ""), ("HOLDING", "a"), ("HOLDING", "b"))
     changes = [one for one in entered(envelopes) if isinstance(one, ModeChange)]

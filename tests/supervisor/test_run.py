@@ -124,6 +124,7 @@ def test_a_run_on_the_addresses_of_another_is_refused_before_it_leaves_anything(
     close_context(context)
 
 
+@pytest.mark.fault_row(4)
 def test_a_process_that_never_answers_is_named(config: Callable[..., SystemConfig]) -> None:
     def mute(name: str, path: Path) -> list[str]:
         del name, path

@@ -36,6 +36,7 @@ def middle(limits: Limits) -> FloatArray:
     return (limits.lower + limits.upper) / 2
 
 
+RATES_HZ = {"fr3": 1000, "ur5e": 500, "xarm6": 250, "xarm7": 250, "iiwa14": 200, "so101": 50}
 ARMS = {
     "simulated panda, 250 Hz": Arm(SIMULATED_PANDA_LIMITS, 4 * NS_PER_MS, HOME),
     "panda, 1 kHz": Arm(SIMULATED_PANDA_LIMITS, NS_PER_MS, HOME),
@@ -43,7 +44,7 @@ ARMS = {
         f"{name}, {rate_hz} Hz": Arm(
             PROFILES[name].limits, 1000 * NS_PER_MS // rate_hz, middle(PROFILES[name].limits)
         )
-        for name, rate_hz in (("fr3", 1000), ("xarm7", 250), ("so101", 50))
+        for name, rate_hz in RATES_HZ.items()
     },
 }
 

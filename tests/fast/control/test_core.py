@@ -90,7 +90,8 @@ def test_an_old_latent_slows_the_arm_along_its_path_and_a_fresh_one_lets_it_catc
     assert rig.output is not None
     assert rig.output.mode is Mode.RUNNING
     assert rig.tick().mode is Mode.SLOWED
-    rig.tick(20)
+    said = {rig.tick().reason for _ in range(20)}
+    assert said == {"latent is more than 1000 ms old"}, "said once: nothing in it changes from tick to tick"
     before = rig.arm
     rig.tick(10)
     np.testing.assert_allclose(rig.arm - before, 0.5 * rate * 10 * TICK_S, atol=1e-9)

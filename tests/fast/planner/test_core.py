@@ -124,6 +124,25 @@ def test_two_latents_come_newest_first_with_their_own_ages(bench: Any) -> None:
     assert job.latent.seq == 1
 
 
+@pytest.mark.fault_row(15)
+@pytest.mark.parametrize("step_ns", [-(10**18), -NS_PER_MS, NS_PER_MS, 10**18])
+def test_a_cloud_whose_clock_is_set_changes_no_age(make_bench: Callable[..., Any], step_ns: int) -> None:
+    def aged(steps_ns: tuple[int, int]) -> tuple[list[float], int, int]:
+        bench = make_bench()
+        bench.ready(T0)
+        for number, cloud_ns in enumerate(steps_ns, 1):
+            now_ns = T0 + number * 200 * NS_PER_MS
+            bench.see(now_ns)
+            observation = bench.core.observation(now_ns, FIXED)
+            stamps_ns = {"t_received_ns": 10**18 + cloud_ns, "t_sent_ns": 10**18 + cloud_ns + 1}
+            assert bench.core.on_latent(bench.answer(observation, **stamps_ns))
+        plan = bench.plan(now_ns + 50 * NS_PER_MS)
+        return list(bench.policy.conditions[-1]["age"]), plan.t_latent_ns, plan.t_observation_ns
+
+    assert aged((0, step_ns)) == aged((0, 0))
+    assert aged((0, step_ns))[0] == pytest.approx([0.05, 0.25])
+
+
 def test_features_are_computed_once_per_frame(bench: Any) -> None:
     for frame in range(1, 5):
         bench.core.on_frame("wrist", np.full((4, 4, 3), frame, np.uint8), T0 + frame * 40 * NS_PER_MS)
@@ -162,6 +181,7 @@ def test_noise_differs_from_job_to_job_and_from_episode_to_episode(bench: Any) -
     assert len(set(noises)) == 4
 
 
+@pytest.mark.fault_row(20)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_chunk_that_is_not_finite_is_rejected_and_the_last_plan_stays(bench: Any, bad: float) -> None:
     bench.plan(T0)

@@ -45,6 +45,7 @@ def test_the_answer_to_an_observation_is_accepted(history: LatentHistory, answer
     assert history.counts == {"latents_accepted": 1}
 
 
+@pytest.mark.fault_row(20, 21)
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -61,6 +62,7 @@ def test_the_answer_to_an_observation_is_accepted(history: LatentHistory, answer
         ({"codec": "float16"}, "latents_rejected"),
         ({"tensors": {"tokens": Tensor.of(np.zeros((8, 128), np.float16))}}, "latents_rejected"),
         ({"tensors": {"tokens": Tensor.of(np.full((8, 128), np.nan, np.float32))}}, "latents_rejected"),
+        ({"tensors": {"tokens": Tensor.of(np.full((8, 128), -np.inf, np.float32))}}, "latents_rejected"),
     ],
 )
 def test_a_latent_that_does_not_belong_or_fit_is_dropped_and_counted(
@@ -79,6 +81,7 @@ def test_the_same_latent_counts_once(history: LatentHistory, answer: Answer) -> 
     assert history.counts["latents_not_newer"] == 1
 
 
+@pytest.mark.fault_row(7, 27)
 def test_a_late_latent_is_dropped(history: LatentHistory, answer: Answer) -> None:
     older, newer = sent(history, 3), sent(history, 4)
     assert history.offer(answer(newer), 0, "go")
