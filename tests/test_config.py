@@ -80,7 +80,7 @@ def test_an_unknown_setting_is_refused_and_a_close_one_suggested(tmp_path: Path)
         "slow.delay_sm: is not a setting; did you mean slow.delay_ms?",
         "controll: is not a setting; did you mean control?",
     )
-    sections = "name, endpoints, security, robot, cameras, slow, fleet, fast, control, sim, run, record"
+    sections = "name, endpoints, security, robot, cameras, slow, line, fleet, fast, control, sim, run, record"
     assert faults_of(path, {"xyz": 1})[0] == f"xyz: is not a setting; sections: {sections}"
 
 
@@ -270,7 +270,9 @@ def test_every_setting_has_a_description_and_every_number_a_range() -> None:
         assert field.description, path
         if field.annotation in (int, float):
             assert " to " in allowed(path, field), path
-        if field.annotation is float and not path.endswith(("fraction", "beta", "decay")):
+        if field.annotation is float and not path.endswith(
+            ("fraction", "beta", "decay", "line.loss", "line.burst")
+        ):
             assert unit_of(path), f"{path}: the name of a setting says its unit"
 
 

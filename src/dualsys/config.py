@@ -24,7 +24,8 @@ from dualsys.cameras.registry import CAMERAS
 from dualsys.config_checks import strategy_faults, timing_faults, workspace_faults
 from dualsys.config_faults import explain
 from dualsys.config_file import apply_overrides, parse_yaml
-from dualsys.config_links import Endpoints, Folder, Section, SecurityConfig, endpoint_faults
+from dualsys.config_line import LineConfig, line_faults
+from dualsys.config_links import Endpoints, Folder, Section, SecurityConfig, SlowEndpoints, endpoint_faults
 from dualsys.config_uplink import OnDemandConfig, RateControlConfig
 from dualsys.errors import ConfigError
 from dualsys.fast.chunking.strategy import StrategyName
@@ -369,6 +370,7 @@ class SystemConfig(Section):
         default={}, description="cameras by name; frames of others come from endpoints.robot.cameras"
     )
     slow: SlowConfig = SlowConfig()
+    line: LineConfig = LineConfig()
     fleet: FleetConfig = FleetConfig()
     fast: FastConfig = FastConfig()
     control: ControlConfig = ControlConfig()
@@ -378,17 +380,31 @@ class SystemConfig(Section):
 
     @model_validator(mode="after")
     def _check_across_sections(self) -> Self:
-        faults = [*timing_faults(self), *endpoint_faults(self.endpoints, self.security)]
-        faults += workspace_faults(self.control.limits.workspace)
+        faults = [*timing_faults(self), *endpoint_faults(self.addresses(), self.security)]
+        faults += [*workspace_faults(self.control.limits.workspace), *line_faults(self.line)]
         if faults := [*faults, *strategy_faults(self.fast.strategy)]:
             raise ValueError("\n".join(faults))
         return self
+
+    def addresses(self) -> dict[str, str]:
+        """Dotted setting to address, of everything that is served: the line's only where it is emulated."""
+        return {
+            setting: address
+            for setting, address in self.endpoints.by_setting().items()
+            if self.line.emulated or not setting.startswith("endpoints.line.")
+        }
+
+    def way_to_system2(self) -> tuple[str, SlowEndpoints]:
+        """Where the planner reaches System 2, after the setting of these addresses."""
+        if self.line.emulated:
+            return "endpoints.line", self.endpoints.line
+        return "endpoints.slow", self.endpoints.slow
 
     def protection(self) -> Protection:
         """Which addresses are protected, and by which keys; for `bus.sockets.open_context`."""
         servers = {
             address: server
-            for setting, address in self.endpoints.by_setting().items()
+            for setting, address in self.addresses().items()
             if (server := self.security.server_of(setting.split(".")[1])) is not None
         }
         return Protection(self.security.keys, servers)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-_UNITS = {"ms": "ms", "s": "s", "hz": "Hz", "m": "m", "rad": "rad"}
+_UNITS = {"mbit_s": "Mbit/s", "ms": "ms", "s": "s", "hz": "Hz", "m": "m", "rad": "rad"}
 
 
 def section_of(field: FieldInfo) -> type[BaseModel] | None:
@@ -124,7 +124,7 @@ def allowed(path: str, field: FieldInfo) -> str:
 def unit_of(path: str) -> str:
     """Unit that the name of a setting ends in, or nothing."""
     leaf = path.rsplit(".", 1)[-1]
-    return _UNITS.get(leaf.rsplit("_", 1)[-1], "") if "_" in leaf else ""
+    return next((unit for name, unit in _UNITS.items() if leaf.endswith(f"_{name}")), "")
 
 
 def show(path: str, value: object) -> str:

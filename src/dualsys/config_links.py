@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,6 +67,20 @@ class SlowEndpoints(Section):
     )
 
 
+class LineEndpoints(SlowEndpoints):
+    """Bound by the emulated line, where there is one. The planner reaches System 2 through them."""
+
+    observation: Endpoint = Field(
+        default="tcp://127.0.0.1:7450", description="observations, planner to the emulated line"
+    )
+    latent: Endpoint = Field(
+        default="tcp://127.0.0.1:7451", description="latents, the emulated line to planner"
+    )
+    service: Endpoint = Field(
+        default="tcp://127.0.0.1:7452", description="requests to System 2 through the emulated line"
+    )
+
+
 class PlannerEndpoints(Section):
     """Bound by the planner."""
 
@@ -116,6 +130,7 @@ class Endpoints(Section):
     control: ControlEndpoints = ControlEndpoints()
     robot: RobotEndpoints = RobotEndpoints()
     recorder: RecorderEndpoints = RecorderEndpoints()
+    line: LineEndpoints = LineEndpoints()
 
     def by_setting(self) -> dict[str, str]:
         """Dotted setting, such as `endpoints.slow.latent`, to address."""
@@ -149,14 +164,15 @@ class SecurityConfig(Section):
 
     def server_of(self, owner: str) -> str | None:
         """Name of the key that the addresses of an owner are served with; None if they have none."""
-        return {"slow": self.slow, "planner": self.planner, "control": self.control, "robot": self.robot}.get(
-            owner
-        )
+        # The emulated line cannot read what it relays: whoever connects there talks to System 2.
+        keys = {"slow": self.slow, "line": self.slow, "planner": self.planner}
+        return (keys | {"control": self.control, "robot": self.robot}).get(owner)
 
 
-def endpoint_faults(endpoints: Endpoints, security: SecurityConfig) -> Iterator[str]:
+def endpoint_faults(addresses: Mapping[str, str], security: SecurityConfig) -> Iterator[str]:
+    """Addresses that are served twice, or that others could reach without a key; from setting to address."""
     owners: dict[str, str] = {}
-    for setting, address in endpoints.by_setting().items():
+    for setting, address in addresses.items():
         if (other := owners.setdefault(address, setting)) != setting:
             yield fault_at(setting, address, f"an address of its own, {other} has the same")
         owner = setting.split(".")[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from itertools import pairwise
 
@@ -100,6 +101,68 @@ def test_a_schedule_tells_the_conditions_and_the_next_change() -> None:
     assert schedule.next_change_ns(0) == NS_PER_S
     assert schedule.next_change_ns(NS_PER_S) == 2 * NS_PER_S
     assert schedule.next_change_ns(2 * NS_PER_S) is None
+
+
+def test_what_is_repeated_begins_anew_each_turn() -> None:
+    steps = [Conditions(delay_ms=5), Conditions(at_s=2, blackhole=True), Conditions(at_s=3, delay_ms=7)]
+    turning = Schedule(steps, repeat_s=4)
+    for t, delay_ms in ((0, 5), (3, 7), (4, 5), (7, 7), (400_001, 5)):
+        assert turning.at(t * NS_PER_S).delay_ms == delay_ms
+    assert [turning.next_change_ns(t * NS_PER_S) for t in (0, 2, 3, 4, 402)] == [
+        t * NS_PER_S for t in (2, 3, 4, 6, 403)
+    ]
+    cut = Line(turning, random.Random(1))
+    assert cut.arrival_ns(402 * NS_PER_S, 10) == 403 * NS_PER_S + 7 * NS_PER_MS
+    late = Line(Schedule([Conditions(at_s=1, delay_ms=5)], repeat_s=2), random.Random(1))
+    assert late.arrival_ns(2 * NS_PER_S, 10) == 2 * NS_PER_S, "before the first step it is perfect each turn"
+
+
+def test_something_passes_in_each_turn() -> None:
+    with pytest.raises(ConfigError, match="repeat_s: got 3, expected a step in which something passes"):
+        Schedule([Conditions(blackhole=True), Conditions(at_s=1, blackhole=True)], repeat_s=3)
+    with pytest.raises(ConfigError, match="repeat_s: got 3, expected more than 3"):
+        Schedule([Conditions(at_s=3)], repeat_s=3)
+
+
+@given(st.floats(0.1, 50), st.floats(1.2, 100))
+def test_jitter_with_a_tail_has_the_given_median_and_the_given_last_percent(
+    median: float, ratio: float
+) -> None:
+    tail = median * ratio
+    state = Conditions(jitter_ms=median, jitter_p99_ms=tail)
+    # Far apart, so that nothing waits for what was sent before it.
+    lone = [line(state, seed=seed).arrival_ns(0, 100) / NS_PER_MS for seed in range(400)]
+    below, within = (sum(one <= bound for one in lone) / len(lone) for bound in (median, tail))
+    # Six standard deviations of a binomial with 400 draws.
+    assert below == pytest.approx(0.5, abs=0.15)
+    assert within >= 0.99 - 0.03
+
+
+@pytest.mark.parametrize("tail", [0.0, 2.0, 1e6, float("nan")])
+def test_a_tail_is_longer_than_the_median(tail: float) -> None:
+    (fault,) = Conditions(jitter_ms=2, jitter_p99_ms=tail).faults()
+    assert fault.startswith("jitter_p99_ms: got ")
+    assert Conditions(jitter_p99_ms=3).faults(), "there is no median"
+
+
+def test_nobody_learns_of_a_loss_in_less_than_a_round_trip() -> None:
+    far = line(Conditions(delay_ms=300, loss=1.0))
+    assert far.arrival_ns(0, 100) == (300 + 600) * NS_PER_MS
+
+
+def test_schedules_are_equal_by_what_they_say_and_tell_it_as_plain_values() -> None:
+    steps = [Conditions(delay_ms=4, loss=0.1), Conditions(at_s=1.5, blackhole=True)]
+    one, other = (Schedule(steps, repeat_s=2) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != Schedule(steps)
+    told = [{"at_s": 0.0, "delay_ms": 4.0, "loss": 0.1}, {"at_s": 1.5, "blackhole": True}]
+    assert one.describe() == {"steps": told, "repeat_s": 2.0}
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert one.words() == (
+        "from 0 s on 4 ms each way, 10 % of packets lost; from 1.5 s on nothing passes; from 2 s on again"
+    )
+    assert Schedule([Conditions()]).words() == "perfect"
 
 
 def test_every_fault_of_a_schedule_is_named_at_once() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import zmq
@@ -62,6 +64,40 @@ def test_everything_arrives_in_order_after_the_delay_of_both_ways() -> None:
         )
 
     through([Conditions(delay_ms=30, jitter_ms=5)], talk)
+
+
+def test_sockets_of_this_machine_are_relayed_too_and_a_taken_one_is_left_alone(tmp_path: Path) -> None:
+    near, far = tmp_path / "near", tmp_path / "far"
+
+    async def run() -> None:
+        server = await asyncio.start_unix_server(echo, far)
+        # What is left of a process that was killed is replaced.
+        stale = socket.socket(socket.AF_UNIX)
+        stale.bind(str(near))
+        stale.close()
+        proxy = LinkProxy(
+            {near: far}, Schedule([Conditions(delay_ms=10)]), WallClock(), setting="endpoints.line"
+        )
+        assert await proxy.open() == [near]
+        assert near.stat().st_mode & 0o077 == 0
+        clock = WallClock()
+        started_ns = clock.now_ns()
+        reader, writer = await asyncio.open_unix_connection(near)
+        writer.write(b"hello")
+        assert await asyncio.wait_for(reader.readexactly(5), PATIENCE_S) == b"hello"
+        assert clock.now_ns() - started_ns >= 20 * NS_PER_MS
+        writer.close()
+        other = LinkProxy({near: far}, Schedule([]), WallClock(), setting="endpoints.line")
+        with pytest.raises(AddressInUseError, match=r"ipc://.*/near is in use .* 'endpoints\.line'"):
+            await other.open()
+        assert near.exists()
+        while proxy.statistics().connections < 2:
+            await asyncio.sleep(0.01)
+        await proxy.close()
+        assert not near.exists()
+        server.close()
+
+    asyncio.run(run())
 
 
 @pytest.mark.fault_row(28)

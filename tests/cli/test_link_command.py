@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dualsys.bus.link_model import Conditions
+from dualsys.bus.link_profiles import PROFILES
 from dualsys.cli import main
 from dualsys.cli.arguments import LinkCommand
 from dualsys.cli.link_command import schedule_of
@@ -55,10 +56,20 @@ def test_a_script_that_makes_no_sense_is_refused(tmp_path: Path, text: str, told
         schedule_of(LinkCommand(CONFIG, script=tmp_path / "none.yaml"))
 
 
-def test_a_line_leads_to_one_host_over_tcp(
-    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for address in ("tcp://*:7500", f"ipc://{tmp_path}/observation"):
-        words = ["link", str(repository / CONFIG), "--endpoints.slow.observation", address]
-        assert main(words) == 2
-        assert "expected tcp://HOST:PORT, where the line leads to" in capsys.readouterr().err
+def test_a_line_leads_to_one_place(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["link", str(repository / CONFIG), "--endpoints.slow.observation", "tcp://*:7500"]
+    assert main(words) == 2
+    assert (
+        "endpoints.slow.observation: got 'tcp://*:7500', expected tcp://HOST:PORT or ipc:///PATH, one "
+        in (capsys.readouterr().err)
+    )
+
+
+def test_a_profile_is_a_line_by_its_name_and_nothing_else_is_given_with_it(tmp_path: Path) -> None:
+    assert schedule_of(LinkCommand(CONFIG, profile="4g")) == PROFILES["4g"].schedule
+    with pytest.raises(
+        ConfigError, match="profile: got '4g', expected null, since delay_ms is given as well"
+    ):
+        schedule_of(LinkCommand(CONFIG, profile="4g", delay_ms=3))
+    with pytest.raises(ConfigError, match=r"script: got .* since loss is given"):
+        schedule_of(LinkCommand(CONFIG, script=tmp_path / "x.yaml", loss=0.1))

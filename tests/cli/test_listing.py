@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
+from dualsys.bus.link_profiles import PROFILES
 from dualsys.cli import main
 from dualsys.cli.listing import in_yaml, show
 from dualsys.fast.chunking.strategy import STRATEGIES, default_options, strategy_class
@@ -54,6 +55,16 @@ def test_papers_are_whole_and_nothing_is_cut_on_a_narrow_screen() -> None:
     assert len(numbers) >= 10
     assert [word for word in words if "arXiv:" in word] == numbers
     assert "…" not in text
+
+
+def test_each_profile_of_a_line_is_listed_with_what_it_does_and_who_published_its_figures() -> None:
+    lines = listed("lines", 400).splitlines()
+    for name, profile in PROFILES.items():
+        (row,) = (line for line in lines if line.split("  ")[0] == name)
+        assert profile.says in row
+        assert profile.schedule.words() in row
+        for source in profile.sources:
+            assert f"{name}: {source}" in lines
 
 
 def test_the_command_prints_the_list(capsys: pytest.CaptureFixture[str]) -> None:

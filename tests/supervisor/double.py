@@ -17,7 +17,7 @@ import numpy as np
 from dualsys.bus.channel import LatestPublisher
 from dualsys.bus.codec import to_image
 from dualsys.bus.handshake import answer_hello
-from dualsys.bus.service import ServiceServer, refusal
+from dualsys.bus.service import ServiceClient, ServiceServer, refusal
 from dualsys.bus.sockets import open_context
 from dualsys.clock import NS_PER_MS, Pacer, WallClock
 from dualsys.config import SystemConfig, load_config
@@ -59,6 +59,8 @@ class Double:
         self.publishers = {
             topics[0]: LatestPublisher(self.context, address, bind=True, setting=name, topic=topics[0])
         }
+        if name == "planner" and config.line.emulated:
+            self._reach_system2()
         self.seq = 0
         self.epoch = 0
         self.instruction = INSTRUCTION
@@ -76,6 +78,14 @@ class Double:
                 print("something terrible happened", flush=True)
                 os._exit(3)
             pacer.wait()
+
+    def _reach_system2(self) -> None:
+        """Wait until System 2 answers through the line."""
+        setting, way = self.config.way_to_system2()
+        client = ServiceClient(self.context, way.service, "System 2")
+        reply = client.request("status", 20.0)
+        print(f"System 2 answers at {setting}: {reply.ok}", flush=True)
+        client.close()
 
     def _hello(self, hello: Hello) -> Welcome | Reply:
         return answer_hello(hello, self.name, None, {"model": f"double of {self.name}"})

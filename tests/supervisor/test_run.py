@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from dualsys.bus.service import ServiceServer
 from dualsys.bus.sockets import close_context, open_context
+from dualsys.cli.process import process_command
 from dualsys.clock import NS_PER_MS, WallClock
 from dualsys.config import SystemConfig, load_config
 from dualsys.errors import AddressInUseError, ConfigError
@@ -38,6 +40,7 @@ def config(tmp_path: Path) -> Callable[..., SystemConfig]:
             "planner": ("plan", "service"),
             "control": ("state", "service"),
             "robot": ("state", "command", "service", "cameras"),
+            "line": ("observation", "latent", "service"),
         }
         endpoints = {
             f"endpoints.{owner}.{name}": f"ipc://{tmp_path}/{owner[0]}{name}"
@@ -94,6 +97,43 @@ def test_a_run_goes_through_all_episodes_and_leaves_a_complete_folder(
     said = one.folder.log("planner").read_text("utf-8").splitlines()
     assert said[0] == "end_episode {}"
     assert said[1] == "start_episode {'episode': '0', 'instruction': 'pick up the red cube', 'epoch': '1'}"
+
+
+def with_relay(name: str, path: Path) -> list[str]:
+    """Scripted processes, and the line as it is."""
+    return process_command(name, path) if name == "line" else double(name, path)
+
+
+def test_a_run_over_an_emulated_line_starts_it_leads_the_planner_through_it_and_says_so(
+    config: Callable[..., SystemConfig],
+) -> None:
+    system = config(line__delay_ms=15, line__loss=0.02, run__report=False)
+    one, summary, output = run(system, with_relay)
+    assert (summary.state, summary.problem) == ("finished", "")
+    told = "the line to System 2 is emulated: 15 ms each way, 2 % of packets lost"
+    assert output.count(f"{told}\n") == 2, "at the start and at the end"
+    tree = json.loads((one.folder.path / "summary.json").read_text("utf-8"))
+    assert tree["line"] == {"emulation": told, "seed": 0}
+    assert tree["processes"]["ended"] == dict.fromkeys([*PROCESSES, "line"], "ended with code 0")
+    assert "System 2 answers at endpoints.line: True" in one.folder.log("planner").read_text("utf-8")
+    carried = re.search(r"line: (\d+) connections, (\d+) bytes up", one.folder.log("line").read_text("utf-8"))
+    assert carried is not None
+    assert min(int(carried[1]), int(carried[2])) > 0
+    started = [event["name"] for event in events(one, "process")]
+    assert started == ["sim", "slow", "line", "control", "planner"]
+    assert [event["name"] for event in events(one, "ended")] == started[::-1]
+
+
+def test_a_line_that_is_killed_ends_the_run_once_the_arm_had_time_to_hold(
+    config: Callable[..., SystemConfig],
+) -> None:
+    ages = {"control__ages__latent_soft_ms": 510, "control__ages__latent_hard_ms": 520}
+    system = config(line__profile="5g", run__task="never_ends", run__report=False, **ages)
+    one, summary = run_and_send(system, "line", signal.SIGKILL, with_relay)
+    assert summary.state == "failed"
+    assert "process 'line' was ended by SIGKILL" in summary.problem
+    (verdict,) = events(one, "verdict")
+    assert str(verdict["result"]).startswith("broken off")
 
 
 def test_a_process_that_cannot_start_fails_the_run_with_its_last_words(
@@ -193,7 +233,12 @@ def test_a_dead_system2_ends_the_run_once_the_arm_had_time_to_hold(
     assert summary.finished == 0, "an episode that was broken off is no trial"
 
 
-def run_and_send(system: SystemConfig, name: str, number: signal.Signals) -> tuple[Run, RunSummary]:
+def run_and_send(
+    system: SystemConfig,
+    name: str,
+    number: signal.Signals,
+    command: Callable[[str, Path], list[str]] = double,
+) -> tuple[Run, RunSummary]:
     """Run a system, and send a signal to one of its processes as soon as an episode goes on."""
     clock = WallClock()
 
@@ -212,7 +257,7 @@ def run_and_send(system: SystemConfig, name: str, number: signal.Signals) -> tup
 
     sender = threading.Thread(target=send_once_it_runs, daemon=True)
     sender.start()
-    one, summary, _ = run(system)
+    one, summary, _ = run(system, command)
     sender.join()
     for event in events(one, "process"):
         with pytest.raises(ProcessLookupError):

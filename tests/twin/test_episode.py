@@ -7,8 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from dualsys.bus.link_model import Conditions, Schedule
+from dualsys.bus.link_profiles import PROFILES, ProfileName
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError, InstructionError
+from dualsys.fast.control.core import Ages
 from dualsys.fast.planner.demand import DemandBounds
 from dualsys.slow.backend import System2Output
 from dualsys.specs import TensorSpec
@@ -202,8 +205,7 @@ def test_words_that_were_not_explained_are_refused_by_the_scripted_system_2() ->
 @pytest.mark.parametrize(
     ("name", "value"),
     [("system2_rate_hz", 0.0), ("observation_rate_hz", -1.0), ("plan_hz", -1.0), ("latent", "guessed"),
-     ("wrist_rate_hz", float("nan")), ("uplink", "video"), ("feature_codec", "zip"),
-     ("bandwidth_mbit_s", 0.0)],
+     ("wrist_rate_hz", float("nan")), ("uplink", "video"), ("feature_codec", "zip")],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=name):
@@ -249,19 +251,48 @@ def test_with_features_that_lose_nothing_an_episode_is_that_of_images_to_the_bit
     assert settings.describe()["uplink"] == "features"
 
 
+def rate(mbit_s: float) -> Schedule:
+    """A line with a bandwidth and nothing else."""
+    return Schedule([Conditions(bandwidth_mbit_s=mbit_s)])
+
+
+def test_over_a_bad_line_the_same_seed_gives_the_same_episode_and_another_seed_another(play: Play) -> None:
+    line = Schedule([Conditions(delay_ms=60, jitter_ms=10, jitter_p99_ms=120, loss=0.02)])
+    bad, again, other = (play("touch", SEED, line=line, line_seed=seed) for seed in (1, 1, 2))
+    assert bad == again
+    assert bad.trace_sha256 != other.trace_sha256
+    assert bad.counters["line.losses"] > 0
+    older_ms = bad.metrics["latent_age_ms_p50"] - play("touch", SEED).metrics["latent_age_ms_p50"]
+    assert older_ms > 120, "the delay of both ways"
+
+
+def test_a_cut_of_the_line_in_mid_motion_ends_in_a_hold_that_its_end_does_not_undo(play: Play) -> None:
+    ages = Ages(latent_soft_ns=500 * NS_PER_MS, latent_hard_ns=600 * NS_PER_MS)
+    cut = Schedule([Conditions(), Conditions(at_s=0.5, blackhole=True), Conditions(at_s=1.8)])
+    result = play("touch", SEED, line=cut, ages=ages, timeout_s=3.0)
+    assert not result.success
+    assert (result.counters["control.held"], result.counters["control.stopped"]) == (1, 0)
+    assert play("touch", SEED, ages=ages, timeout_s=3.0).success
+
+
+@pytest.mark.parametrize("name", ["4g", "wifi-roam"])
+def test_a_robot_that_goes_about_still_does_its_task(play: Play, name: ProfileName) -> None:
+    assert play("touch", SEED, line=PROFILES[name].schedule).success
+
+
 def test_on_a_narrow_line_a_latent_is_the_older_the_more_there_is_to_send(play: Play) -> None:
     # An image of 96 x 128 and what comes with it takes 37 kB, a latent 4: at 5 Hz 1.5 and 0.17 Mbit/s.
     still = {"system2_rate_hz": 5.0, "observation_rate_hz": 5.0}
     free = play("touch", SEED, **still)
-    wide = play("touch", SEED, bandwidth_mbit_s=100.0, **still)
-    narrow = play("touch", SEED, bandwidth_mbit_s=4.0, **still)
-    busy = play("touch", SEED, bandwidth_mbit_s=4.0, system2_rate_hz=5.0, observation_rate_hz=15.0)
+    wide = play("touch", SEED, line=rate(100.0), **still)
+    narrow = play("touch", SEED, line=rate(4.0), **still)
+    busy = play("touch", SEED, line=rate(4.0), system2_rate_hz=5.0, observation_rate_hz=15.0)
     ages = [float(one.metrics["latent_age_ms_p50"]) for one in (free, wide, narrow, busy)]
     assert ages[1] - ages[0] == pytest.approx(3.3, abs=4.0)
     assert ages[2] - ages[0] == pytest.approx(83, abs=8.0)
     # Three times as many observations, 4.5 Mbit/s, do not fit: they pile up.
     assert ages[3] - ages[2] > 50
-    assert narrow == play("touch", SEED, bandwidth_mbit_s=4.0, **still)
+    assert narrow == play("touch", SEED, line=rate(4.0), **still)
     shown = narrow.counters["planner.observations"]
     assert narrow.counters["line.up_bytes"] == pytest.approx(37_100 * shown, rel=0.01)
     assert busy.counters["line.up_bytes"] > 2.5 * busy.counters["planner.observations"] * 37_000
@@ -269,21 +300,23 @@ def test_on_a_narrow_line_a_latent_is_the_older_the_more_there_is_to_send(play: 
 
 
 def test_what_a_line_cannot_carry_is_not_sent_and_the_arm_holds(play: Play) -> None:
-    result = play("touch", SEED, bandwidth_mbit_s=0.2, timeout_s=15.0)
+    result = play("touch", SEED, line=rate(0.2), timeout_s=15.0)
     assert not result.success
     assert result.counters["line.unsent"] > 0
     assert result.counters["planner.observations"] > result.counters["planner.latents_accepted"]
 
 
 def test_images_are_as_small_and_as_inexact_as_their_encoding_makes_them(play: Play) -> None:
-    raw = play("touch", SEED, bandwidth_mbit_s=100.0)
-    jpeg = play("touch", SEED, bandwidth_mbit_s=100.0, image_encoding="jpeg", jpeg_quality=50, timeout_s=2.0)
+    raw = play("touch", SEED, line=rate(100.0))
+    jpeg = play("touch", SEED, line=rate(100.0), image_encoding="jpeg", jpeg_quality=50, timeout_s=2.0)
     # The scripted pair writes numbers into the image, of which JPEG keeps nothing.
     assert not jpeg.success
     sizes = [one.counters["line.up_bytes"] / one.counters["planner.observations"] for one in (raw, jpeg)]
     assert sizes[1] < sizes[0] / 2
     assert TwinSettings(image_encoding="jpeg", jpeg_quality=50).describe()["jpeg_quality"] == 50
-    assert TwinSettings(bandwidth_mbit_s=3.0).describe()["bandwidth_mbit_s"] == 3.0
+    assert TwinSettings(line=rate(3.0)).describe()["line"] == {
+        "steps": [{"at_s": 0.0, "bandwidth_mbit_s": 3.0}], "seed": 0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("codec", ["float16", "bfloat16", "int8"])

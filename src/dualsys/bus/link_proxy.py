@@ -1,4 +1,4 @@
-"""A bad network line between two machines, or two processes: a TCP relay that holds back what passes.
+"""A bad network line between two machines, or two processes: a relay that holds back what passes.
 
 It works below ZeroMQ and below the keys: what it relays it cannot read, and whoever is connected through it
 shakes hands with the other end.
@@ -12,17 +12,22 @@ import random
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from dualsys.bus.link_model import Line, Schedule
+from dualsys.bus.link_model import PIECE_BYTES, Line, Schedule
 from dualsys.clock import Clock, seconds
 from dualsys.errors import AddressInUseError, BusError
 
 MOST_BUFFERED_BYTES = 1024 * 1024
 """What a line holds in each direction; beyond that the sender has to wait, as with any router."""
 
-_READ_BYTES = 16 * 1024
+Address = tuple[str, int] | Path
+"""Host and port of TCP, or the path of a socket of this machine (`ipc:`)."""
 
-Address = tuple[str, int]
+
+def endpoint_of(address: Address) -> str:
+    """The address as ZeroMQ writes it."""
+    return f"ipc://{address}" if isinstance(address, Path) else f"tcp://{address[0]}:{address[1]}"
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,18 @@ class LinkProxy:
         schedule: What the line is like.
         clock: Where time comes from; it must run as the event loop's does.
         seed: Of jitter and losses.
+        setting: Which setting says where it listens, for errors.
     """
 
     def __init__(
-        self, routes: Mapping[Address, Address], schedule: Schedule, clock: Clock, seed: int = 0
+        self,
+        routes: Mapping[Address, Address],
+        schedule: Schedule,
+        clock: Clock,
+        seed: int = 0,
+        setting: str = "--first-port",
     ) -> None:
+        self._setting = setting
         self._routes = dict(routes)
         self._schedule = schedule
         self._clock = clock
@@ -75,7 +87,7 @@ class LinkProxy:
         """
         self._start_ns = self._clock.now_ns()
         bound: list[Address] = []
-        for (host, port), target in self._routes.items():
+        for near, target in self._routes.items():
 
             async def accepted(
                 reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Address = target
@@ -85,15 +97,20 @@ class LinkProxy:
                     await self._relay(reader, writer, target)
 
             try:
-                server = await asyncio.start_server(accepted, host, port)
+                if isinstance(near, Path):
+                    await _require_free(near)
+                    server = await asyncio.start_unix_server(accepted, near)
+                    near.chmod(0o600)
+                else:
+                    server = await asyncio.start_server(accepted, *near)
             except OSError as error:
                 await self.close()
-                endpoint = f"tcp://{host}:{port}"
+                endpoint = endpoint_of(near)
                 if error.errno == errno.EADDRINUSE:
-                    raise AddressInUseError(endpoint, "--first-port") from error
+                    raise AddressInUseError(endpoint, self._setting) from error
                 raise BusError(f"cannot listen at {endpoint}: {error.strerror}") from error
             self._servers.append(server)
-            bound.append(server.sockets[0].getsockname()[:2])
+            bound.append(near if isinstance(near, Path) else server.sockets[0].getsockname()[:2])
         return bound
 
     async def close(self) -> None:
@@ -104,6 +121,10 @@ class LinkProxy:
             relay.cancel()
         if self._relays:
             await asyncio.wait(self._relays)
+        # What was opened is the beginning of the routes. A path outlives its socket.
+        for near, _ in zip(self._routes, self._servers, strict=False):
+            if isinstance(near, Path):
+                near.unlink(missing_ok=True)
         self._servers.clear()
 
     def statistics(self) -> LinkStatistics:
@@ -129,7 +150,7 @@ class LinkProxy:
         try:
             # Nobody at the other end: whoever connects here is told by being hung up on, and tries again.
             with suppress(OSError):
-                far_reader, far_writer = await asyncio.open_connection(*target)
+                far_reader, far_writer = await _connect(target)
                 up = asyncio.create_task(self._carry(reader, far_writer, lines[0]))
                 down = asyncio.create_task(self._carry(far_reader, writer, lines[1]))
                 try:
@@ -153,7 +174,7 @@ class LinkProxy:
             nonlocal buffered
             # A connection that breaks ends like one that is closed.
             with suppress(OSError):
-                while data := await reader.read(_READ_BYTES):
+                while data := await reader.read(PIECE_BYTES):
                     on_the_way.put_nowait((line.arrival_ns(self._elapsed_ns(), len(data)), data))
                     buffered += len(data)
                     async with room:
@@ -183,3 +204,20 @@ class LinkProxy:
 
     def _elapsed_ns(self) -> int:
         return self._clock.now_ns() - self._start_ns
+
+
+async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(address, Path):
+        return await asyncio.open_unix_connection(address)
+    return await asyncio.open_connection(*address)
+
+
+async def _require_free(path: Path) -> None:
+    """Return unless somebody listens there: what is left of a process that has ended may be replaced."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return
+    writer.close()
+    await writer.wait_closed()
+    raise OSError(errno.EADDRINUSE, "somebody listens there")

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
+from dualsys.bus.link_profiles import ProfileName
 from dualsys.config_links import DEFAULT_KEYS
 from dualsys.errors import ConfigError
 from dualsys.fast.chunking.strategy import StrategyName
@@ -144,9 +145,6 @@ class TwinCommand:
     that of the configuration."""
     system2_rate: str | None = None
     """Passes of System 2 per second, at most, such as 5Hz. By default that of the configuration."""
-    bandwidth_mbit_s: float | None = None
-    """Rate of the line to System 2 in each direction: what is sent takes the longer the larger it is, on top
-    of --system2-delay. By default size does not matter."""
     system1_delay: str | None = None
     """Duration of a plan, written like --system2-delay; 60ms by default."""
     strategy: StrategyName | None = None
@@ -195,10 +193,14 @@ class LinkCommand:
     """YAML of the system."""
     first_port: int = 7600
     """First of the three ports of this machine that it listens at."""
+    profile: ProfileName | None = None
+    """A line that has a name; `dualsys list lines` tells what they are like."""
     delay_ms: float = 0.0
     """Time on the way, each way."""
     jitter_ms: float = 0.0
-    """Up to so much more, for each packet."""
+    """Up to so much more; with --jitter-p99-ms: in the median."""
+    jitter_p99_ms: float | None = None
+    """99 of 100 wait at most so much more. By default --jitter-ms is all."""
     loss: float = 0.0
     """Probability that a packet is lost, 0 to 1. It is sent again, and what follows waits."""
     burst: float = 1.0
@@ -206,8 +208,8 @@ class LinkCommand:
     bandwidth_mbit_s: float | None = None
     """Rate of the line; by default without limit."""
     script: Path | None = None
-    """Conditions over time, in place of these options: a YAML list such as [{at_s: 0, delay_ms: 40},
-    {at_s: 20, blackhole: true}, {at_s: 25, delay_ms: 40}]."""
+    """Conditions over time, in place of a profile or of these options: a YAML list such as
+    [{at_s: 0, delay_ms: 40}, {at_s: 20, blackhole: true}, {at_s: 25, delay_ms: 40}]."""
     seed: int = 0
     """Of jitter and losses."""
 
@@ -272,7 +274,7 @@ class ExportCommand:
 class ListCommand:
     """List what there is to choose from."""
 
-    what: Positional[Literal["tasks", "strategies", "robots", "settings"]]
+    what: Positional[Literal["tasks", "strategies", "robots", "lines", "settings"]]
     """What to list."""
 
 

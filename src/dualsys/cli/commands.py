@@ -175,7 +175,7 @@ def serve(command: SlowCommand | SimCommand, overrides: Overrides) -> int:
 
 
 def fast(command: FastCommand, overrides: Overrides) -> int:
-    """Control and planner, until one of them ends or Ctrl-C."""
+    """Control and planner, and the line where one is emulated, until one of them ends or Ctrl-C."""
     from tempfile import TemporaryDirectory
 
     from dualsys.cli.process import process_command
@@ -184,12 +184,16 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
     from dualsys.recorder.extra import recorded_to
     from dualsys.supervisor.children import Children, Ending
     from dualsys.supervisor.interrupts import Interrupts
+    from dualsys.supervisor.line import PROCESS as LINE
     from dualsys.telemetry.run_folder import RunFolder
 
     config = load_config(command.config, overrides)
     clock = WallClock()
     children = Children(clock)
     names: tuple[str, ...] = ("control", "planner")
+    if config.line.emulated:
+        names = (LINE, *names)
+        print(f"fast: {config.line.words()}", flush=True)
     if config.record.enabled:
         config = recorded_to(config, RunFolder.create(config.run.folder, config.name).path)
         names = (RECORDER, *names)

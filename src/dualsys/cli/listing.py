@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from dualsys.bus.link_profiles import PROFILES
 from dualsys.cli.world import tasks
 from dualsys.config import SystemConfig
 from dualsys.config_faults import allowed, settings_of
@@ -19,19 +20,23 @@ def show(console: Console, what: str) -> None:
 
     Args:
         console: Where to.
-        what: `tasks`, `strategies`, `robots` or `settings`.
+        what: `tasks`, `strategies`, `robots`, `lines` or `settings`.
     """
     listing = Table(box=None, pad_edge=False, header_style="bold")
     if what == "settings":
         _fill_settings(listing)
     elif what == "strategies":
         _fill_strategies(listing)
+    elif what == "lines":
+        _fill_lines(listing)
     else:
         listing.add_column("name", no_wrap=True)
         listing.add_column("says" if what == "tasks" else "")
         for name, text in _rows(what).items():
             listing.add_row(name, text)
     console.print(listing)
+    if what == "lines":
+        _print_sources(console)
 
 
 def _rows(what: str) -> dict[str, str]:
@@ -65,6 +70,21 @@ def _fill_strategies(listing: Table) -> None:
     about = correction.ABOUT
     listing.add_row("", about.summary, about.paper, about.needs, about.cost)
     listing.add_row("", "setting: fast.strategy.residual: false", style="dim")
+
+
+def _fill_lines(listing: Table) -> None:
+    """Each profile of a line."""
+    for heading in ("name", "what it is", "what it does"):
+        listing.add_column(heading, no_wrap=heading == "name")
+    for name, profile in PROFILES.items():
+        listing.add_row(name, profile.says, profile.schedule.words())
+
+
+def _print_sources(console: Console) -> None:
+    """Who published the figures of each profile."""
+    for name, profile in PROFILES.items():
+        for source in profile.sources:
+            console.print(f"{name}: {source}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def in_yaml(value: object) -> str:

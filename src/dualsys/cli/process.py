@@ -63,12 +63,20 @@ def serve_recorder(config: SystemConfig) -> None:
     run_recorder(config)
 
 
+def serve_line(config: SystemConfig) -> None:
+    """The emulated line."""
+    from dualsys.supervisor.line import run_line
+
+    run_line(config)
+
+
 PROCESSES: dict[str, Callable[[SystemConfig], None]] = {
     "sim": serve_sim,
     "slow": serve_slow,
     "control": serve_control,
     "planner": serve_planner,
     "recorder": serve_recorder,
+    "line": serve_line,
 }
 """What each process runs, until it is told to end."""
 

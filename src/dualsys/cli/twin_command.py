@@ -42,7 +42,6 @@ def twin(command: TwinCommand, overrides: Mapping[str, object]) -> int:
         phrasing=command.phrasing,
         event=command.event,
         latent=command.latent,
-        bandwidth_mbit_s=command.bandwidth_mbit_s,
         scripted=command.scripted,
     )
     console = Console()

@@ -56,8 +56,8 @@ def examine(config: SystemConfig, rehearsal_s: float) -> Iterator[Finding]:
     yield from machine.addresses_found(
         {
             setting: address
-            for setting, address in config.endpoints.by_setting().items()
-            if setting.split(".")[1] in ("planner", "control", "recorder")
+            for setting, address in config.addresses().items()
+            if setting.split(".")[1] in ("planner", "control", "recorder", "line")
         }
     )
     yield machine.bundle_found("system1", config.fast.bundle)

@@ -35,7 +35,7 @@ def examine(config: SystemConfig, jitter_s: float) -> list[Finding]:
         system.window(config.sim.gui, os.environ.get("DISPLAY")),
         bundle_found("system1", config.fast.bundle),
         bundle_found("system2", config.slow.bundle, split=config.slow.uplink == "features"),
-        *addresses_found(config.endpoints.by_setting()),
+        *addresses_found(config.addresses()),
     ]
     if jitter_s > 0:
         findings.append(punctuality_found(config, jitter_s))

@@ -11,6 +11,7 @@ from rich.console import Console
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, Pacer, WallClock, nanoseconds, seconds
 from dualsys.config import SystemConfig
+from dualsys.config_line import with_script_in
 from dualsys.errors import BusError, DualsysError, PeerTimeoutError, RobotError
 from dualsys.recorder.extra import PROCESS as RECORDER
 from dualsys.recorder.extra import closing_line, recorded_to
@@ -20,18 +21,24 @@ from dualsys.supervisor.addresses import require_free
 from dualsys.supervisor.children import Children, Ending, ProcessEndedError
 from dualsys.supervisor.display import Display, milliseconds
 from dualsys.supervisor.interrupts import Interrupts
+from dualsys.supervisor.line import PROCESS as LINE
+from dualsys.supervisor.line import addresses_of
 from dualsys.supervisor.monitor import Monitor
 from dualsys.supervisor.peers import Peer, open_peers
 from dualsys.supervisor.round_trip import RoundTrip
 from dualsys.supervisor.scenes import FoundScenes, Scenes, SimulatedScenes
-from dualsys.supervisor.summary import EpisodeResult, RunSummary, emulation_line
+from dualsys.supervisor.summary import EpisodeResult, RunSummary, emulation_lines
 from dualsys.telemetry.live_view import LiveView, ProcessView
 from dualsys.telemetry.recorder import Recorder
 from dualsys.telemetry.report import build_report
 from dualsys.telemetry.run_folder import RunFolder
 
 PROCESSES = ("sim", "slow", "control", "planner")
-"""In the order of their start; they are stopped in the opposite order. `sim` only if the arm is simulated."""
+"""In the order of their start; they are stopped in the opposite order. `sim` only if the arm is simulated.
+`line` comes after `slow` where the line between the two machines is emulated."""
+
+_LEADS_TO_SYSTEM2 = {"slow": "System 2", LINE: "the emulated line"}
+"""What the edge can lose without harm: the arm goes on until its latent is too old, then it holds."""
 
 _PERIOD_NS = NS_PER_S // 50
 _STATUS_EVERY = 5
@@ -45,6 +52,14 @@ _SILENCE_S = _SILENT_TURNS * _PERIOD_NS / NS_PER_S
 
 ProcessCommand = Callable[[str, Path], Sequence[str]]
 """From the name of a process and the configuration to its command line."""
+
+
+def processes_of(config: SystemConfig, simulated: bool) -> tuple[str, ...]:
+    """The processes of a run, in the order of their start."""
+    names = [name for name in PROCESSES if simulated or name != "sim"]
+    if config.line.emulated:
+        names.insert(names.index("slow") + 1, LINE)
+    return (RECORDER, *names) if config.record.enabled else tuple(names)
 
 
 class _InterruptedError(DualsysError):
@@ -89,7 +104,9 @@ class Run:
         self._simulated = driver_named(config.robot.driver).simulated
         self._found = None if self._simulated else FoundScenes(config.run)
         # Before anything connects to these addresses: a connection to a probe is not made again.
-        require_free(config.endpoints.by_setting(), config.protection())
+        require_free(config.addresses(), config.protection())
+        if config.line.emulated:
+            addresses_of("endpoints.slow", config.endpoints.slow)
         self._config = config
         self._command = command
         self._seeds = (
@@ -97,9 +114,8 @@ class Run:
         )
         self._clock = WallClock()
         self.folder = RunFolder.create(config.run.folder, config.name)
-        self._config = config = recorded_to(config, self.folder.path)
-        needed = PROCESSES if self._simulated else PROCESSES[1:]
-        self._processes = (RECORDER, *needed) if config.record.enabled else needed
+        self._config = config = with_script_in(recorded_to(config, self.folder.path), self.folder.path)
+        self._processes = processes_of(config, self._simulated)
         self._config_path = self.folder.write_text("config.yaml", config.to_yaml())
         self._recorder = Recorder(self.folder)
         self._summary = RunSummary(config, self._clock.now_ns())
@@ -108,7 +124,7 @@ class Run:
         self._display = Display(console)
         self._episode: _Episode | None = None
         self._round_trip: RoundTrip | None = None
-        self._lost_slow: tuple[Ending, int] | None = None
+        self._lost: tuple[Ending, int] | None = None
         self._count = 0
         self._heard_ns = -1
         self._silent_turns = 0
@@ -167,7 +183,8 @@ class Run:
 
     def _start(self, peers: dict[str, Peer]) -> None:
         self._display.say(f"run folder {self.folder.path}")
-        self._display.say(emulation_line(self._config.slow))
+        for words in emulation_lines(self._config):
+            self._display.say(words)
         deadline_ns = self._now() + nanoseconds(self._config.run.startup_timeout_s)
         for name in self._processes:
             pid = self._children.start(name, self._command(name, self._config_path), self.folder.log(name))
@@ -299,17 +316,17 @@ class Run:
             if ending.name == RECORDER:
                 self._display.say(f"the recorder {ending.how}: the run goes on without a recording")
                 continue
-            if ending.name != "slow" or self._episode is None:
+            if ending.name not in _LEADS_TO_SYSTEM2 or self._episode is None:
                 raise ProcessEndedError(ending)
             # The edge goes on as long as its last latent is good; then the arm must hold by itself.
-            self._display.say(f"System 2 {ending.how}: waiting for the arm to hold")
-            self._lost_slow = (ending, self._now())
+            self._display.say(f"{_LEADS_TO_SYSTEM2[ending.name]} {ending.how}: waiting for the arm to hold")
+            self._lost = self._lost or (ending, self._now())
 
     def _check_hold(self, monitor: Monitor, now_ns: int) -> None:
-        """Once System 2 is lost, let the arm come to its hold, then end the run."""
-        if self._lost_slow is None:
+        """Once System 2 or the line to it is lost, let the arm come to its hold, then end the run."""
+        if self._lost is None:
             return
-        ending, lost_ns = self._lost_slow
+        ending, lost_ns = self._lost
         patience_ms = self._config.control.ages.latent_hard_ms + 1000
         held = monitor.state is not None and monitor.state.mode in ("HOLDING", "STOPPED")
         if held or now_ns - lost_ns > patience_ms * NS_PER_MS:
@@ -382,7 +399,8 @@ class Run:
         }
         return LiveView(
             title=f"{config.name}: {self._task}, strategy {config.fast.strategy.name}",
-            emulation=emulation_line(config.slow),
+            emulation="\n".join(emulation_lines(config)),
+            line=config.line.words(),
             episode="" if episode is None else f"episode {episode.number + 1} of {len(self._seeds)}",
             instruction="" if episode is None else episode.instruction,
             elapsed_s=0.0 if episode is None else seconds(now_ns - episode.started_ns),

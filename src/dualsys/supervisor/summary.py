@@ -90,6 +90,7 @@ class RunSummary:
                 "rate_hz": config.slow.rate_hz,
                 **_uplink(config.slow),
             },
+            "line": {"emulation": config.line.words() or None, "seed": config.line.seed},
             "strategy": config.fast.strategy.name,
             "episodes": [result.tree() for result in self.results],
             "processes": {"answered": self.peers, "last_status": self.status, "ended": self.endings},
@@ -113,7 +114,7 @@ class RunSummary:
             told = [f"{name} {counters[name]}" for name in shown if name in counters]
             told += [f"99 % of ticks at most {late_us} us late"] if late_us else []
             words.append("control: " + ", ".join(told))
-        words.append(emulation_line(self.config.slow))
+        words += emulation_lines(self.config)
         if self.config.slow.uplink == "features":
             codec = self.config.slow.feature_codec
             words.append(f"System 2 was sent features ({codec}): no image left the edge")
@@ -153,6 +154,12 @@ def _uplink(slow: SlowConfig) -> dict[str, Json]:
     """What went up, and how."""
     codec = slow.feature_codec if slow.uplink == "features" else slow.image_encoding
     return {"uplink": slow.uplink, "uplink_codec": codec}
+
+
+def emulation_lines(config: SystemConfig) -> list[str]:
+    """Say plainly what of this run is not as it would be by itself: System 2, and the line to it."""
+    line = config.line.words()
+    return [emulation_line(config.slow), *([line] if line else [])]
 
 
 def emulation_line(slow: SlowConfig) -> str:

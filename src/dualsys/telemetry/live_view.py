@@ -48,6 +48,7 @@ class LiveView:
     says: str
     round_trip: str = ""
     uplink: str = ""
+    line: str = ""
 
 
 def table(view: LiveView) -> Group:
@@ -94,6 +95,7 @@ def line(view: LiveView) -> str:
         _ages(view),
         view.round_trip,
         view.uplink,
+        view.line,
         success,
     )
     return "  ".join(part for part in parts if part)

@@ -161,7 +161,7 @@ class _Run:
         }
         self._demand = None if settings.demand is None else Demand(settings.demand)
         steady_ns = period_ns(settings.observation_rate_hz) if settings.demand is None else None
-        self._line = SlowLine(settings.bandwidth_mbit_s, steady_ns)
+        self._line = SlowLine(settings.line, steady_ns, f"{settings.line_seed} {said.seed}")
         self._command: NDArray[np.float64] | None = None
         self._state: ControlState | None = None
         self._packet: LatentPacket | None = None

@@ -43,7 +43,6 @@ def evaluate(
     phrasing: Phrasing = "seen",
     event: Event | None = None,
     latent: LatentMode = "true",
-    bandwidth_mbit_s: float | None = None,
     scripted: bool = False,
     show_progress: bool = True,
 ) -> Report:
@@ -65,7 +64,6 @@ def evaluate(
         phrasing: `unseen` takes wordings that are kept from training.
         event: `moved`, `changed`, `absent`, or None.
         latent: What System 1 is given in place of the latent.
-        bandwidth_mbit_s: Rate of the line to System 2 in each direction; None: size does not matter.
         scripted: Run the scripted pair, which knows the truth, in place of the networks. It writes numbers
             into images, which therefore travel as they are.
         show_progress: Draw a progress bar.
@@ -86,7 +84,6 @@ def evaluate(
         strategy=strategy,
         strategy_options=strategy_options,
         latent=latent,
-        bandwidth_mbit_s=bandwidth_mbit_s,
     )
     if scripted:
         settings = replace(settings, image_encoding="raw")
@@ -129,7 +126,6 @@ def settings_of(
     strategy: str | None = None,
     strategy_options: Mapping[str, object] | None = None,
     latent: LatentMode = "true",
-    bandwidth_mbit_s: float | None = None,
 ) -> TwinSettings:
     """The twin's settings for a configuration; see `evaluate`. Raises ConfigError for values not allowed."""
     slow, control = config.slow, config.control
@@ -159,7 +155,8 @@ def settings_of(
         feature_codec=slow.feature_codec,
         image_encoding=slow.image_encoding,
         jpeg_quality=slow.jpeg_quality,
-        bandwidth_mbit_s=bandwidth_mbit_s,
+        line=config.line.schedule(),
+        line_seed=config.line.seed,
     )
 
 

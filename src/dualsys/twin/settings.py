@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.bus.latent_codec import CODECS
-from dualsys.bus.link_model import Conditions
+from dualsys.bus.link_model import Schedule
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError
 from dualsys.fast.control.core import Ages
@@ -96,8 +96,10 @@ class TwinSettings:
         feature_codec: How features travel, where they do.
         image_encoding: How images travel, where they do.
         jpeg_quality: Of images as JPEG.
-        bandwidth_mbit_s: Rate of the line to System 2 in each direction: observations and latents take the
-            longer the larger they are, on top of `system2_delay`. None: their size does not matter.
+        line: What the line to System 2 is like, each way: what observations and latents take on it, by
+            their size too, comes on top of `system2_delay`. One that repeats begins anywhere in its turn,
+            drawn for each episode. None: it takes no time.
+        line_seed: Of its jitter and losses, together with that of the episode.
 
     Raises:
         ConfigError: Lists every value that is not allowed.
@@ -124,7 +126,8 @@ class TwinSettings:
     feature_codec: LatentCodec = "float16"
     image_encoding: Literal["raw", "jpeg"] = "raw"
     jpeg_quality: int = 90
-    bandwidth_mbit_s: float | None = None
+    line: Schedule | None = None
+    line_seed: int = 0
 
     def __post_init__(self) -> None:
         faults = [
@@ -141,7 +144,6 @@ class TwinSettings:
                 faults.append(f"{name}: expected one of {', '.join(CODECS)}, got {getattr(self, name)!r}")
         if self.uplink not in UPLINKS:
             faults.append(f"uplink: expected one of {', '.join(UPLINKS)}, got {self.uplink!r}")
-        faults += Conditions(bandwidth_mbit_s=self.bandwidth_mbit_s).faults()
         if faults:
             raise ConfigError("twin", faults)
 
@@ -174,5 +176,5 @@ class TwinSettings:
                 else {"uplink": self.uplink, "feature_codec": self.feature_codec}
             ),
             **({} if self.image_encoding == "raw" else {"jpeg_quality": self.jpeg_quality}),
-            **({} if self.bandwidth_mbit_s is None else {"bandwidth_mbit_s": self.bandwidth_mbit_s}),
+            **({} if self.line is None else {"line": self.line.describe() | {"seed": self.line_seed}}),
         }

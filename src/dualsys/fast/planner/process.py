@@ -89,7 +89,8 @@ def serve_policy(policy: System1, config: SystemConfig, vision: Vision | None = 
             settings.uplink, settings.feature_codec, "" if vision is None else vision.weights
         )
         told = details | agreed | _told_to_system2(config)
-        slow = Contact(context, ends.slow.service, "System 2", session, policy.specs, told)
+        _, way = config.way_to_system2()
+        slow = Contact(context, way.service, "System 2", session, policy.specs, told)
         contacts.append(slow)
         axes = {"axes": " ".join(arm.axes)}
         control = Contact(context, ends.control.service, "control", session, details=details | axes)
@@ -146,12 +147,13 @@ def _wire(
     tap: Tap | None,
 ) -> Wiring:
     ends = config.endpoints
+    setting, way = config.way_to_system2()
     return Wiring(
         latents=LatestSubscriber(
             context,
-            ends.slow.latent,
+            way.latent,
             bind=False,
-            setting="endpoints.slow.latent",
+            setting=f"{setting}.latent",
             types=(LatentPacket,),
             topic=config.robot.name.encode(),
         ),
@@ -159,9 +161,7 @@ def _wire(
             context, ends.control.state, bind=False, setting="endpoints.control.state", types=(ControlState,)
         ),
         cameras=feeds,
-        observations=LatestPublisher(
-            context, ends.slow.observation, bind=False, setting="endpoints.slow.observation"
-        ),
+        observations=LatestPublisher(context, way.observation, bind=False, setting=f"{setting}.observation"),
         plans=LatestPublisher(context, ends.planner.plan, bind=True, setting="endpoints.planner.plan"),
         service=open_service(tap, context, ends.planner.service, setting="endpoints.planner.service"),
         slow=slow,
