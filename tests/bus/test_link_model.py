@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import random
 from itertools import pairwise
 
@@ -158,7 +157,6 @@ def test_schedules_are_equal_by_what_they_say_and_tell_it_as_plain_values() -> N
     assert one != Schedule(steps)
     told = [{"at_s": 0.0, "delay_ms": 4.0, "loss": 0.1}, {"at_s": 1.5, "blackhole": True}]
     assert one.describe() == {"steps": told, "repeat_s": 2.0}
-    assert pickle.loads(pickle.dumps(one)) == one
     assert one.words() == (
         "from 0 s on 4 ms each way, 10 % of packets lost; from 1.5 s on nothing passes; from 2 s on again"
     )
