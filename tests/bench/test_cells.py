@@ -74,6 +74,13 @@ def test_a_cell_runs_its_own_episodes_by_ascending_seed() -> None:
     }
 
 
+def test_a_cell_with_a_share_runs_that_part_of_the_episodes_and_at_least_one() -> None:
+    half = replace(CELL, share=0.5)
+    assert [job.seed for job in half.jobs(4, 7)] == [7, 8]
+    assert [half.part_of(episodes) for episodes in (100, 2, 1)] == [50, 1, 1]
+    assert half.digest(SYSTEMS) == CELL.digest(SYSTEMS)
+
+
 def test_blocks_that_are_asked_for_are_on_the_table(tmp_path: Path) -> None:
     three = measure([CELL], plan(tmp_path, 1))[0].report
     five = measure([replace(CELL, name="crowded", min_blocks=5)], plan(tmp_path, 1))[0].report

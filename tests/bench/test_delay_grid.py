@@ -9,8 +9,8 @@ from dualsys.bench.delay_grid import (
     CORRECTED,
     JITTER,
     MAIN,
-    MODELLED_JITTER,
     OTHERS,
+    RECORDED_JITTER,
     SMOKE_SWEEPS,
     SWEEPS,
     SYSTEM1_DELAYS,
@@ -78,7 +78,7 @@ def test_one_delay_is_varied_and_the_other_stays() -> None:
             assert settings.system2_delay == Constant(int(point.delay) * NS_PER_MS)
         else:
             assert settings.system2_delay == Constant(200 * NS_PER_MS)
-            expected = MODELLED_JITTER if point.delay == JITTER else Constant(int(point.delay) * NS_PER_MS)
+            expected = RECORDED_JITTER if point.delay == JITTER else Constant(int(point.delay) * NS_PER_MS)
             assert settings.system1_delay == expected
     varied = {point.delay for point in points(SETTINGS, SCRIPTED_ACTION) if point.varied == "system2"}
     assert varied == set(SYSTEM2_DELAYS_MS)
@@ -180,11 +180,19 @@ def test_a_task_whose_words_system_2_cannot_read_is_named_before_anything_runs()
     assert unknown_words("pick", range(3), parts) == ""
 
 
+def test_a_task_of_long_episodes_has_half_as_many_of_them() -> None:
+    shares = {point.task: point.cell.share for point in points(SETTINGS, SCRIPTED_ACTION)}
+    assert shares == {"around": 1.0, "conveyor": 1.0, "intercept": 1.0, "pick": 1.0, "follow": 0.5}
+    follow = one(Sweep("system1", "follow", ("rtc",), (0,)))
+    whole = dataclasses.replace(follow, cell=dataclasses.replace(follow.cell, share=1.0))
+    assert estimate_s([follow], 100, 2) == pytest.approx(0.5 * estimate_s([whole], 100, 2))
+
+
 def test_the_estimate_grows_with_episodes_and_shrinks_with_workers() -> None:
     found = points(SETTINGS, SCRIPTED_ACTION)
 
     assert estimate_s(found, 100, 2) == pytest.approx(50 * estimate_s(found, 2, 2))
     assert estimate_s(found, 100, 1) == pytest.approx(2 * estimate_s(found, 100, 2))
     # The full size is made for about two hours on two cores, the smoke test for less than two minutes.
-    assert 1.5 * 3600 < estimate_s(found, 100, 2) < 2.75 * 3600
+    assert 1.5 * 3600 < estimate_s(found, 100, 2) < 2.25 * 3600
     assert estimate_s(points(SETTINGS, SCRIPTED_ACTION, SMOKE_SWEEPS), 1, 1) < 60

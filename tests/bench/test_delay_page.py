@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from dualsys.bench.cells import Measured, Plan
 from dualsys.bench.delay_figures import Result, metric, success, throughput, time_to_success
-from dualsys.bench.delay_grid import MODELLED_JITTER, Sweep, Unmet, objection, points
+from dualsys.bench.delay_grid import RECORDED_JITTER, Sweep, Unmet, objection, points
 from dualsys.bench.delay_page import page
 from dualsys.bench.document import to_markdown
 from dualsys.twin.pool import Scripted
@@ -51,7 +51,7 @@ def text(tmp_path: Path) -> str:
         measured.append(Result(point, Measured(point.cell, report(*results))))
     pictures = {name: tmp_path / f"{name}.png" for name in ("success", "smoothness", "reaction", "system2")}
     plan = Plan(Scripted(), tmp_path, 2, 1, 1)
-    return to_markdown(page(measured, unmet, pictures, plan, "bench it", SCRIPTED_ACTION, MODELLED_JITTER))
+    return to_markdown(page(measured, unmet, pictures, plan, "bench it", SCRIPTED_ACTION, RECORDED_JITTER))
 
 
 def test_successes_a_minute_count_the_time_of_failures(text: str) -> None:
@@ -82,6 +82,32 @@ def test_delays_stand_in_order_and_what_could_not_be_run_stands_with_the_others(
 def test_the_page_says_that_static_tasks_saturate_and_what_to_read_instead(text: str) -> None:
     assert "Static tasks saturate in success" in text
     assert "smoothness and time to success" in text
+
+
+def test_the_bars_stand_on_the_page_with_what_was_found(text: str) -> None:
+    section = text.split("## The bars")[1].split("\n## ")[0]
+
+    assert "| `pick` | `rtc` halves velocity jump at joins against `naive_async`, at every delay" in section
+    assert "at most 0.05 of 0.05 m/s at 300 ms (100 %) | **missed** |" in section
+    assert "| `pick` | `rtc` halves commanded acceleration rms" in section
+    assert "| – | not measured |" in section
+    assert "There is no such bar for `pick`, for static tasks saturate: the least success of its 5" in section
+    # Only System 2 was varied there.
+    assert "`follow`" not in section
+
+
+def test_the_page_says_that_the_jitter_was_recorded(text: str) -> None:
+    assert "`jitter` is a delay that is drawn anew for every plan: recorded live and not scaled" in text
+    assert RECORDED_JITTER.describe() in text
+
+
+def test_the_page_says_which_task_has_fewer_episodes(text: str) -> None:
+    assert "Each cell: 2 episodes, seeds from 1 on" in text
+    point = points(TwinSettings(), SCRIPTED_ACTION, (Sweep("system1", "follow", ("rtc",), (0,)),))[0]
+    one = Result(point, Measured(point.cell, report(episode(1, True))))
+    plan = Plan(Scripted(), Path(), 2, 1, 1)
+    told = to_markdown(page([one], [], {}, plan, "bench it", SCRIPTED_ACTION, RECORDED_JITTER))
+    assert "Each cell: 2 episodes (`follow` 1, whose episodes take long), seeds" in told
 
 
 def test_every_strategy_stands_side_by_side_at_the_delay_that_all_are_run_at(text: str) -> None:

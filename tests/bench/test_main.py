@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dualsys.bench import staleness, tasks
-from dualsys.bench.__main__ import main
+from dualsys.bench import delay, staleness, tasks
+from dualsys.bench.__main__ import BENCHES, BENCHMARKS, main
+from dualsys.bench.delay_grid import MODELLED_JITTER, RECORDED_JITTER
 from dualsys.twin.latency import Empirical
 from dualsys.twin.settings import TwinSettings
 
@@ -113,6 +114,60 @@ def test_delays_of_ones_own_stand_for_the_jitter(
 
     assert main([*smoke("delay", tmp_path, repository), "--system1-jitter", str(samples)]) == 0
     assert found["jitter"] == Empirical((50_000_000, 70_000_000, 200_000_000))
+
+
+def test_the_jitter_can_be_a_model_and_is_recorded_by_default(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[dict[str, object]] = []
+    monkeypatch.setattr("dualsys.bench.delay.run", lambda *_, **options: found.append(options) or ())
+    monkeypatch.setitem(BENCHMARKS, "delay", delay.run)
+
+    assert main([*smoke("delay", tmp_path, repository), "--system1-jitter", "model"]) == 0
+    assert main(smoke("delay", tmp_path, repository)) == 0
+    modelled, default = found
+    assert modelled["jitter"] == MODELLED_JITTER
+    assert "jitter" not in default
+    assert MODELLED_JITTER != RECORDED_JITTER
+
+
+def test_without_a_name_every_benchmark_is_listed_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert main([]) == 0
+    assert capsys.readouterr().out == text
+    lines = text.splitlines()
+    assert "dualsys bench NAME" in lines[0]
+    named = [line.split()[0] for line in lines[2:]]
+    modules = {
+        "bus",
+        "delay",
+        "fleet",
+        "jitter",
+        "plan",
+        "plan-delays",
+        "split",
+        "staleness",
+        "tasks",
+        "tick",
+        "uplink",
+    }
+    assert set(named) == set(BENCHES) == modules
+    assert all(len(line) <= 110 for line in lines)
+
+
+@pytest.mark.parametrize("name", sorted(BENCHES))
+def test_every_benchmark_tells_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([name, "--help"])
+    assert left.value.code == 0
+    assert "usage: python -m dualsys.bench" in capsys.readouterr().out
+
+
+def test_an_unknown_benchmark_is_told_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["speed"]) == 2
+    error = capsys.readouterr().err
+    assert "bench: 'speed' is not one of tasks, staleness, delay" in error
 
 
 def test_other_bundles_than_those_of_the_configuration_can_be_named(

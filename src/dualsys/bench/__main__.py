@@ -1,4 +1,4 @@
-"""`python -m dualsys.bench staleness|tasks|delay`: measure, and write a page of the documentation."""
+"""`dualsys bench NAME`, or `python -m dualsys.bench NAME`: measure, and write a page of the documentation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import tyro
 
 from dualsys.bench import delay, staleness, tasks
 from dualsys.bench.cells import Plan
+from dualsys.bench.delay_grid import MODELLED_JITTER
 from dualsys.config import load_config
 from dualsys.errors import ConfigError, DualsysError
 from dualsys.robots.tabletop import TABLE_PANDA
@@ -20,6 +22,20 @@ from dualsys.twin.evaluate import FIRST_SEED, arm_at_table, settings_of, source_
 from dualsys.twin.latency import parse_latency
 from dualsys.twin.pool import Bundles
 
+BENCHES = {
+    "tasks": "the main results: tasks, unheard words, events on the way, what the latent is worth (twin)",
+    "staleness": "what a slow System 2 costs, by its delay and its rate (twin)",
+    "delay": "success, smoothness and reaction of every chunk strategy, by the delays of both systems (twin)",
+    "plan": "what a plan of System 1 costs, in ONNX Runtime and in torch (extra train)",
+    "jitter": "how punctual the control loop is, at several rates and loads, beside a loop in C",
+    "tick": "where the time of a control tick goes, stage by stage (extra sim)",
+    "bus": "what it costs to move observations and latents, beside other ways (extras bench and sim)",
+    "uplink": "how old latents get on narrow lines, with fixed and adaptive observations (extra sim)",
+    "split": "what it costs to send features in place of images (extra sim)",
+    "fleet": "how many robots one System 2 serves within a given age (extra sim)",
+    "plan-delays": "how long plans took in a recorded run, as a file of delays for the twin (extra record)",
+}
+"""What each measures."""
 BENCHMARKS = {"staleness": staleness.run, "tasks": tasks.run, "delay": delay.run}
 EPISODES = {"staleness": 50, "tasks": 50, "delay": 100}
 """Episodes of each cell, unless told otherwise."""
@@ -44,7 +60,8 @@ class Options:
     system1_delay: str = "60ms"
     """Duration of a plan; not for delay, which sets its own."""
     system1_jitter: str = ""
-    """A jittery duration of a plan for delay, such as a .json file of recorded ones; a model by default."""
+    """A jittery duration of a plan for delay, such as a .json file of recorded ones (plan-delays makes them)
+    or `model`, a log-normal one. By default those of a run on a busy machine, which come with dualsys."""
     scripted: bool = False
     """Run the scripted pair, which knows the truth, in place of the networks."""
     smoke: bool = False
@@ -61,39 +78,29 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     """Run one benchmark.
 
+    Args:
+        arguments: Its name and its options. Without a name, all benchmarks are listed.
+
     Returns:
         Exit code: 0, or 2 after a fault that was printed.
     """
-    if arguments[:1] == ["jitter"]:
-        # Live and on this machine, not on the twin: it has options of its own.
-        from dualsys.bench import jitter
+    name, rest = (arguments[0], list(arguments[1:])) if arguments else ("--help", [])
+    if name in ("--help", "-h"):
+        print(listed())
+        return 0
+    if name not in BENCHES:
+        print(f"error: bench: {name!r} is not one of {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    prog = f"python -m dualsys.bench {name}"
+    if name == "tick":
+        from dualsys.bench import tick
 
-        return jitter.main(arguments[1:])
-    if arguments[:1] == ["bus"]:
-        # Live, between processes: it has options of its own.
-        from dualsys.bench import bus
-
-        return bus.main(arguments[1:])
-    if arguments[:1] == ["fleet"]:
-        # Live, between processes: it has options of its own.
-        from dualsys.bench import fleet
-
-        return fleet.main(arguments[1:])
-    if arguments[:1] == ["uplink"]:
-        # Live, between processes: it has options of its own.
-        from dualsys.bench import uplink
-
-        return uplink.main(arguments[1:])
-    if arguments[:1] == ["split"]:
-        # System 2 alone, whole and in halves: it has options of its own.
-        from dualsys.bench import split
-
-        return split.main(arguments[1:])
-    if arguments[:1] == ["plan"]:
-        # System 1 alone, without a world: it has options of its own.
-        from dualsys.bench import plan
-
-        return plan.main(arguments[1:])
+        tyro.cli(tick.main, args=rest, prog=prog)
+        return 0
+    if name not in BENCHMARKS:
+        # Not on the twin: they have options of their own.
+        status: int = import_module(f"dualsys.bench.{name.replace('-', '_')}").main(rest)
+        return status
     options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench")
     command = shlex.join(["python", "-m", "dualsys.bench", *arguments])
     try:
@@ -103,6 +110,13 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def listed() -> str:
+    """Every benchmark with what it measures, a line each."""
+    width = max(map(len, BENCHES))
+    lines = [f"  {name:{width}}  {says}" for name, says in BENCHES.items()]
+    return "\n".join(["usage: dualsys bench NAME [options]; NAME --help lists its options", "", *lines])
 
 
 def run(options: Options, command: str) -> tuple[Path, ...]:
@@ -137,7 +151,8 @@ def run(options: Options, command: str) -> tuple[Path, ...]:
     # What is not whole never replaces the page of the documentation.
     output = folder / "smoke" if options.smoke else folder / "part" if plan.only else options.output
     if options.benchmark == "delay" and options.system1_jitter:
-        jitter = parse_latency(options.system1_jitter, "--system1-jitter")
+        named = options.system1_jitter
+        jitter = MODELLED_JITTER if named == "model" else parse_latency(named, "--system1-jitter")
         return delay.run(settings, plan, output, command, smoke=options.smoke, jitter=jitter)
     return BENCHMARKS[options.benchmark](settings, plan, output, command, smoke=options.smoke)
 

@@ -35,6 +35,8 @@ class Cell:
         name: Unique within a benchmark; names the file.
         task, event, phrasing, min_blocks: What is run; see `make_episode`.
         settings: How.
+        share: Part of the episodes of a plan that it has, at least one: tasks whose episodes take long have
+            fewer.
     """
 
     name: str
@@ -43,13 +45,18 @@ class Cell:
     event: Event | None = None
     phrasing: Phrasing = "seen"
     min_blocks: int = 3
+    share: float = 1.0
 
     def jobs(self, episodes: int, first_seed: int) -> list[Job]:
-        """The episodes, by ascending seed."""
+        """Its part of so many episodes, by ascending seed."""
         return [
             Job(self.task, seed, self.settings, self.phrasing, self.event, self.min_blocks)
-            for seed in range(first_seed, first_seed + episodes)
+            for seed in range(first_seed, first_seed + self.part_of(episodes))
         ]
+
+    def part_of(self, episodes: int) -> int:
+        """How many of so many episodes it has."""
+        return max(1, round(self.share * episodes))
 
     def digest(self, systems: dict[str, str]) -> str:
         """Short hash of everything that decides the result of a seed."""

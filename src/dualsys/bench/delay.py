@@ -15,9 +15,10 @@ import msgspec
 
 from dualsys.bench import delay_figures, delay_page
 from dualsys.bench.cells import Plan, measure
+from dualsys.bench.delay_bars import verdicts
 from dualsys.bench.delay_figures import SMOOTHNESS, SUCCESS, SYSTEM2, THROUGHPUT, TIME, Result
 from dualsys.bench.delay_grid import (
-    MODELLED_JITTER,
+    RECORDED_JITTER,
     SMOKE_SWEEPS,
     SWEEPS,
     Point,
@@ -46,7 +47,7 @@ def run(
     command: str,
     *,
     smoke: bool = False,
-    jitter: Latency = MODELLED_JITTER,
+    jitter: Latency = RECORDED_JITTER,
 ) -> tuple[Path, ...]:
     """Measure what is missing and write page, figures and data; returns their paths.
 
@@ -147,6 +148,7 @@ def _data(results: Sequence[Result], unmet: Sequence[Unmet], plan: Plan, command
         "first_seed": plan.seed,
         "systems": plan.source.describe(),
         "versions": reports[0].versions if reports else {},
+        "bars": verdicts(results, _tasks(results, "system1")),
         "cells": [
             *({**_described(one.point), "status": "measured", **_summary(one.report)} for one in results),
             *({**_described(one.point), "status": one.status, "why": one.why} for one in unmet),

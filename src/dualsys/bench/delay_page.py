@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from dualsys.bench.cells import Plan
+from dualsys.bench.delay_bars import interval, saturated, verdicts
 from dualsys.bench.delay_figures import (
     PREDICTED,
     REACTION,
@@ -22,6 +23,7 @@ from dualsys.bench.delay_grid import (
     JITTER,
     MAIN,
     OTHERS,
+    RECORDED_JITTER,
     SYSTEM1_DELAY_MS,
     SYSTEM2_DELAY_MS,
     SYSTEM2_RATE_HZ,
@@ -58,6 +60,16 @@ STATIC = (
     "the chunk is late, so `pick` is here to show smoothness and time to success: those are the results to "
     "read for it. Success itself is at stake where the scene moves (`conveyor`, `intercept`, `follow`) and "
     "where there are two good ways whose mean is a bad one (`around`: left or right past a wall)."
+)
+RECORDED_TEXT = (
+    "recorded live and not scaled, on a machine that other programs kept busy (`plan_delays.json` in the "
+    "package says how), "
+)
+BARS_TEXT = (
+    "What real-time chunking was to reach was written down before it was measured. Smoothness is compared by "
+    "medians over the episodes of a cell. One strategy beats another by more than the intervals if the lower "
+    "end of its Wilson 95 % interval lies above the upper end of the other's; of the baselines, the one with "
+    "the highest upper end is named."
 )
 SMOOTHNESS_TEXT = (
     "At a join, the plan in force is replaced by a newer one. A strategy that ignores what is being "
@@ -131,17 +143,19 @@ def page(
         jitter: The jittery delay of System 1.
     """
     dt_ms = action.step_ns / NS_PER_MS
+    origin = RECORDED_TEXT if jitter == RECORDED_JITTER else ""
     blocks: list[Block] = [Heading("Success, smoothness and reaction under latency", 1)]
     blocks += [Text(text) for text in INTRODUCTION]
     blocks.append(
         Text(
             f"A chunk has {action.horizon} actions of {dt_ms:g} ms. Unless a table says otherwise, System 2 "
             f"has a delay of {SYSTEM2_DELAY_MS} ms and starts {SYSTEM2_RATE_HZ:g} times a second. `{JITTER}` "
-            f"is a delay that is drawn anew for every plan: {jitter.describe()}. Error bars are Wilson 95 % "
-            "intervals for success, and quartiles over the episodes for everything else."
+            f"is a delay that is drawn anew for every plan: {origin}{jitter.describe()}. Error bars "
+            "are Wilson 95 % intervals for success, and quartiles over the episodes for everything else."
         )
     )
     everyone: list[Found] = [*results, *unmet]
+    blocks += _bars(results, everyone)
     blocks += _system1(everyone, pictures)
     blocks += _smoothness(everyone, pictures)
     blocks += _reactions(results, everyone, pictures, dt_ms)
@@ -152,6 +166,23 @@ def page(
     if results:
         blocks += _everything(results)
     blocks += _how(results, plan, command)
+    return blocks
+
+
+def _bars(results: Sequence[Result], everyone: Sequence[Found]) -> list[Block]:
+    """What was to be reached, and whether it was; nothing where only System 2 was varied."""
+    told = verdicts(results, _tasks(everyone, "system1"))
+    if not told:
+        return []
+    mark = {"met": "met", "missed": "**missed**", "not measured": "not measured"}
+    rows = tuple((f"`{one.task}`", one.bar, one.found or DASH, mark[one.status]) for one in told)
+    blocks: list[Block] = [
+        Heading("The bars"),
+        Text(BARS_TEXT),
+        Table(("task", "bar", "found", ""), rows, words=True),
+    ]
+    if text := saturated(results):
+        blocks.append(Text(text))
     return blocks
 
 
@@ -257,7 +288,7 @@ def _all_strategies(everyone: Sequence[Found]) -> list[Block]:
 def _success(report: Report) -> str:
     """Success; and for `follow`, which is all or nothing, the part of the time above the block besides."""
     above = metric("fraction")(report) if report.task == "follow" else None
-    return _interval(success(report)) + ("" if above is None else f", {above[1]:.2f} above")
+    return interval(success(report)) + ("" if above is None else f", {above[1]:.2f} above")
 
 
 def _outcome(one: Found) -> tuple[str, ...]:
@@ -265,7 +296,7 @@ def _outcome(one: Found) -> tuple[str, ...]:
         return (one.status, *[DASH] * 5)
     report = one.report
     return (
-        _interval(success(report)),
+        interval(success(report)),
         f"{throughput(report):.1f}",
         _seconds(report),
         _middle(metric("seam_jump_mean_m_s")(report), 3),
@@ -331,7 +362,7 @@ def _line(report: Report) -> tuple[str, ...]:
     chunks = report.totals.get("planner.plans", 0)
     late = 100 * report.totals.get("planner.late_chunks", 0) / chunks if chunks else 0.0
     return (
-        _interval(success(report)),
+        interval(success(report)),
         f"{throughput(report):.1f}",
         _seconds(report),
         _middle(metric("seam_jump_mean_m_s")(report), 3),
@@ -353,14 +384,17 @@ def _line(report: Report) -> tuple[str, ...]:
 def _how(results: Sequence[Result], plan: Plan, command: str) -> list[Block]:
     systems = ", ".join(f"{name} `{value}`" for name, value in plan.source.describe().items())
     versions = results[0].report.versions if results else {}
+    counts = {one.point.task: one.report.episodes for one in results}
+    less = [f"`{task}` {count}" for task, count in counts.items() if count != plan.episodes]
+    fewer = f" ({', '.join(less)}, whose episodes take long)" if less else ""
     return [
         Heading("How it was measured"),
         Code(command),
         Text(
-            f"Each cell: {plan.episodes} episodes, seeds from {plan.seed} on, none of which training has "
-            "seen; the same seeds in every cell of a task. The same command gives the same numbers to the "
-            "bit on the same machine and versions. The numbers of this page are in `delay.json`; those of "
-            "every episode are written to `delay-episodes.json` beside the kept episodes."
+            f"Each cell: {plan.episodes} episodes{fewer}, seeds from {plan.seed} on, none of which training "
+            "has seen; the same seeds in every cell of a task. The same command gives the same "
+            "numbers to the bit on the same machine and versions. The numbers of this page are in "
+            "`delay.json`; those of every episode are written to `delay-episodes.json` beside the kept ones."
         ),
         Text(systems + "."),
         Text(", ".join(f"{name} {number}" for name, number in versions.items()) + "."),
@@ -399,11 +433,6 @@ def _tasks(everyone: Sequence[Found], varied: Varied) -> list[str]:
 
 def _delay(delay: int | str) -> str:
     return delay if isinstance(delay, str) else f"{delay} ms"
-
-
-def _interval(spread: Spread) -> str:
-    low, middle, high = spread
-    return f"{middle:.0f} % ({low:.0f} to {high:.0f})"
 
 
 def _seconds(report: Report) -> str:

@@ -271,6 +271,14 @@ class ExportCommand:
 
 
 @dataclass(frozen=True)
+class BenchCommand:
+    """Measure, and write a page of the documentation; `dualsys bench` lists what there is to measure."""
+
+    arguments: Positional[tuple[str, ...]] = ()
+    """Name of a benchmark and its options."""
+
+
+@dataclass(frozen=True)
 class ListCommand:
     """List what there is to choose from."""
 
@@ -295,6 +303,7 @@ Command = (
     | Annotated[DoctorCommand, tyro.conf.subcommand("doctor")]
     | Annotated[DeployCommand, tyro.conf.subcommand("deploy")]
     | Annotated[ExportCommand, tyro.conf.subcommand("export")]
+    | Annotated[BenchCommand, tyro.conf.subcommand("bench")]
     | Annotated[ListCommand, tyro.conf.subcommand("list")]
 )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from dualsys.cli.arguments import (
+    BenchCommand,
     CalibrateCommand,
     CameraCommand,
     DeployCommand,
@@ -49,6 +50,9 @@ def execute(argv: Sequence[str]) -> int:
         Exit code; see `dualsys.cli.main`.
     """
     try:
+        if argv[:1] == ["bench"]:
+            # Every benchmark reads its own options, and its own --help.
+            return bench(argv[1:])
         command, overrides = parse(argv)
         match command:
             case RunCommand():
@@ -101,6 +105,8 @@ def execute(argv: Sequence[str]) -> int:
                 from dualsys.cli.export_command import export
 
                 export(command)
+            case BenchCommand():
+                return bench(command.arguments)
             case ListCommand():
                 from dualsys.cli.listing import show
 
@@ -115,6 +121,13 @@ def execute(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     return DONE
+
+
+def bench(arguments: Sequence[str]) -> int:
+    """Run a benchmark, as `python -m dualsys.bench` does."""
+    from dualsys.bench.__main__ import main
+
+    return main(arguments)
 
 
 def run(command: RunCommand, overrides: Overrides) -> int:

@@ -1,7 +1,9 @@
 """Latency models: how long an arrow of the system takes, drawn from an injected generator.
 
 As text: `200ms` is constant, `200ms~40ms` is uniform within 40 ms either side of 200 ms, and a path ending in
-`.json` names measured samples, drawn with replacement: `{"unit": "ms", "samples": [181.2, 176.0]}`.
+`.json` names measured samples, drawn with replacement: `{"unit": "ms", "samples": [181.2, 176.0]}`,
+beside which `"about"` may say where they come from. `python -m dualsys.bench plan-delays` makes such a file
+of a recorded run.
 """
 
 from __future__ import annotations
@@ -145,9 +147,18 @@ def log_normal(median_ns: int, sigma: float, largest_ns: int, count: int = 100) 
     return Empirical(tuple(min(delay_ns, largest_ns) for delay_ns in delays_ns))
 
 
-class _SampleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SampleFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of measured delays.
+
+    Attributes:
+        unit: Of the samples.
+        samples: The delays.
+        about: Where they come from, for people.
+    """
+
     unit: Literal["ns", "us", "ms", "s"]
     samples: Annotated[list[float], msgspec.Meta(min_length=1, max_length=1_000_000)]
+    about: str = ""
 
 
 def parse_latency(text: str, setting: str = "latency") -> Latency:
@@ -175,7 +186,7 @@ def parse_latency(text: str, setting: str = "latency") -> Latency:
 
 
 def _load_samples(path: Path) -> Empirical:
-    file = msgspec.json.decode(path.read_bytes(), type=_SampleFile)
+    file = msgspec.json.decode(path.read_bytes(), type=SampleFile)
     factor = _UNITS_NS[file.unit]
     if not all(math.isfinite(sample) for sample in file.samples):
         raise ValueError("samples: expected finite numbers")
