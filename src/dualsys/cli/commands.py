@@ -134,6 +134,7 @@ def run(command: RunCommand, overrides: Overrides) -> int:
     """Run a whole system."""
     from dualsys.cli.process import process_command
     from dualsys.cli.world import require_task, scenes_for
+    from dualsys.fast.planner.preflight import require_runnable
     from dualsys.robots.registry import driver_named
     from dualsys.supervisor.run import Run
 
@@ -149,6 +150,7 @@ def run(command: RunCommand, overrides: Overrides) -> int:
         if found is not None:
             given["run.task"], seeds = found
             config = load_config(command.config, given)
+    require_runnable(config.fast)
     summary = Run(config, Console(), process_command, seeds).execute()
     return {"finished": DONE, "interrupted": INTERRUPTED}.get(summary.state, RUN_FAILED)
 
@@ -193,6 +195,7 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
 
     from dualsys.cli.process import process_command
     from dualsys.clock import NS_PER_S, WallClock
+    from dualsys.fast.planner.preflight import require_runnable
     from dualsys.recorder.extra import PROCESS as RECORDER
     from dualsys.recorder.extra import recorded_to
     from dualsys.supervisor.children import Children, Ending
@@ -201,6 +204,7 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
     from dualsys.telemetry.run_folder import RunFolder
 
     config = load_config(command.config, overrides)
+    require_runnable(config.fast)
     clock = WallClock()
     children = Children(clock)
     names: tuple[str, ...] = ("control", "planner")

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from dualsys.bundles import Manifest, bundle_file, load_manifest, require_finite
 from dualsys.errors import BundleError, PolicyError
 from dualsys.fast.policies.graph import Graph
+from dualsys.fast.policies.offer import RESIDUAL, offered_by
 from dualsys.fast.policies.policy import Capability, Float32Array
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
 WRIST, CONDITION, SAMPLER, GUIDED = "wrist.onnx", "condition.onnx", "sampler.onnx", "guided.onnx"
-VELOCITY, PREFIX, RESIDUAL = "velocity.onnx", "prefix.onnx", "residual.onnx"
+VELOCITY, PREFIX = "velocity.onnx", "prefix.onnx"
 TOKENS = "tokens"
 MOST_LATENTS = 16
 """A graph that wants to read more of them at once is refused."""
@@ -103,12 +104,7 @@ class OnnxSystem1:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What the format of the bundle offers, and a residual head if it has one."""
-        offered: set[Capability] = {"sampler", "guided"}
-        if not self._cap_only:
-            offered |= {"guidance_schedule", "velocity", "prefix"}
-        if RESIDUAL in self._graphs:
-            offered.add("residual")
-        return frozenset(offered)
+        return offered_by(self._manifest)
 
     @property
     def steps(self) -> int:

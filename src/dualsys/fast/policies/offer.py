@@ -1,0 +1,19 @@
+"""What a bundle of System 1 offers, by its manifest alone: no graph is opened, and no runtime is needed."""
+
+from __future__ import annotations
+
+from dualsys.bundles import Manifest
+from dualsys.fast.policies.policy import Capability
+
+RESIDUAL = "residual.onnx"
+"""The graph of a residual head, which a bundle may have besides."""
+
+
+def offered_by(manifest: Manifest) -> frozenset[Capability]:
+    """What the format of a bundle offers, and a residual head if it has one."""
+    offered: set[Capability] = {"sampler", "guided"}
+    if manifest.format > 1:
+        offered |= {"guidance_schedule", "velocity", "prefix"}
+    if RESIDUAL in manifest.files:
+        offered.add("residual")
+    return frozenset(offered)
