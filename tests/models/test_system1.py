@@ -9,7 +9,7 @@ from torch import Tensor
 from dualsys.models import System1Config, System1Net
 from dualsys.models.system1 import SHORTEST_RATE_S, latent_rates
 
-CONFIG = System1Config()
+CONFIG = System1Config(latents=4)
 
 
 @pytest.fixture

@@ -203,7 +203,8 @@ def test_training_teaches_the_chunk_and_returns_the_average(
     monkeypatch.setattr(action, "BATCH", 16)
     shapes = {"horizon": 2, "actions": 2, "proprioception": 1, "latent_tokens": 1, "latent_width": 2}
     torch.manual_seed(0)
-    net = System1Net(System1Config(**shapes, wrist_px=16, width=32, depth=1, context_depth=1, heads=2))
+    sizes = {"latents": LATENTS, "wrist_px": 16, "width": 32, "depth": 1, "context_depth": 1, "heads": 2}
+    net = System1Net(System1Config(**shapes, **sizes))
     # The same chunk everywhere: what is left to learn is to go there from any noise.
     data = replace(
         DATA,

@@ -1,10 +1,10 @@
 """System 1: a flow-matching transformer over action chunks.
 
-It never sees the words. It reads the newest latents of System 2 with their ages, two wrist images (now and a
-moment ago, so that it sees motion), and the robot state. Images, state and the two newest latents become the
-tokens of one context, encoded once per plan; the latents before them only tell how things move. The denoiser
-then turns noise into a chunk of actions in a few Euler steps, attending to keys and values that are computed
-once.
+It never sees the words. It reads the newest latents of System 2 with their ages, two wrist images (now and
+a moment ago, so that it sees motion), and the robot state. Images, state and the newest latents become the
+tokens of one context, encoded once per plan; latents that are older still, if it reads any, only tell how
+things move. The denoiser then turns noise into a chunk of actions in a few Euler steps, attending to keys and
+values that are computed once.
 
 Conventions as in Kinetix: noise at flow time tau = 0, data at tau = 1, x = tau * a + (1 - tau) * eps,
 v = a - eps.
@@ -66,7 +66,7 @@ class System1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proprioception: int = 9
     latent_tokens: int = 8
     latent_width: int = 128
-    latents: int = 4
+    latents: int = 2
     shown: int = 2
     frames: int = 2
     wrist_px: int = 64
@@ -93,9 +93,8 @@ def latent_rates(tokens: Tensor, latent_age_s: Tensor) -> Tensor:
 
     A place can be read from a latent by a linear map, so a velocity can from its rate; two latents side by
     side leave the subtraction and the division to be learned, which takes far longer than the places do.
-    Places are read with an error that does not shrink with time: over 0.2 s it turns a slow block's course
-    by tens of degrees, over 0.6 s by few. So the rates since several earlier latents are told.
-    One that is shown twice has none.
+    Places are read with an error that does not shrink with time, so a rate over a longer time is the truer
+    one of what moves steadily. A latent that is shown twice has none.
 
     Args:
         tokens: `[B, latents, latent_tokens, width]`, newest first.
