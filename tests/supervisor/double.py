@@ -65,6 +65,7 @@ class Double:
         self.epoch = 0
         self.instruction = INSTRUCTION
         self.questions = 0
+        self.held = 0
 
     def run(self) -> None:
         """Serve until SIGTERM, which ends it at once: tidying up can outlast the supervisor."""
@@ -109,14 +110,27 @@ class Double:
 
     def _verdict(self, task: str) -> dict[str, str]:
         self.questions += 1
-        if task in ("never_ends", "slow_dies") or self.questions < QUESTIONS_TO_VERDICT:
+        if task in ("never_ends", "slow_dies", "halts") or self.questions < QUESTIONS_TO_VERDICT:
             return {"verdict": "", "instruction": INSTRUCTION}
         return {"verdict": "success", "reason": "lifted", "instruction": INSTRUCTION}
 
     def _is_to_die(self) -> bool:
         """Whether this is a System 2 that dies in the first episode, and the episode has begun."""
         dies = self.name == "slow" and self.config.run.task == "slow_dies"
-        return dies and '"kind":"episode"' in self.events.read_text("utf-8").replace(" ", "")
+        return dies and self._recorded('"kind":"episode"')
+
+    def _recorded(self, text: str) -> bool:
+        """Whether the events of the run contain something."""
+        return text in self.events.read_text("utf-8").replace(" ", "")
+
+    def _mode(self) -> tuple[str, str]:
+        """What control says that the arm does, and why."""
+        if self.config.run.task != "halts" or not self._recorded('"kind":"episode"'):
+            return "RUNNING", ""
+        if not self._recorded('"HOLDING"'):
+            self.held += 1
+            return "HOLDING", f"latent is {800 + self.held} ms old"
+        return "STOPPED", "joint 3 is too hot"
 
     def _publish(self) -> None:
         if self.name == "slow" and self.seq % 10:
@@ -158,6 +172,7 @@ class Double:
                 delay_ns=12 * NS_PER_MS,
                 delay_steps=1,
             )
+        mode, reason = self._mode()
         return ControlState(
             session=1,
             seq=self.seq,
@@ -165,8 +180,8 @@ class Double:
             position=(0.0,) * 8,
             velocity=(0.0,) * 8,
             command=(0.0,) * 8,
-            mode="RUNNING",
-            reason="",
+            mode=mode,
+            reason=reason,
             epoch=self.epoch,
             plan_seq=0,
             latent_age_ns=300 * NS_PER_MS,

@@ -278,14 +278,45 @@ def test_a_process_that_is_killed_ends_the_run_and_the_summary_tells_which(
     assert str(verdict["result"]).startswith("broken off")
 
 
-@pytest.mark.fault_row(9)
-def test_a_control_that_hangs_ends_the_run_and_is_killed(config: Callable[..., SystemConfig]) -> None:
-    system = config(run__task="never_ends", run__report=False)
-    _, summary = run_and_send(system, "control", signal.SIGSTOP)
+@pytest.mark.fault_row(5, 9)
+@pytest.mark.parametrize(
+    ("name", "called", "within_s"),
+    [("control", "control", 2), ("planner", "the planner", 3), ("slow", "System 2", 3)],
+)
+def test_a_process_that_hangs_ends_the_run_and_is_killed(
+    config: Callable[..., SystemConfig], name: str, called: str, within_s: int
+) -> None:
+    # As with a System 2 that ended, the arm is given the time to hold.
+    ages = {"control__ages__latent_soft_ms": 510, "control__ages__latent_hard_ms": 520}
+    system = config(run__task="never_ends", run__report=False, **ages)
+    one, summary = run_and_send(system, name, signal.SIGSTOP)
     assert summary.state == "failed"
-    assert "no answer from control" in summary.problem
-    assert "within 2 s" in summary.problem
-    assert summary.endings["control"] == "was ended by SIGKILL"
+    assert f"no answer from {called} at ipc://" in summary.problem
+    assert f"within {within_s} s" in summary.problem
+    assert summary.endings == {each: "ended with code 0" for each in PROCESSES} | {
+        name: "was ended by SIGKILL"
+    }
+    assert set(summary.status) == set(PROCESSES) - {name}, "the others still tell how they are"
+    (result,) = summary.results
+    assert (result.judged, f"no answer from {called}" in result.reason) == (False, True)
+    assert ("stop {'reason'" in one.folder.log("control").read_text("utf-8")) == (name != "control")
+
+
+def test_why_the_arm_came_to_rest_is_in_the_episode_and_in_the_summary(
+    config: Callable[..., SystemConfig],
+) -> None:
+    system = config(run__task="halts", run__report=False, run__episodes=1, run__episode_timeout_s=1.0)
+    one, summary, output = run(system)
+    told = ["HOLDING: latent is 801 ms old", "STOPPED: joint 3 is too hot"]
+    (result,) = summary.results
+    assert result.reason == f"no verdict within run.episode_timeout_s (1 s); the arm is {told[1]}"
+    assert result.reason in output
+    tree = json.loads((one.folder.path / "summary.json").read_text("utf-8"))
+    (episode,) = tree["episodes"]
+    assert (episode["halts"], episode["reason"]) == (told, result.reason)
+    assert [(halt["episode"], halt["mode"]) for halt in tree["halts"]] == [(0, "HOLDING"), (0, "STOPPED")]
+    assert [halt["reason"] for halt in tree["halts"]] == [words.split(": ", 1)[1] for words in told]
+    assert 0 < tree["halts"][0]["after_s"] < tree["halts"][1]["after_s"] < tree["elapsed_s"]
 
 
 def test_ctrl_c_stops_the_processes_in_order_and_completes_the_folder(

@@ -335,6 +335,25 @@ class ServiceClient:
             raise MessageError(f"{self._peer_name} answered {verb!r} with a handshake instead of a reply")
         return answer
 
+    def pose(self, message: Request) -> bool:
+        """Ask without waiting; whether the question could be sent. What comes back only `heard` takes."""
+        self._attachment.tend()
+        self._asked += 1
+        try:
+            request_id = self._asked.to_bytes(_REQUEST_ID_BYTES, "big")
+            self._socket.send_multipart([request_id, encode(message)], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def heard(self) -> bool:
+        """Whether the server has sent anything since the last call, which is then dropped. Never blocks."""
+        anything = False
+        while self._socket.poll(0):
+            self._socket.recv_multipart(zmq.NOBLOCK)
+            anything = True
+        return anything
+
     def close(self) -> None:
         """Disconnect. Closing twice is allowed."""
         self._socket.close(linger=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from dualsys.bus.sockets import close_context, open_context
-from dualsys.clock import NS_PER_MS, NS_PER_S, Pacer, WallClock, nanoseconds, seconds
+from dualsys.clock import NS_PER_MS, Pacer, WallClock, nanoseconds, seconds
 from dualsys.config import SystemConfig
 from dualsys.config_line import with_script_in
 from dualsys.errors import BusError, DualsysError, PeerTimeoutError, RobotError
@@ -27,6 +27,7 @@ from dualsys.supervisor.monitor import Monitor
 from dualsys.supervisor.peers import Peer, open_peers
 from dualsys.supervisor.round_trip import RoundTrip
 from dualsys.supervisor.scenes import FoundScenes, Scenes, SimulatedScenes
+from dualsys.supervisor.silence import PERIOD_NS, Silence
 from dualsys.supervisor.summary import EpisodeResult, RunSummary, emulation_lines
 from dualsys.telemetry.live_view import LiveView, ProcessView
 from dualsys.telemetry.recorder import Recorder
@@ -40,15 +41,10 @@ PROCESSES = ("sim", "slow", "control", "planner")
 _LEADS_TO_SYSTEM2 = {"slow": "System 2", LINE: "the emulated line"}
 """What the edge can lose without harm: the arm goes on until its latent is too old, then it holds."""
 
-_PERIOD_NS = NS_PER_S // 50
 _STATUS_EVERY = 5
 _SUMMARY_EVERY = 50
 _STOP_GRACE_S = 3.0
 _LAST_ANSWER_S = 0.5
-_SILENT_TURNS = 100
-_SILENCE_S = _SILENT_TURNS * _PERIOD_NS / NS_PER_S
-"""Control publishes whatever the arm does: when nothing comes for so long, it hangs."""
-
 
 ProcessCommand = Callable[[str, Path], Sequence[str]]
 """From the name of a process and the configuration to its command line."""
@@ -124,10 +120,10 @@ class Run:
         self._display = Display(console)
         self._episode: _Episode | None = None
         self._round_trip: RoundTrip | None = None
-        self._lost: tuple[Ending, int] | None = None
+        self._silence: Silence | None = None
+        self._hung: set[str] = set()
+        self._lost: tuple[DualsysError, int] | None = None
         self._count = 0
-        self._heard_ns = -1
-        self._silent_turns = 0
 
     def execute(self) -> RunSummary:
         """Run all episodes, then build the report. Ctrl-C ends it early, with all that was recorded.
@@ -139,6 +135,7 @@ class Run:
         self._recorder.tap = open_tap(context, self._config, "supervisor", self._clock)
         monitor = Monitor(context, self._config, self._recorder)
         peers = open_peers(context, self._config)
+        self._silence = Silence(context, peers, self._config.endpoints.control.state)
         self._round_trip = RoundTrip(peers["planner"])
         self._recorder.event(self._now(), "run", name=self._config.name, config=str(self._config_path))
         try:
@@ -149,6 +146,7 @@ class Run:
         finally:
             self._children.kill()
             monitor.close()
+            self._silence.close()
             for peer in peers.values():
                 peer.close()
             close_context(context)
@@ -160,7 +158,7 @@ class Run:
         try:
             self._start(peers)
             summary.state = "running"
-            pacer = Pacer(self._clock, _PERIOD_NS)
+            pacer = Pacer(self._clock, PERIOD_NS)
             scenes = self._found or SimulatedScenes(peers["sim"], self._config.run)
             for number, seed in enumerate(self._seeds):
                 self._wait_for_resume(monitor, peers, pacer)
@@ -176,6 +174,7 @@ class Run:
                 self._note(ending)
             reasons = [*(ending.describe() for ending in endings), str(error)]
             summary.state, summary.problem = "failed", "\n".join(reasons)
+            self._take_in(monitor)
         if self._episode is not None:
             first_line = summary.problem.split("; its log")[0].splitlines()[0]
             self._end(success=False, reason=first_line, judged=False)
@@ -261,10 +260,9 @@ class Run:
     def _watch(self, monitor: Monitor, pacer: Pacer) -> None:
         """One turn: take in what has arrived, write it down, show it, wait for the next."""
         self._check_children()
-        now_ns = self._now()
-        monitor.poll(now_ns)
-        self._check_hold(monitor, now_ns)
+        now_ns = self._take_in(monitor)
         self._check_silence(monitor)
+        self._check_hold(monitor, now_ns)
         self._count += 1
         if self._count % _SUMMARY_EVERY == 0:
             self._write_summary(monitor)
@@ -273,6 +271,14 @@ class Run:
                 self._round_trip.look(now_ns)
             self._display.show(now_ns, self._view(monitor, now_ns))
         pacer.wait()
+
+    def _take_in(self, monitor: Monitor) -> int:
+        """Take in what has arrived, and note when the arm came to rest; returns the time."""
+        now_ns = self._now()
+        monitor.poll(now_ns)
+        if monitor.state is not None:
+            self._summary.halts.look(monitor.state, None if self._episode is None else self._episode.number)
+        return now_ns
 
     def _ask_judge(self, scenes: Scenes, peers: dict[str, Peer]) -> None:
         episode = self._episode
@@ -289,6 +295,8 @@ class Run:
             self._end(success=judgement.success, reason=judgement.reason, judged=True)
         elif self._now() - episode.started_ns > nanoseconds(self._config.run.episode_timeout_s):
             reason = f"no verdict within run.episode_timeout_s ({self._config.run.episode_timeout_s:g} s)"
+            if (halt := self._summary.halts.now) is not None:
+                reason += f"; the arm is {halt.words}"
             self._end(success=False, reason=reason, judged=False)
 
     def _end(self, *, success: bool, reason: str, judged: bool) -> None:
@@ -320,39 +328,50 @@ class Run:
                 raise ProcessEndedError(ending)
             # The edge goes on as long as its last latent is good; then the arm must hold by itself.
             self._display.say(f"{_LEADS_TO_SYSTEM2[ending.name]} {ending.how}: waiting for the arm to hold")
-            self._lost = self._lost or (ending, self._now())
+            self._lost = self._lost or (ProcessEndedError(ending), self._now())
 
     def _check_hold(self, monitor: Monitor, now_ns: int) -> None:
         """Once System 2 or the line to it is lost, let the arm come to its hold, then end the run."""
         if self._lost is None:
             return
-        ending, lost_ns = self._lost
+        error, lost_ns = self._lost
         patience_ms = self._config.control.ages.latent_hard_ms + 1000
         held = monitor.state is not None and monitor.state.mode in ("HOLDING", "STOPPED")
         if held or now_ns - lost_ns > patience_ms * NS_PER_MS:
-            raise ProcessEndedError(ending)
+            raise error
 
     def _check_silence(self, monitor: Monitor) -> None:
-        """End the run when control hangs. Counted in turns: a pause of this process is no silence."""
-        heard_ns = monitor.flows["state"].last_ns
-        self._silent_turns = 0 if heard_ns != self._heard_ns else self._silent_turns + 1
-        self._heard_ns = heard_ns
-        if heard_ns >= 0 and self._silent_turns > _SILENT_TURNS:
-            raise PeerTimeoutError("control", self._config.endpoints.control.state, _SILENCE_S)
+        """End the run when a process hangs; for System 2, once the arm holds, unless it answers before."""
+        if self._silence is None:
+            return
+        hung = self._silence.look(monitor.flows["state"].last_ns)
+        self._hung = set(hung)
+        for name in ("control", "planner"):
+            if name in hung:
+                raise hung[name]
+        if "slow" in hung and self._lost is None and self._episode is not None:
+            self._display.say("System 2 does not answer: waiting for the arm to hold")
+            self._lost = (hung["slow"], self._now())
+        elif "slow" not in hung and self._lost and isinstance(self._lost[0], PeerTimeoutError):
+            self._lost = None
 
     def _stop(self, peers: dict[str, Peer]) -> None:
-        """Bring the arm to rest first, then end the processes, those that lead before those that follow."""
-        alive = self._children.names
+        """Bring the arm to rest first, then end the processes, those that lead before those that follow.
+
+        Those that hang are neither asked nor waited for.
+        """
+        asked = [name for name in self._children.names if name in peers and name not in self._hung]
         try:
-            if "control" in alive:
+            if "control" in asked:
                 peers["control"].ask("stop", {"reason": "the run is over"}, _LAST_ANSWER_S)
-            for name in (name for name in alive if name in peers):
+            for name in asked:
                 self._summary.status[name] = peers[name].ask("status", timeout_s=_LAST_ANSWER_S)
         except BusError as error:
             # The run is over either way; what could not be asked is missing from the summary.
             self._recorder.event(self._now(), "fault", text=str(error))
-        for ending in self._children.stop(tuple(reversed(self._processes)), _STOP_GRACE_S):
-            self._note(ending)
+        for name in reversed(self._processes):
+            for ending in self._children.stop([name], 0.0 if name in self._hung else _STOP_GRACE_S):
+                self._note(ending)
 
     def _note(self, ending: Ending) -> None:
         self._summary.endings[ending.name] = ending.how

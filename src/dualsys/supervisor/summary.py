@@ -8,6 +8,7 @@ from typing import Literal
 from dualsys.clock import NS_PER_S
 from dualsys.config import SlowConfig, SystemConfig
 from dualsys.fast.planner.demand import REASONS
+from dualsys.supervisor.halts import Halts
 from dualsys.telemetry.run_folder import Json
 from dualsys.telemetry.statistics import success_line, wilson_interval
 
@@ -60,6 +61,7 @@ class RunSummary:
     endings: dict[str, str] = field(default_factory=dict)
     results: list[EpisodeResult] = field(default_factory=list)
     measured: dict[str, Json] = field(default_factory=dict)
+    halts: Halts = field(default_factory=Halts)
 
     @property
     def finished(self) -> int:
@@ -92,7 +94,11 @@ class RunSummary:
             },
             "line": {"emulation": config.line.words() or None, "seed": config.line.seed},
             "strategy": config.fast.strategy.name,
-            "episodes": [result.tree() for result in self.results],
+            "episodes": [
+                result.tree() | {"halts": [halt.words for halt in self.halts.of(result.episode)]}
+                for result in self.results
+            ],
+            "halts": [halt.tree(self.started_ns) for halt in self.halts.kept],
             "processes": {"answered": self.peers, "last_status": self.status, "ended": self.endings},
             **self.measured,
         }
