@@ -22,6 +22,7 @@ from dualsys.messages import ArmState, ControlState
 from dualsys.supervisor.peers import open_peers
 
 SCRIPTED = Path(__file__).with_name("scripted.py")
+FAILING = Path(__file__).with_name("failing.py")
 NAMES = ("sim", "slow", "control", "planner")
 CLOCK = WallClock()
 
@@ -95,12 +96,95 @@ def shared_memory(pid: int) -> set[str]:
     return found
 
 
-class System:
+class Watch:
+    """Whoever looks at an arm from outside: the simulator says when it moves, control what it does.
+
+    Args:
+        arm: Where the simulator publishes.
+        control: Where control does.
+    """
+
+    def __init__(self, arm: str, control: str) -> None:
+        self._context = open_context()
+        self._arm = LatestSubscriber(self._context, arm, bind=False, setting="test", types=(ArmState,))
+        self._control = LatestSubscriber(
+            self._context, control, bind=False, setting="test", types=(ControlState,)
+        )
+        self._arm_state: ArmState | None = None
+        self.moving_ns = 0
+        self.state: ControlState | None = None
+
+    def look(self) -> None:
+        """Take in what the simulator and control have published."""
+        before, now_ns = self._arm_state, CLOCK.now_ns()
+        arm = self._arm.receive()
+        if arm is not None:
+            if before is not None and 0 < (elapsed_ns := arm.t_robot_ns - before.t_robot_ns) < NS_PER_S:
+                way_rad = np.abs(np.subtract(arm.position, before.position))[:7].max()
+                if way_rad * NS_PER_S / elapsed_ns > MOVING_RAD_S:
+                    self.moving_ns = now_ns
+            self._arm_state = arm
+        self.state = self._control.receive() or self.state
+
+    def until_moving(self) -> None:
+        """Look on until the arm moves."""
+        self.until(lambda: CLOCK.now_ns() - self.moving_ns < 50 * NS_PER_MS, "the arm moves")
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Look on until something is so."""
+
+        def looked() -> object:
+            self.look()
+            return condition()
+
+        wait_for(looked, lambda: f"{what}; control says {self.state}")
+
+    def watch(self, duration_ms: int) -> None:
+        """Look on for so long."""
+        end_ns = CLOCK.now_ns() + duration_ms * NS_PER_MS
+        self.until(lambda: CLOCK.now_ns() >= end_ns, "time passes")
+
+    def modes_during(self, duration_ms: int) -> set[str]:
+        """Look on for so long; returns every mode that control was in."""
+        end_ns = CLOCK.now_ns() + duration_ms * NS_PER_MS
+        modes: set[str] = set()
+
+        def over() -> bool:
+            modes.update({self.state.mode} if self.state else set())
+            return CLOCK.now_ns() >= end_ns
+
+        self.until(over, "time passes")
+        return modes
+
+    def still_after_ms(self, since_ns: int) -> float:
+        """Wait until the arm has been at rest for a while; returns when, ms after `since_ns`."""
+        begun_ns = CLOCK.now_ns()
+
+        def at_rest() -> bool:
+            return CLOCK.now_ns() - max(self.moving_ns, begun_ns) > STILL_MS * NS_PER_MS
+
+        self.until(at_rest, "the arm comes to rest")
+        return max(0.0, (self.moving_ns - since_ns) / NS_PER_MS)
+
+    def moved_since(self, since_ns: int) -> bool:
+        """Whether the arm has moved after a time."""
+        self.look()
+        return self.moving_ns > since_ns
+
+    def close(self) -> None:
+        """Look away."""
+        close_context(self._context)
+
+
+class System(Watch):
     """The four processes of a system, each by itself, and what the simulator says of its arm.
 
     Args:
         folder: For sockets, configuration and logs.
         overrides: Settings, by dotted name.
+
+    Attributes:
+        scripts: By name of the process, what is run in the place of the real one.
     """
 
     def __init__(self, folder: Path, overrides: dict[str, object]) -> None:
@@ -111,29 +195,21 @@ class System:
         self.path = folder / "system.yaml"
         self.path.write_text(self.config.to_yaml(), "utf-8")
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self._context = open_context()
-        self.peers = open_peers(self._context, self.config)
         ends = self.config.endpoints
-        self._arm = LatestSubscriber(
-            self._context, ends.robot.state, bind=False, setting="test", types=(ArmState,)
-        )
-        self._control = LatestSubscriber(
-            self._context, ends.control.state, bind=False, setting="test", types=(ControlState,)
-        )
-        self._arm_state: ArmState | None = None
-        self.moving_ns = 0
-        self.state: ControlState | None = None
+        super().__init__(ends.robot.state, ends.control.state)
+        self.peers = open_peers(self._context, self.config)
+        self.scripts = {"slow": SCRIPTED, "planner": SCRIPTED}
         self._episode = 0
 
     def start(self, *names: str) -> None:
-        """Start processes, and wait until each answers."""
+        """Start processes, and wait until each answers; the recorder answers nobody."""
         for name in names:
             command = process_command(name, self.path)
-            if name in ("slow", "planner"):
-                command = [sys.executable, str(SCRIPTED), name, str(self.path), str(os.getpid())]
+            if name in self.scripts:
+                command = [sys.executable, str(self.scripts[name]), name, str(self.path), str(os.getpid())]
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.running[name] = subprocess.Popen(command, stdout=log, stderr=log)
-        for name in names:
+        for name in (name for name in names if name in self.peers):
             wait_for(self.peers[name].knock, lambda name=name: f"{name} answers: {self.log(name)}")
 
     def log(self, name: str) -> str:
@@ -150,18 +226,6 @@ class System:
             del self.running[name]
         return sent_ns
 
-    def look(self) -> None:
-        """Take in what the simulator and control have published."""
-        before, now_ns = self._arm_state, CLOCK.now_ns()
-        arm = self._arm.receive()
-        if arm is not None:
-            if before is not None and 0 < (elapsed_ns := arm.t_robot_ns - before.t_robot_ns) < NS_PER_S:
-                way_rad = np.abs(np.subtract(arm.position, before.position))[:7].max()
-                if way_rad * NS_PER_S / elapsed_ns > MOVING_RAD_S:
-                    self.moving_ns = now_ns
-            self._arm_state = arm
-        self.state = self._control.receive() or self.state
-
     def set_moving(self) -> None:
         """Have whatever is missing started, and the arm move, by the means of an operator."""
         for process in self.running.values():
@@ -170,7 +234,7 @@ class System:
             self.start(*missing)
         self.peers["sim"].ask("recover")
         self.until(self.led, "control follows plans")
-        self.until(lambda: CLOCK.now_ns() - self.moving_ns < 50 * NS_PER_MS, "the arm moves")
+        self.until_moving()
 
     def led(self) -> bool:
         """Whether control follows plans; if not, do what an operator would for that."""
@@ -199,35 +263,6 @@ class System:
 
         self.until(resumed, "control can be resumed")
 
-    def until(self, condition: Callable[[], object], what: str) -> None:
-        """Look on until something is so."""
-
-        def looked() -> object:
-            self.look()
-            return condition()
-
-        wait_for(looked, lambda: f"{what}; control says {self.state}")
-
-    def watch(self, duration_ms: int) -> None:
-        """Look on for so long."""
-        end_ns = CLOCK.now_ns() + duration_ms * NS_PER_MS
-        self.until(lambda: CLOCK.now_ns() >= end_ns, "time passes")
-
-    def still_after_ms(self, since_ns: int) -> float:
-        """Wait until the arm has been at rest for a while; returns when, ms after `since_ns`."""
-        begun_ns = CLOCK.now_ns()
-
-        def at_rest() -> bool:
-            return CLOCK.now_ns() - max(self.moving_ns, begun_ns) > STILL_MS * NS_PER_MS
-
-        self.until(at_rest, "the arm comes to rest")
-        return max(0.0, (self.moving_ns - since_ns) / NS_PER_MS)
-
-    def moved_since(self, since_ns: int) -> bool:
-        """Whether the arm has moved after a time."""
-        self.look()
-        return self.moving_ns > since_ns
-
     def close(self) -> None:
         """End everything."""
         for process in self.running.values():
@@ -235,4 +270,4 @@ class System:
             process.wait()
         for peer in self.peers.values():
             peer.close()
-        close_context(self._context)
+        super().close()

@@ -11,8 +11,20 @@ from pathlib import Path
 import pytest
 
 from dualsys.clock import NS_PER_MS
+from dualsys.fast.control.readings import Tolerances
+from dualsys.recorder.chain import verify
 
-from .harness import CLOCK, NAMES, System, children_of, shared_memory
+from .harness import (
+    CLOCK,
+    FAILING,
+    MOVING_RAD_S,
+    NAMES,
+    PATIENCE_S,
+    System,
+    children_of,
+    shared_memory,
+    wait_for,
+)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -20,6 +32,10 @@ LATENT_HARD_MS, PLAN_HARD_MS, READING_HARD_MS, GAP_HARD_MS, WATCHDOG_MS = 800, 6
 
 BRAKING_MS = 500
 """From the decision to hold until the arm is at rest, transport and the simulated arm's own lag included."""
+
+TOLERANCES = Tolerances()
+FROZEN_MS = max(TOLERANCES.frozen_ns / NS_PER_MS, 1000 * TOLERANCES.frozen_rad / (5 * MOVING_RAD_S))
+"""Until a frozen reading is noticed: the arm has to be commanded elsewhere, at half its pace at least."""
 
 ATTEMPTS = 3
 
@@ -41,7 +57,10 @@ SETTINGS: dict[str, object] = {
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system of scripted networks with a real simulator and a real control loop."""
-    made = System(tmp_path_factory.mktemp("f"), SETTINGS)
+    folder = tmp_path_factory.mktemp("f")
+    # Whoever is recorded sends its records whether a recorder runs or not.
+    recorded = {"record.enabled": True, "record.file": str(folder / "recording.mcap")}
+    made = System(folder, SETTINGS | recorded)
     try:
         made.start(*NAMES)
         yield made
@@ -188,6 +207,69 @@ def test_a_killed_simulator_stops_control_which_tells_why(system: System) -> Non
     assert system.state is not None
     assert system.state.reason
     assert system.running["control"].poll() is None, "control lives on, to be asked"
+
+
+@pytest.fixture
+def fault(system: System) -> Iterator[Path]:
+    """Makes the driver of control fail in the way that is written into it."""
+    file = system.folder / "fault"
+    file.unlink(missing_ok=True)
+    system.scripts["control"] = FAILING
+    if "control" in system.running:
+        system.send("control", signal.SIGKILL)
+    system.start("control")
+    yield file
+    file.unlink(missing_ok=True)
+    del system.scripts["control"]
+    if "control" in system.running:
+        system.send("control", signal.SIGKILL)
+
+
+@pytest.mark.fault_row(24, 25, 26)
+@pytest.mark.parametrize(
+    ("how", "noticed_ms", "reason"),
+    [
+        ("protective_stop", 0, "joint 3 is too hot"),
+        ("frozen", FROZEN_MS, "frozen for"),
+        ("write", 0, "the cable is pulled"),
+        ("read", 0, "the cable is pulled"),
+    ],
+)
+def test_a_driver_that_fails_leaves_the_arm_still_and_control_tells_why(
+    system: System, fault: Path, how: str, noticed_ms: float, reason: str
+) -> None:
+    system.set_moving()
+    failed_ns = CLOCK.now_ns()
+    fault.write_text(how, "utf-8")
+    told(f"driver: {how}", system.still_after_ms(failed_ns), noticed_ms + WATCHDOG_MS + BRAKING_MS)
+    if how in ("read", "write"):
+        control = system.running.pop("control")
+        assert control.wait(PATIENCE_S) != 0, "control has ended with an error"
+        assert f"a control tick failed, the robot was stopped: {reason}" in system.log("control")
+        return
+    status = system.peers["control"].ask("status")
+    assert (status["mode"], reason in status["reason"]) == ("STOPPED", True), status["reason"]
+    assert system.state is not None
+    assert reason in system.state.reason
+    system.watch(300)
+    assert system.state.mode == "STOPPED", "it never recovers by itself"
+
+
+@pytest.mark.fault_row(44)
+def test_a_killed_recorder_changes_nothing_for_the_arm(system: System) -> None:
+    recording = Path(str(system.config.record.file))
+    for _ in range(ATTEMPTS):
+        recording.unlink(missing_ok=True)
+        system.start("recorder")
+        wait_for(lambda: recording.exists() and verify(recording).links, "control is recorded")
+        system.set_moving()
+        killed_ns = system.send("recorder", signal.SIGKILL)
+        modes = system.modes_during(500)
+        # On a busy machine the simulator can stutter just then, which stops the arm for a reason of its own.
+        if modes <= {"RUNNING", "SLOWED"}:
+            break
+    assert modes <= {"RUNNING", "SLOWED"}, system.state
+    assert system.moved_since(killed_ns + 400 * NS_PER_MS), "the arm goes on"
 
 
 @pytest.mark.fault_row(38, 39, 40)

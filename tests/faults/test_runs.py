@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,18 @@ from dualsys.clock import NS_PER_MS
 from dualsys.supervisor.addresses import require_free
 from dualsys.telemetry.run_folder import read_json_lines
 
-from .harness import CHANNELS, CLOCK, NAMES, PATIENCE_S, System, alive, children_of, shared_memory, wait_for
+from .harness import (
+    CHANNELS,
+    CLOCK,
+    NAMES,
+    PATIENCE_S,
+    System,
+    Watch,
+    alive,
+    children_of,
+    shared_memory,
+    wait_for,
+)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -28,6 +39,9 @@ RUN_FAILED = 1
 
 LATENT_HARD_MS = 1500
 BRAKING_MS = 500
+ENDING_MS = 1000
+"""From the signal that ends a run until the arm is at rest: a look at the signal, a question, and braking."""
+
 GONE_MS = 5000
 """From the end of a parent until the last of its children has ended."""
 
@@ -123,11 +137,42 @@ def started(tmp_path: Path, endpoints: dict[str, str]) -> Iterator[Started]:
     run.process.wait()
 
 
+@pytest.fixture
+def arm(endpoints: dict[str, str]) -> Iterator[Watch]:
+    """Looks at the arm of the run."""
+    watch = Watch(endpoints["endpoints.robot.state"], endpoints["endpoints.control.state"])
+    yield watch
+    watch.close()
+
+
+def told(what: str, arm: Watch, since_ns: int) -> None:
+    """Print when the arm came to rest after an end was asked for, and check it."""
+    still_ms = arm.still_after_ms(since_ns)
+    print(f"{what}: the arm is still after {still_ms:.0f} ms, at most {ENDING_MS} ms")
+    assert still_ms <= ENDING_MS
+
+
+def press_ctrl_c(run: Started) -> int:
+    """As a terminal does: the whole group of the run is told. Returns when."""
+    pressed_ns = CLOCK.now_ns()
+    os.killpg(run.process.pid, signal.SIGINT)
+    return pressed_ns
+
+
+def ask_to_end(run: Started) -> int:
+    """As a service manager does: SIGTERM, once, to the run alone. Returns when."""
+    asked_ns = CLOCK.now_ns()
+    run.process.terminate()
+    return asked_ns
+
+
 @pytest.mark.fault_row(40, 45)
+@pytest.mark.parametrize("ask", [press_ctrl_c, ask_to_end])
 def test_ctrl_c_ends_a_run_with_all_written_and_nothing_left(
-    started: Started, endpoints: dict[str, str]
+    started: Started, endpoints: dict[str, str], arm: Watch, ask: Callable[[Started], int]
 ) -> None:
-    started.process.send_signal(signal.SIGINT)
+    arm.until_moving()
+    told(ask.__name__, arm, ask(started))
     code, summary = started.ended()
     assert (code, summary["state"]) == (ENDED_BY_OPERATOR, "interrupted")
     assert summary["problem"] == "stopped by the operator"
@@ -161,6 +206,19 @@ def test_a_second_signal_ends_a_run_at_once(started: Started, endpoints: dict[st
     started.process.send_signal(signal.SIGINT)
     # The system delivers them in either order.
     assert started.process.wait(PATIENCE_S) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    started.leaves_nothing(endpoints)
+
+
+@pytest.mark.fault_row(45)
+def test_a_second_ctrl_c_ends_a_run_at_once(started: Started, endpoints: dict[str, str], arm: Watch) -> None:
+    arm.until_moving()
+    os.kill(started.pids["control"], signal.SIGSTOP)
+    pressed_ns = press_ctrl_c(started)
+    # Pressed again before the first is noticed, the system would deliver both as one.
+    wait_for(lambda: started.events("verdict"), "the first is noticed")
+    press_ctrl_c(started)
+    told("Ctrl-C twice", arm, pressed_ns)
+    assert started.process.wait(PATIENCE_S) == 128 + signal.SIGINT
     started.leaves_nothing(endpoints)
 
 
