@@ -211,13 +211,12 @@ def test_a_killed_simulator_stops_control_which_tells_why(system: System) -> Non
 
 @pytest.fixture
 def fault(system: System) -> Iterator[Path]:
-    """Makes the driver of control fail in the way that is written into it."""
+    """Makes the driver of control fail in the way that is written into it, once the system is started."""
     file = system.folder / "fault"
     file.unlink(missing_ok=True)
     system.scripts["control"] = FAILING
     if "control" in system.running:
         system.send("control", signal.SIGKILL)
-    system.start("control")
     yield file
     file.unlink(missing_ok=True)
     del system.scripts["control"]
