@@ -156,6 +156,10 @@ def codec_table(rows: Sequence[CodecRow]) -> str:
     return table(head, lines)
 
 
+MARKS_US = tuple(mark * 10**power for power in range(6) for mark in (1, 2, 5))
+"""Where a logarithmic axis may have marks."""
+
+
 def draw(cells: Sequence[Cell], path: Path) -> None:
     """Draw p50 and p99 of each line, a panel for each payload, on a logarithmic axis.
 
@@ -177,11 +181,15 @@ def draw(cells: Sequence[Cell], path: Path) -> None:
             )
         axes.set_title("demo" if payload == DEMO else payload, fontsize=9)
         axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        marks = [mark for mark in MARKS_US if low <= mark <= high]
+        axes.set_xticks(marks, [f"{mark:,}" for mark in marks])
+        axes.set_xticks([], minor=True)
         axes.set_xlabel("µs: p50 and p99")
         axes.grid(alpha=0.3)
     panels[0].set_yticks([-place for place in range(len(names))], names)
-    panels[-1].legend(fontsize=7)
-    drawn.tight_layout()
+    drawn.legend(*panels[-1].get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=7)
+    drawn.tight_layout(rect=(0.0, 0.06, 1.0, 1.0))
     drawn.savefig(path)
 
 

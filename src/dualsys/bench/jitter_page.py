@@ -136,8 +136,9 @@ def draw(measured: Sequence[Cell], path: Path) -> None:
         axes.set_xlabel("rate, Hz")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("lateness, µs: p99 and max")
-    panels[-1].legend(fontsize=7)
-    drawn.tight_layout()
+    handles, labels = panels[-1].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="lower center", ncols=min(len(labels), 2 * len(loads)), fontsize=7)
+    drawn.tight_layout(rect=(0.0, 0.08, 1.0, 1.0))
     drawn.savefig(path)
 
 
