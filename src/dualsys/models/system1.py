@@ -28,6 +28,7 @@ from dualsys.models.layers import (
     images_to_float,
 )
 from dualsys.models.residual import ResidualNet
+from dualsys.models.system2 import CENTRE_M, PLACE_UNIT_M, POINTERS
 
 AIM_SCALES = (0.1, 0.3, 1.0)
 """In these units (dm, dm/s) the denoiser is told the aim: finely near the tool, coarsely far from it."""
@@ -37,6 +38,9 @@ velocity of the object [2], and whether it is there at all (1) or not (-1)."""
 
 STATE_TOKENS = 2
 """Context tokens that stand for the state of the arm, first of all."""
+
+FARTHEST_DM = 6.0
+"""What is farther from the tool than this, or faster per second, is told as this far."""
 
 SHORTEST_RATE_S = 0.05
 """Two latents that are closer in time are taken to be this far apart."""
@@ -56,6 +60,9 @@ class System1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         latent_tokens, latent_width: Shape of one latent.
         latents, frames: How many newest latents and wrist frames are read.
         shown: How many of the latents become tokens of the context.
+        pointers: How many of a latent's tokens, its first, point at a place each, the first of them at the
+            named object. Where these are and how fast they move is told in numbers besides, relative to the
+            tool, whose place is the first three of the state. 0: nothing points.
         wrist_px: Wrist image size (square).
         width: Channels of every token.
         context_depth, depth: Transformer blocks of the context encoder and of the denoiser.
@@ -66,8 +73,9 @@ class System1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proprioception: int = 9
     latent_tokens: int = 8
     latent_width: int = 128
-    latents: int = 2
+    latents: int = 4
     shown: int = 2
+    pointers: int = POINTERS
     frames: int = 2
     wrist_px: int = 64
     width: int = 128
@@ -80,6 +88,15 @@ class System1Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"latents {self.latents}, shown {self.shown}: a rate takes two latents, and of those read at "
                 "least one and no more than all become tokens"
+            )
+        if not 0 <= self.pointers <= self.latent_tokens:
+            raise ValueError(
+                f"pointers {self.pointers}: expected 0 to {self.latent_tokens}, the tokens of a latent"
+            )
+        if self.pointers and self.proprioception < 3:
+            raise ValueError(
+                f"pointers {self.pointers}, proprioception {self.proprioception}: the first three numbers of "
+                "the state are the place of the tool, from which places are told"
             )
 
     @property
@@ -102,6 +119,21 @@ def latent_rates(tokens: Tensor, latent_age_s: Tensor) -> Tensor:
     """
     between_s = (latent_age_s[:, 1:] - latent_age_s[:, :1]).clamp(min=SHORTEST_RATE_S)
     return (tokens[:, :1] - tokens[:, 1:]) / between_s.unsqueeze(-1).unsqueeze(-1)
+
+
+def track_encoder(config: System1Config) -> nn.Sequential:
+    """From `System1Net.track` to what is added to the token of the aim; nothing, untrained."""
+    places, rates = 3 * config.pointers * config.latents, 2 * (config.latents - 1)
+    last = nn.Linear(config.width, config.width)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(
+        nn.Linear(places + 2 * rates + config.latents, config.width),
+        nn.SiLU(),
+        nn.Linear(config.width, config.width),
+        nn.SiLU(),
+        last,
+    )
 
 
 class WristEncoder(nn.Module):
@@ -182,6 +214,9 @@ class System1Net(nn.Module):
         )
         self.context_blocks = nn.ModuleList(ContextBlock(config) for _ in range(config.context_depth))
         self.context_norm = nn.LayerNorm(width)
+        if config.pointers:
+            self.place_out = nn.Linear(config.latent_width, 3)
+            self.track_in = track_encoder(config)
         self.aim_out = nn.Linear(width, AIM_SIZE)
         told = nn.Linear(width, width)
         nn.init.zeros_(told.weight)
@@ -240,7 +275,34 @@ class System1Net(nn.Module):
         for block in self.context_blocks:
             x = block(x)
         normed: Tensor = self.context_norm(x)
-        return normed
+        if not self.config.pointers:
+            return normed
+        track = self.track_in(self.track(tokens, latent_age_s, proprioception[:, :3]))
+        return torch.cat([normed[:, :1], (normed[:, 1] + track).unsqueeze(1), normed[:, 2:]], dim=1)
+
+    def track(self, tokens: Tensor, latent_age_s: Tensor, tool_m: Tensor) -> Tensor:
+        """Where the pointers of each latent point, and how the named object moves.
+
+        In numbers: velocities that were made out of what attention mixes came out wrong by centimetres where
+        each place by itself was right to millimetres.
+
+        Args:
+            tokens, latent_age_s: As for `encode`.
+            tool_m: `[B, 3]`, base frame.
+
+        Returns:
+            `[B, track]`, dm and dm/s relative to the tool: places; where the velocity since each earlier
+            latent takes the object by now; these velocities; and the ages in s.
+        """
+        centre = tool_m.new_tensor(CENTRE_M)
+        places = 10.0 * PLACE_UNIT_M * self.place_out(tokens[:, :, : self.config.pointers])
+        places = places - 10.0 * (tool_m - centre).unsqueeze(1).unsqueeze(1)
+        between_s = (latent_age_s[:, 1:] - latent_age_s[:, :1]).clamp(min=SHORTEST_RATE_S)
+        seen = places[:, :, 0, :2]
+        rates = ((seen[:, :1] - seen[:, 1:]) / between_s.unsqueeze(-1)).clamp(-FARTHEST_DM, FARTHEST_DM)
+        by_now = seen[:, :1] + rates * latent_age_s[:, :1].unsqueeze(-1)
+        far = torch.cat([places.flatten(1), by_now.flatten(1)], dim=1).clamp(-FARTHEST_DM, FARTHEST_DM)
+        return torch.cat([far, rates.flatten(1), latent_age_s], dim=1)
 
     def condition(self, encoded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the denoiser needs of the context tokens, once for all its steps.

@@ -21,6 +21,9 @@ from dualsys.models.layers import ConvBlock, CrossAttention, SelfAttention, feed
 CENTRE_M = (0.5, 0.0, 0.05)
 """Positions are read relative to here, the middle of the table, base frame."""
 
+PLACE_UNIT_M = 0.2
+"""In this unit the linear head of the pointers tells places."""
+
 POINTERS = 2
 """Queries whose first attention head is taught to look at the named object and at its goal."""
 
@@ -189,7 +192,7 @@ class System2Net(nn.Module):
         One linear map per token: what is so easily read is easily read by System 1 too.
         """
         places: Tensor = self.point(latent[:, :POINTERS])
-        return places.new_tensor(CENTRE_M) + 0.2 * places
+        return places.new_tensor(CENTRE_M) + PLACE_UNIT_M * places
 
     def reading(self, latent: Tensor) -> Reading:
         """What the auxiliary heads read from latent tokens `[B, queries, width]`."""
