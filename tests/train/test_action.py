@@ -41,6 +41,8 @@ def numbered(*lengths: int) -> ActionData:
         active=(np.arange(rows) % VARIANTS).astype(np.int8),
         aims=np.zeros((rows, VARIANTS, 8), np.float32),
         latents=latents,
+        played=np.column_stack([-1.0 - np.arange(rows), np.zeros(rows)]).astype(np.float32),
+        tossed=np.zeros((rows, VARIANTS), np.bool_),
     )
 
 
@@ -155,7 +157,7 @@ def test_a_batch_is_a_function_of_torchs_generator() -> None:
 
 
 def test_the_state_scale_is_that_of_the_recordings() -> None:
-    net = System1Net(System1Config(width=32, depth=1, context_depth=1, heads=2, proprioception=2))
+    net = System1Net(System1Config(width=32, depth=1, context_depth=1, heads=2, proprioception=2, pointers=0))
     states = np.column_stack([np.arange(5.0), np.full(5, 0.3)]).astype(np.float32)
     parts = [replace(numbered(3), proprioception=states[:3]), replace(numbered(2), proprioception=states[3:])]
     set_state_scale(net, parts)
@@ -202,6 +204,7 @@ def test_training_teaches_the_chunk_and_returns_the_average(
 ) -> None:
     monkeypatch.setattr(action, "BATCH", 16)
     shapes = {"horizon": 2, "actions": 2, "proprioception": 1, "latent_tokens": 1, "latent_width": 2}
+    shapes |= {"pointers": 0}
     torch.manual_seed(0)
     sizes = {"latents": LATENTS, "wrist_px": 16, "width": 32, "depth": 1, "context_depth": 1, "heads": 2}
     net = System1Net(System1Config(**shapes, **sizes))
@@ -209,6 +212,7 @@ def test_training_teaches_the_chunk_and_returns_the_average(
     data = replace(
         DATA,
         chunks=np.ones_like(DATA.chunks),
+        played=np.ones_like(DATA.played),
         wrist=np.zeros((len(DATA.wrist), 16, 16, 3), np.uint8),
     )
     set_state_scale(net, [data])
@@ -275,12 +279,51 @@ class Probe:
 
 def test_a_prefix_is_clean_at_flow_time_one_and_left_out_of_the_loss() -> None:
     torch.manual_seed(3)
-    probe = Probe()
-    loss = action.prefix_loss(probe, (torch.zeros(1),) * 3, torch.zeros(64, 16, 4))  # type: ignore[arg-type]
+    probe, prefix = Probe(), torch.arange(1, 9).repeat(8)
+    context = (torch.zeros(1),) * 3
+    loss = action.prefix_loss(probe, context, torch.zeros(64, 16, 4), prefix)  # type: ignore[arg-type]
     assert loss.item() == pytest.approx(0.0, abs=1e-6)
     x, tau = probe.seen[0]
-    lengths = (tau == 1.0).sum(dim=1)
-    assert set(lengths.tolist()) == set(range(1, action.PREFIX_MOST + 1))
-    for row, length in enumerate(lengths.tolist()):
+    assert torch.equal((tau == 1.0).sum(dim=1), prefix)
+    for row, length in enumerate(prefix.tolist()):
         assert (x[row, :length] == 0.0).all()
         assert len(set(tau[row, length:].tolist())) == 1
+
+
+def led(tossed: int = -1, horizon: int = 12) -> dict[str, np.ndarray]:
+    """Many chunks in which every action tells its step, and the expert's variant, or -1 if it was played.
+
+    A coin decides at steps from `tossed` on, if that is given.
+    """
+    rows = 2 * 60
+    data = numbered(60, 60)
+    chunks = np.zeros((rows, VARIANTS, horizon, 4), np.float16)
+    chunks[..., 2] = (np.arange(rows)[:, None] + np.arange(horizon))[:, None]
+    chunks[..., 3] = np.arange(VARIANTS)[:, None]
+    played = np.tile(np.array([0.5, 0.0, 0.0, -1.0], np.float32), (rows, 1))
+    played[:, 2] = np.arange(rows)
+    coin = np.zeros((rows, VARIANTS), np.bool_)
+    if tossed >= 0:
+        coin[tossed:60] = coin[60 + tossed :] = True
+    torch.manual_seed(2)
+    drawn = ExampleSampler([replace(data, chunks=chunks, played=played, tossed=coin)], LATENTS).draw(4000)
+    return {name: tensor.numpy() for name, tensor in drawn.items()}
+
+
+def test_a_prefix_is_what_was_played_and_the_expert_goes_on_from_where_that_has_led() -> None:
+    drawn = led()
+    assert set(drawn["prefix"].tolist()) == set(range(1, action.PREFIX_MOST + 1))
+    step = drawn["proprioception"][:, 0].astype(np.int64)
+    for row, (own, length) in enumerate(zip(drawn["led_chunk"], drawn["prefix"], strict=True)):
+        np.testing.assert_array_equal(own[:, 2], step[row] + np.arange(12))
+        left = 59 - step[row] % 60
+        assert length <= max(left, 1), "a prefix ends with its episode"
+        expert = (np.arange(12) >= length) | (left == 0)
+        np.testing.assert_array_equal(own[:, 3], np.where(expert, drawn["chunk"][row, 0, 3], -1))
+
+
+def test_the_expert_keeps_to_its_way_where_a_coin_would_decide_anew_after_the_prefix() -> None:
+    drawn = led(tossed=30)
+    then = drawn["proprioception"][:, 0] % 60 + drawn["prefix"]
+    inside = then <= 59
+    np.testing.assert_array_equal(drawn["led_chunk"][inside, 0, 3] >= 0, then[inside] >= 30)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from dualsys.slow.backend import System2Output
-from dualsys.train.policy_actor import PLAN_STEPS, PolicyActor, policy_actor
+from dualsys.train.policy_actor import DELAYS, PolicyActor, policy_actor
 from dualsys.train.recordings import Bundles
 from dualsys_sim import arena
 from dualsys_sim.runner import Step
 from dualsys_sim.state import Goal
 
-SEEDS = range(12)
+SEEDS = range(24)
+HORIZON = 8
 
 
 @dataclass
@@ -43,7 +44,8 @@ class Fast:
     conditions: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
     now: int = 0
     latents: int = 3
-    action = SimpleNamespace(chunk=SimpleNamespace(shape=(6, 4)))
+    action = SimpleNamespace(chunk=SimpleNamespace(shape=(HORIZON, 4)), horizon=HORIZON)
+    prefixes: list[np.ndarray] = field(default_factory=list)
 
     def encode_wrist(self, image: np.ndarray) -> np.ndarray:
         """The number that is written into the image."""
@@ -57,8 +59,15 @@ class Fast:
 
     def sample(self, noise: np.ndarray, condition: int) -> np.ndarray:
         """A chunk."""
-        assert noise.shape == (6, 4)
-        return np.array([[condition, row, 0.0, 1.0] for row in range(6)], np.float32)
+        assert noise.shape == (HORIZON, 4)
+        return np.array([[condition, row, 0.0, 1.0] for row in range(HORIZON)], np.float32)
+
+    def sample_prefix(
+        self, noise: np.ndarray, prefix: np.ndarray, given: np.ndarray, condition: int
+    ) -> np.ndarray:
+        """A chunk, with a mark; keeps the prefix."""
+        self.prefixes.append(prefix[given == 1.0])
+        return self.sample(noise, condition) + np.array([0.0, 0.0, 1.0, 0.0], np.float32)
 
 
 def drive(
@@ -82,15 +91,48 @@ def drive(
     return slow, fast, actions
 
 
+def delay_of(actions: list[np.ndarray]) -> int:
+    """How many steps the plans of an episode took: from what is played at the end."""
+    delay = int(actions[-1][1])
+    while delay not in DELAYS or any(row < delay for row in (int(action[1]) for action in actions[20:])):
+        delay -= 1
+    return delay
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_arm_waits_for_its_first_plan_and_then_plays_the_newest_that_is_ready(seed: int) -> None:
-    _, _, actions = drive(seed)
+def test_the_arm_waits_for_its_first_plan_and_then_plays_the_newest_that_is_done(seed: int) -> None:
+    _, fast, actions = drive(seed)
+    delay = delay_of(actions)
+    every = max(delay, 1)
+    assert [now for now, *_ in fast.conditions] == list(range(0, 60, every))
     for index, action in enumerate(actions):
-        if index < PLAN_STEPS:
+        if index < delay:
             np.testing.assert_array_equal(action, [0.0, 0.0, 0.0, 1.0])
         else:
-            planned = (index - PLAN_STEPS) // PLAN_STEPS * PLAN_STEPS
-            np.testing.assert_array_equal(action, [planned, index - planned, 0.0, 1.0])
+            planned = (index - delay) // every * every
+            np.testing.assert_array_equal(action[:2], [planned, index - planned])
+
+
+def test_how_long_plans_take_differs_between_episodes_and_never_longer_than_a_chunk_allows() -> None:
+    delays = {delay_of(drive(seed)[2]) for seed in SEEDS}
+    assert delays == {delay for delay in DELAYS if 2 * delay <= HORIZON}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_plans_go_on_from_what_will_have_been_played_in_some_episodes(seed: int) -> None:
+    _, fast, actions = drive(seed)
+    delay = delay_of(actions)
+    for count, prefix in enumerate(fast.prefixes):
+        begun = fast.conditions[count + 1][0]
+        np.testing.assert_array_equal(
+            prefix, np.array(actions[begun : begun + delay], np.float32)[: len(prefix)]
+        )
+    assert len(fast.prefixes) in (0, len(fast.conditions) - 1)
+
+
+def test_plans_with_and_without_prefix_are_both_common() -> None:
+    with_prefix = [bool(drive(seed)[1].prefixes) for seed in SEEDS]
+    assert 0.15 < np.mean(with_prefix) < 0.75
 
 
 @pytest.mark.parametrize("seed", SEEDS)

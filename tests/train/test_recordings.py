@@ -14,6 +14,7 @@ from dualsys.train import recordings, variants
 from dualsys.train.recordings import VARIANTS, Arrays, load, record
 from dualsys.train.scenes import vocabulary_list
 from dualsys.train.variants import FILLERS, MAX_WORDS, draw_variants
+from dualsys_sim import arena
 from dualsys_sim.episode import Episode, make_episode
 from dualsys_sim.runner import Step, Trajectory, run_episode
 from dualsys_sim.state import Goal
@@ -46,7 +47,9 @@ def test_shapes_and_types_are_those_that_training_reads(recorded: tuple[Trajecto
         "wrist": ("uint8", (STEPS, 64, 64, 3)),
         "proprioception": ("float32", (STEPS, 9)),
         "chunks": ("float16", (STEPS, VARIANTS, 16, 4)),
+        "played": ("float32", (STEPS, 4)),
         "aims": ("float32", (STEPS, VARIANTS, 8)),
+        "tossed": ("bool", (STEPS, VARIANTS)),
         "active": ("int8", (STEPS,)),
         "fixed": ("uint8", (frames, 96, 128, 3)),
         "words": ("int16", (frames, VARIANTS, MAX_WORDS)),
@@ -68,6 +71,17 @@ def test_the_state_is_what_the_arm_measured(recorded: tuple[Trajectory, Given, A
     np.testing.assert_allclose(state[:, :3] + state[:, 3:6], trajectory.array("command_m"), atol=1e-6)
     np.testing.assert_allclose(state[:, 6], trajectory.array("width_m"), atol=1e-6)
     assert set(np.unique(state[:, 8])) <= {-1.0, 1.0}
+
+
+def test_what_was_played_takes_the_command_from_each_step_to_the_next(
+    recorded: tuple[Trajectory, Given, Arrays],
+) -> None:
+    _, _, arrays = recorded
+    state = arrays["proprioception"].astype(np.float64)
+    command = state[:, :3] + state[:, 3:6]
+    played = arrays["played"].astype(np.float64)
+    np.testing.assert_allclose(np.diff(command, axis=0), arena.ACTION_STEP_M * played[:-1, :3], atol=1e-6)
+    np.testing.assert_array_equal(np.sign(played[:-1, 3]), state[1:, 8])
 
 
 def test_the_chunk_of_the_active_variant_begins_with_what_the_expert_wanted(
@@ -105,13 +119,17 @@ def test_the_words_of_a_variant_are_its_instruction_but_for_a_filler(
 
 
 def test_labels_hold_both_ways_round_a_wall(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(variants, "TRAINED_TASKS", ("around",))
+    monkeypatch.setattr(variants, "TRAINED_TASKS", ("around", "pick"))
     episode = replace(make_episode("around", 3), timeout_s=0.8)
     assert episode.wall is not None
     # The words are another task's: training has none for this one.
-    given = [("touch the red block", episode.goal)]
+    given = [
+        ("touch the red block", episode.goal),
+        ("pick the red block", replace(episode.goal, task="pick")),
+    ]
     trajectory = run_episode(world, episode, lambda _: np.array([0.0, 0.0, 0.0, 1.0]), cameras=True)
     arrays = recordings._arrays(trajectory, given, np.random.default_rng(5))
+    np.testing.assert_array_equal(arrays["tossed"], np.tile([True, False], (len(arrays["tossed"]), 1)))
     ways = np.sign(arrays["chunks"][:, 0, :, 1].astype(np.float64).sum(axis=1))
     assert 0.2 < (ways > 0.0).mean() < 0.8
 

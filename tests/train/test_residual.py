@@ -142,6 +142,8 @@ def recording(net: System1Net, episodes: int = 12, length: int = 40) -> ActionDa
         chunks=chunks,
         active=np.zeros(count, np.int8),
         aims=np.zeros((count, 2, 8), np.float32),
+        played=np.zeros((count, 4), np.float32),
+        tossed=np.zeros((count, 2), np.bool_),
         latents=np.zeros((count // 2, 2, config.latent_tokens, config.latent_width), np.float16),
     )
 

@@ -35,8 +35,8 @@ from dualsys.train.vision import VisionData, reading_accuracy, train_system2
 
 SEED_SPACING = 1_000_000
 ROUND_SPACING = 100_000
-REFINE_RATE, FURTHER_RATE = 8e-4, 5e-4
-"""Peak learning rates of what is trained further: where System 2 changes, and where it does not."""
+FIRST_RATE, REFINE_RATE, FURTHER_RATE = 1e-3, 8e-4, 5e-4
+"""Peak learning rates: of a new System 1, of both as System 2 changes, and of System 1 while it does not."""
 HELD_OUT_SCENES = 200
 
 
@@ -100,7 +100,9 @@ def main() -> None:
     shown = load(experts)
     system2 = _train_system2(recipe, runs, scenes, shown, len(words))
     learned = _with_latents(system2, shown, experts)
-    system1 = _train_system1(recipe, runs, [learned], "system1", recipe.size(recipe.system1_steps))
+    steps = recipe.size(recipe.system1_steps)
+    system1 = _new_system1(recipe, system2, learned)
+    system1 = _train_system1(recipe, runs, [learned], "system1", steps, system1, FIRST_RATE)
     specs = system_specs(system2, system1.config.proprioception)
 
     first = _draft(recipe, 1, system2, system1, specs, words)
@@ -206,25 +208,33 @@ def _check_system2(recipe: Recipe, net: System2Net) -> dict[str, float]:
 
 def _with_latents(net: System2Net, shown: Arrays, folder: Path, name: str = "latents") -> ActionData:
     latents = encode_latents(net, shown["fixed"], shown["words"], folder / f"{name}.npy")  # type: ignore[arg-type]
-    names = ("wrist", "proprioception", "first_step", "first_frame", "chunks", "active", "aims")
+    names = (
+        "wrist",
+        "proprioception",
+        "first_step",
+        "first_frame",
+        "chunks",
+        "active",
+        "aims",
+        "played",
+        "tossed",
+    )
     return ActionData(**{name: shown[name] for name in names}, latents=latents)  # type: ignore[arg-type]
 
 
-def _train_system1(
-    recipe: Recipe,
-    runs: Path,
-    parts: list[ActionData],
-    name: str,
-    steps: int,
-    start: System1Net | None = None,
-    rate: float = 1e-3,
-) -> System1Net:
+def _new_system1(recipe: Recipe, system2: System2Net, learned: ActionData) -> System1Net:
     torch.manual_seed(recipe.seed)
     net = System1Net(System1Config())
-    if start is None:
-        set_state_scale(net, parts)
-    else:
-        net.load_state_dict(start.state_dict())
+    set_state_scale(net, [learned])
+    # System 2 has learned to read places from the tokens that point at them: that need not be learned again.
+    net.place_out.load_state_dict(system2.point.state_dict())
+    return net
+
+
+def _train_system1(
+    recipe: Recipe, runs: Path, parts: list[ActionData], name: str, steps: int, start: System1Net, rate: float
+) -> System1Net:
+    net = copy.deepcopy(start).requires_grad_(True)
     return train_system1(net, parts, runs, name=name, steps=steps, seed=recipe.seed, peak_rate=rate)
 
 

@@ -73,6 +73,8 @@ class ActionData:
         aims: float32 `[T, J, 8]`, named object `[3]`, where it is to go, the wall before it, or where the
             tool is to go `[3]` (m, base frame), and the velocity of the object `[2]` (m/s); NaN for none.
         latents: float16 `[F, J, tokens, width]`, one row for every `FRAME_STEPS` steps.
+        played: float32 `[T, A]`, the action that was played at each step, whoever chose it.
+        tossed: bool `[T, J]`, the toss of a coin decided what that expert would play from here.
     """
 
     wrist: NDArray[np.uint8]
@@ -83,6 +85,8 @@ class ActionData:
     active: NDArray[np.int8]
     aims: NDArray[np.float32]
     latents: NDArray[np.float16]
+    played: NDArray[np.float32]
+    tossed: NDArray[np.bool_]
 
 
 def encode_latents(
@@ -121,6 +125,7 @@ class ExampleSampler:
         sizes = torch.tensor([len(part.wrist) for part in parts], dtype=torch.float64)
         self.shares = sizes / sizes.sum()
         self.moving = [_rows_with_motion(part) for part in parts]
+        self.last = [last_rows(part.first_step) for part in parts]
 
     def draw(self, size: int) -> dict[str, Tensor]:
         """One batch: wrist images, proprioception, latents with ages, chunk; from torch's generator."""
@@ -128,13 +133,15 @@ class ExampleSampler:
             torch.multinomial(self.shares, size, replacement=True), minlength=len(self.parts)
         )
         drawn = [
-            self._draw_from(part, moving, int(count))
-            for part, moving, count in zip(self.parts, self.moving, counts, strict=True)
+            self._draw_from(part, moving, last, int(count))
+            for part, moving, last, count in zip(self.parts, self.moving, self.last, counts, strict=True)
             if count > 0
         ]
         return {key: torch.cat([batch[key] for batch in drawn]) for key in drawn[0]}
 
-    def _draw_from(self, part: ActionData, moving: NDArray[np.int64], size: int) -> dict[str, Tensor]:
+    def _draw_from(
+        self, part: ActionData, moving: NDArray[np.int64], last: NDArray[np.int64], size: int
+    ) -> dict[str, Tensor]:
         step = torch.randint(len(part.wrist), (size,)).numpy()
         other = torch.randint(part.chunks.shape[1], (size,)).numpy()
         follows = torch.rand(size).numpy() < ACTIVE_SHARE
@@ -144,11 +151,51 @@ class ExampleSampler:
             follows |= chosen
         variant = np.where(follows, part.active[step], other)
         first = part.first_step[step]
+        prefix, led = _lead(part, step, variant, last[step])
         return {
             **seen_at(part, step, variant, draw_latents(step - first, self.latents)),
             "chunk": torch.from_numpy(part.chunks[step, variant].astype(np.float32)),
+            "led_chunk": torch.from_numpy(led),
+            "prefix": torch.from_numpy(prefix),
             "aim": torch.from_numpy(_from_tool(part.aims[step, variant], part.proprioception[step, :3])),
         }
+
+
+def last_rows(first_step: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For every step, the row of the last step of its episode; `first_step` as in `ActionData`."""
+    firsts, episode = np.unique(first_step, return_inverse=True)
+    return (np.append(firsts[1:], len(first_step)) - 1)[episode]
+
+
+def _lead(
+    part: ActionData, step: NDArray[np.int64], variant: NDArray[np.int64], last: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Chunks that begin with what was played, and go on as the expert does from where that has led.
+
+    At work a prefix is what an older plan has left to play, not what the expert would do now. From chunks of
+    the expert alone a network learns to go on as though the prefix had been the expert's: the tool ends
+    beside its way by what it was not. Besides, a prefix of an expert, who knows the present, tells of it what
+    is not seen yet, such as that nothing has begun to move; one of an older plan does not.
+
+    Args:
+        part: The recording.
+        step, variant, last: Rows `[B]`, the instruction of each, and the last row of its episode.
+
+    Returns:
+        Lengths of the prefixes `[B]`, 1 to `PREFIX_MOST`, and chunks `[B, H, A]`. Where the recording ends
+        or a coin would decide anew how to go on, the whole chunk is the expert's: it keeps to its way.
+    """
+    horizon = part.chunks.shape[2]
+    prefix = torch.randint(1, min(PREFIX_MOST, horizon - 1) + 1, (len(step),)).numpy()
+    prefix = np.maximum(1, np.minimum(prefix, last - step))
+    led = part.chunks[step, variant].astype(np.float32)
+    then = np.minimum(step + prefix, last)
+    played = (then > step) & ~part.tossed[then, variant]
+    for row in np.flatnonzero(played):
+        length = prefix[row]
+        led[row, :length] = part.played[step[row] : then[row]]
+        led[row, length:] = part.chunks[then[row], variant[row], : horizon - length]
+    return prefix, led
 
 
 def _rows_with_motion(part: ActionData) -> NDArray[np.int64]:
@@ -251,14 +298,14 @@ def flow_loss(net: System1Net, context: tuple[Tensor, Tensor, Tensor], chunk: Te
     return (predicted.float() - (chunk - noise)).square().mean()
 
 
-def prefix_loss(net: System1Net, context: tuple[Tensor, Tensor, Tensor], chunk: Tensor) -> Tensor:
-    """Flow matching on what follows a clean prefix of random length: training-time RTC, arXiv 2512.05964.
+def prefix_loss(
+    net: System1Net, context: tuple[Tensor, Tensor, Tensor], chunk: Tensor, prefix: Tensor
+) -> Tensor:
+    """Flow matching on what follows a clean prefix `[B]` of each chunk: training-time RTC, arXiv 2512.05964.
 
     The actions of the prefix are given as they are, at flow time 1, and are left out of the loss.
     """
-    most = min(PREFIX_MOST, chunk.shape[1] - 1)
-    length = torch.randint(1, most + 1, (len(chunk), 1), device=chunk.device)
-    given = torch.arange(chunk.shape[1], device=chunk.device) < length
+    given = torch.arange(chunk.shape[1], device=chunk.device) < prefix.unsqueeze(1)
     noise = torch.randn_like(chunk)
     tau = torch.where(given, 1.0, torch.rand(len(chunk), 1, device=chunk.device))
     mix = tau.unsqueeze(-1)
@@ -304,7 +351,7 @@ def train_system1(
         chunk = example["chunk"]
         return {
             "flow": flow_loss(net, (keys, values, state), chunk.repeat_interleave(DRAWS, 0)),
-            "prefix": PREFIX_SHARE * prefix_loss(net, context, chunk),
+            "prefix": PREFIX_SHARE * prefix_loss(net, context, example["led_chunk"], example["prefix"]),
             "aim": AIM_SHARE * aim_loss(net.aim(encoded), example["aim"]),
         }
 

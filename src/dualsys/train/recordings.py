@@ -5,9 +5,9 @@ trained policy (`policy_actor`), whose mistakes the experts then label: DAgger, 
 drives, every recorded state is labelled for several instructions, most of which were never given.
 
 Shards are folders of `.npy` files: `wrist` uint8 [T, px, px, 3], `proprioception` float32 [T, 9], `chunks`
-float16 [T, J, H, 4], `aims` float32 [T, J, 8], `active` int8 [T] (the variant in force), `first_step` and
-`first_frame` int64 [T], `fixed` uint8 [F, h, w, 3], `words` int16 [F, J, 16], `places` float32 [F, J, 6],
-`classes` int8 [F, J, 5]; F counts every second step.
+float16 [T, J, H, 4], `played` float32 [T, 4], `aims` float32 [T, J, 8], `tossed` bool [T, J], `active` int8
+[T] (the variant in force), `first_step` and `first_frame` int64 [T], `fixed` uint8 [F, h, w, 3], `words`
+int16 [F, J, 16], `places` float32 [F, J, 6], `classes` int8 [F, J, 5]; F counts every second step.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dualsys_sim.labels import expert_chunk
 from dualsys_sim.runner import Actor, Regoal, Step, Trajectory, expert_actor, run_episode
 from dualsys_sim.state import ExpertState, FloatArray, Goal, ObjectTable
 from dualsys_sim.task import Verdict
-from dualsys_sim.tasks import task_named
+from dualsys_sim.tasks import expert_action, task_named
 from dualsys_sim.world import World
 
 EPISODES_PER_SHARD: Final = 10
@@ -171,6 +171,15 @@ def _aim(goal: Goal, table: ObjectTable, state: ExpertState) -> FloatArray:
     return aim
 
 
+def _tossed(state: ExpertState, goal: Goal) -> bool:
+    """Whether the toss of a coin decides what the expert does next."""
+    if state.wall is None:
+        return False
+    left, right = state.copy(), state.copy()
+    left.side, right.side = 1, -1
+    return expert_action(left, goal) != expert_action(right, goal)
+
+
 def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.random.Generator) -> Arrays:
     table = trajectory.episode.table()
     command: FloatArray = trajectory.array("command_m").astype(np.float64)
@@ -180,6 +189,7 @@ def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.ra
     gripper = trajectory.array("gripper")
     chunks = np.empty((len(tool), len(variants), HORIZON, 4), dtype=np.float16)
     aims = np.empty((len(tool), len(variants), 8), dtype=np.float32)
+    tossed = np.empty((len(tool), len(variants)), dtype=np.bool_)
     moved = zip(positions.astype(np.float64), velocities.astype(np.float64), strict=True)
     tables = [replace(table, position_m=now, velocity_m_s=speed) for now, speed in moved]
     for step in range(len(tool)):
@@ -197,6 +207,7 @@ def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.ra
             side=0 if table.wall is None else int(rng.choice((-1, 1))),
         )
         for column, (_, goal) in enumerate(variants):
+            tossed[step, column] = _tossed(state, goal)
             aims[step, column] = _aim(goal, tables[step], state)
             chunks[step, column] = expert_chunk(state, goal, HORIZON)
     state_rows = np.column_stack([tool, command - tool, width, speed, gripper]).astype(np.float32)
@@ -208,7 +219,9 @@ def _arrays(trajectory: Trajectory, variants: list[tuple[str, Goal]], rng: np.ra
         "wrist": trajectory.array("wrist_image"),
         "proprioception": state_rows,
         "chunks": chunks,
+        "played": trajectory.array("action").astype(np.float32),
         "aims": aims,
+        "tossed": tossed,
         "active": np.array([goals.index(goal) for goal in trajectory.goals], dtype=np.int8),
         "fixed": trajectory.array("fixed_image"),
         "words": np.repeat(texts[None], len(tables[::2]), axis=0),

@@ -36,7 +36,7 @@ from dualsys.models.flow import sample
 from dualsys.models.residual import ResidualNet
 from dualsys.models.system1 import System1Net
 from dualsys.models.system2 import System2Net
-from dualsys.train.action import ActionData, draw_latents, encode_latents, seen_at
+from dualsys.train.action import ActionData, draw_latents, encode_latents, last_rows, seen_at
 from dualsys.train.checkpoint import averaged_weights, load_network, load_system1, require_fit
 from dualsys.train.graphs import EULER_STEPS, field_of, phase_of
 from dualsys.train.loop import Stage, device, mixed_precision
@@ -71,8 +71,8 @@ class StalePairs:
         self._parts, self._horizon, self._latents = parts, horizon, latents
         self._last_rows, self._rows = [], []
         for part in parts:
-            firsts, episode = np.unique(part.first_step, return_inverse=True)
-            self._last_rows.append((np.append(firsts[1:], len(part.first_step)) - 1)[episode])
+            episode = np.unique(part.first_step, return_inverse=True)[1]
+            self._last_rows.append(last_rows(part.first_step))
             kept = (episode % HELD_OUT == HELD_OUT - 1) == held_out
             self._rows.append(np.flatnonzero(kept))
         self._shares = torch.tensor([float(len(rows)) for rows in self._rows])
@@ -271,7 +271,17 @@ def actions_of(system2: System2Net, folder: Path, latents: str) -> ActionData:
     """A recording with its latents, which are kept in `<folder>/<latents>.npy`."""
     shown = load(folder)
     found = encode_latents(system2, shown["fixed"], shown["words"], folder / f"{latents}.npy")  # type: ignore[arg-type]
-    names = ("wrist", "proprioception", "first_step", "first_frame", "chunks", "active", "aims")
+    names = (
+        "wrist",
+        "proprioception",
+        "first_step",
+        "first_frame",
+        "chunks",
+        "active",
+        "aims",
+        "played",
+        "tossed",
+    )
     return ActionData(**{name: shown[name] for name in names}, latents=found)  # type: ignore[arg-type]
 
 

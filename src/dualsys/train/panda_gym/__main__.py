@@ -134,7 +134,7 @@ def _system2(recipe: Recipe, options: EnvironmentOptions, stills: Arrays, folder
 def _system1(recipe: Recipe, system2: System2Net, runs: Arrays, data: Path) -> System1Net:
     fixed, words = runs["fixed"], runs["words"]
     latents = encode_latents(system2, fixed, words, data / "latents.npy")  # type: ignore[arg-type]
-    names = ("proprioception", "first_step", "first_frame", "chunks", "active", "aims")
+    names = ("proprioception", "first_step", "first_frame", "chunks", "active", "aims", "played", "tossed")
     height, width = runs["wrist"].shape[1:3]
     small = Fit(width, height, WRIST_PX, WRIST_PX, None)
     wrist = np.stack([small(image) for image in runs["wrist"]])
@@ -145,6 +145,8 @@ def _system1(recipe: Recipe, system2: System2Net, runs: Arrays, data: Path) -> S
             horizon=HORIZON,
             latent_tokens=system2.config.queries,
             latent_width=WIDTH,
+            latents=2,
+            pointers=0,
             wrist_px=WRIST_PX,
             width=WIDTH,
             context_depth=1,

@@ -257,7 +257,15 @@ def _labelled(
         "chunks": np.array(chunks, dtype=np.float16),
         "aims": np.array(aims, dtype=np.float32),
         "active": np.zeros(len(wrist), dtype=np.int8),
+        "played": _played(run),
+        "tossed": np.zeros((len(wrist), 2), dtype=np.bool_),
     }
+
+
+def _played(run: Recorded) -> NDArray[np.float32]:
+    """The action [T, 4] that was played at each step; the last one, of which nothing came, counts as rest."""
+    travel = np.diff(run.command_m, axis=0, append=run.command_m[-1:]) / STEP_M
+    return np.column_stack([travel, np.append(run.gripper[1:], run.gripper[-1])]).astype(np.float32)
 
 
 def _told(task: TaskName, rng: np.random.Generator, goal: FloatArray, cube: FloatArray | None) -> Arrays:
