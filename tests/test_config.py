@@ -141,6 +141,8 @@ def test_paths_in_the_file_are_relative_to_it_and_overrides_to_the_working_folde
     assert config.slow.bundle == inner / "models/two"
     assert config.fast.bundle == tmp_path / "one"
     assert config.run.folder == tmp_path / "runs"
+    config = load_config(path, {"record.file": "a.mcap", "line.script": "null"})
+    assert (config.record.file, config.line.script) == (tmp_path / "a.mcap", None)
 
 
 def test_the_effective_configuration_loads_to_the_same(plain: Path, tmp_path: Path) -> None:

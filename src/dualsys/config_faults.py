@@ -111,7 +111,7 @@ def allowed(path: str, field: FieldInfo) -> str:
     elif annotation in (int, float):
         kind = "a whole number" if annotation is int else "a number"
         text = f"{kind}, {_bounds(field)} {unit_of(path)}".rstrip()
-    elif annotation is Path:
+    elif is_path(annotation):
         text = "a path"
     elif get_origin(annotation) is dict:
         text = "names and values"
@@ -119,6 +119,12 @@ def allowed(path: str, field: FieldInfo) -> str:
         pattern = next((item.pattern for item in field.metadata if getattr(item, "pattern", None)), None)
         text = f"text that matches {pattern}" if pattern else "text"
     return f"{text}, or null" if optional else text
+
+
+def is_path(annotation: object) -> bool:
+    """Whether a setting of this type is a path, or a path or null."""
+    parts = (annotation, *get_args(annotation))
+    return any(part is Path or get_args(part)[:1] == (Path,) for part in parts)
 
 
 def unit_of(path: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel
 
-from dualsys.config_faults import field_at, mapping_at, section_of, unknown_setting
+from dualsys.config_faults import field_at, is_path, mapping_at, section_of, unknown_setting
 from dualsys.errors import ConfigError
 
 
@@ -37,9 +37,11 @@ def apply_overrides(
 def _override_value(dotted: str, annotation: object, given: object) -> object:
     if not isinstance(given, str):
         return given
-    if annotation is Path:
+    if type(None) in get_args(annotation) and given in ("null", ""):
+        return None
+    if is_path(annotation):
         return str(Path(given).resolve())
-    if annotation is str or (annotation == str | None and given not in ("null", "")):
+    if annotation is str or annotation == str | None:
         return given
     return parse_yaml(given, f"--{dotted}")
 
