@@ -53,6 +53,7 @@ class FieldPolicy:
     wrist: TensorSpec = field(default_factory=lambda: TensorSpec((4, 4, 3), "uint8"))
     latents: int = 2
     weights: str = "by hand"
+    weak_weights: str = "weak by hand"
     steps: int = 5
 
     @property

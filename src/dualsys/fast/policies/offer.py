@@ -17,3 +17,11 @@ def offered_by(manifest: Manifest) -> frozenset[Capability]:
     if RESIDUAL in manifest.files:
         offered.add("residual")
     return frozenset(offered)
+
+
+def with_weak(offered: frozenset[Capability]) -> frozenset[Capability]:
+    """What a System 1 offers with a weak policy beside it: samples of both, and its residual head.
+
+    Nothing else is asked for beside a weak policy: a strategy that does without one is refused with it.
+    """
+    return (offered & {"sampler", "residual"}) | {"weak"}

@@ -19,7 +19,8 @@ from dualsys.bundles import Manifest, bundle_file, load_manifest, require_finite
 from dualsys.errors import BundleError, PolicyError
 from dualsys.fast.policies.graph import Graph
 from dualsys.fast.policies.offer import RESIDUAL, offered_by
-from dualsys.fast.policies.policy import Capability, Float32Array
+from dualsys.fast.policies.policy import Capability, Float32Array, System1
+from dualsys.fast.policies.weak import WithWeak, told_of_weak
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
 WRIST, CONDITION, SAMPLER, GUIDED = "wrist.onnx", "condition.onnx", "sampler.onnx", "guided.onnx"
@@ -187,6 +188,24 @@ class OnnxSystem1:
             zeros = {name: np.zeros(spec.shape, spec.dtype) for name, spec in graph.inputs.items()}
             for name, values in graph.run(zeros).items():
                 require_finite(graph.path, name, values, "zeros")
+
+
+def open_system1(bundle_dir: Path, weak_bundle_dir: Path | None = None, threads: int = 1) -> System1:
+    """Load System 1, and a weak policy beside it where one is given.
+
+    Args:
+        bundle_dir, weak_bundle_dir: The settings `fast.bundle` and `fast.weak_bundle`.
+        threads: Threads of the runtime.
+
+    Raises:
+        BundleError: A bundle is damaged or not what it says, or the two are not of one kind.
+    """
+    strong = OnnxSystem1(bundle_dir, threads)
+    if weak_bundle_dir is None:
+        return strong
+    with told_of_weak():
+        weak = OnnxSystem1(weak_bundle_dir, threads)
+    return WithWeak(strong, weak, str(weak_bundle_dir))
 
 
 def _check_graphs(manifest: Manifest, action: ActionSpec, graphs: Mapping[str, Graph]) -> TensorSpec:

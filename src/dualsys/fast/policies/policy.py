@@ -99,18 +99,18 @@ class System1(Protocol):
         ...
 
 
-def require_policy(policy: object) -> None:
-    """Return if something has all that `System1` names: what is there, not what it is worth.
+def require_policy(policy: object, protocol: type = System1) -> None:
+    """Return if something has all that a protocol names: what is there, not what it is worth.
 
     Raises:
         ConfigError: Names its class and everything that it lacks, each with what it is for.
     """
-    needed = [name for name in vars(System1) if not name.startswith("_")]
+    needed = [name for name in vars(protocol) if not name.startswith("_")]
     missing = [name for name in needed if not hasattr(policy, name)]
     if not missing:
         return
     kind = type(policy)
-    faults = [f"{name}: missing; add it: {_first_line(getattr(System1, name))}" for name in missing]
+    faults = [f"{name}: missing; add it: {_first_line(getattr(protocol, name))}" for name in missing]
     raise ConfigError(f"System 1 policy {kind.__module__}.{kind.__qualname__}", faults)
 
 
@@ -175,6 +175,11 @@ class PrefixSampler(Protocol):
 
 class WeakSampler(Protocol):
     """Samples of a weaker policy of the same kind, such as an early checkpoint (arXiv:2408.17355)."""
+
+    @property
+    def weak_weights(self) -> str:
+        """Short hash of the weights of the weaker policy."""
+        ...
 
     def sample_weak(self, noise: Float32Array, condition: Condition) -> Float32Array:
         """As `System1.sample`, by the weaker policy."""
