@@ -145,12 +145,29 @@ def test_paths_in_the_file_are_relative_to_it_and_overrides_to_the_working_folde
     assert (config.record.file, config.line.script) == (tmp_path / "a.mcap", None)
 
 
+def test_a_weak_bundle_that_no_strategy_draws_from_is_refused(plain: Path) -> None:
+    weak: dict[str, object] = {"fast.weak_bundle": "/models/early"}
+    for name, options, told in (
+        ("rtc", {}, "'rtc' draws nothing from a weak policy"),
+        ("bid", {}, "'bid' with nearest 0 draws nothing"),
+        ("bid", {"nearest": 0, "samples": 4}, "'bid' with nearest 0 draws nothing"),
+    ):
+        (fault,) = faults_of(plain, weak | {"fast.strategy.name": name, "fast.strategy.options": options})
+        assert fault.startswith("fast.weak_bundle: got '/models/early', expected null: ")
+        assert told in fault
+        assert "set it to null, or fast.strategy.name to 'bid' and fast.strategy.options.nearest abo" in fault
+    used = load_config(plain, weak | {"fast.strategy.name": "bid", "fast.strategy.options": {"nearest": 3}})
+    assert used.fast.weak_bundle == Path("/models/early")
+
+
 def test_the_effective_configuration_loads_to_the_same(plain: Path, tmp_path: Path) -> None:
     config = load_config(plain, {"slow.delay_ms": 1, "fast.strategy.options.mask": "linear"})
+    weak = {"fast.strategy.name": "bid", "fast.strategy.options.nearest": 2, "fast.weak_bundle": "early"}
     again = tmp_path / "elsewhere" / "again.yaml"
     again.parent.mkdir()
-    again.write_text(config.to_yaml(), encoding="utf-8")
-    assert load_config(again) == config
+    for one in (config, load_config(plain, weak)):
+        again.write_text(one.to_yaml(), encoding="utf-8")
+        assert load_config(again) == one
 
 
 @pytest.mark.fault_row(46)

@@ -22,20 +22,16 @@ from dualsys.bus.gate import Protection
 from dualsys.cameras.fitting import How
 from dualsys.cameras.registry import CAMERAS
 from dualsys.config_checks import strategy_faults, timing_faults, workspace_faults
+from dualsys.config_fast import FastConfig
 from dualsys.config_faults import explain
 from dualsys.config_file import apply_overrides, parse_yaml
 from dualsys.config_line import LineConfig, line_faults
 from dualsys.config_links import Endpoints, Folder, Section, SecurityConfig, SlowEndpoints, endpoint_faults
 from dualsys.config_uplink import OnDemandConfig, RateControlConfig
 from dualsys.errors import ConfigError
-from dualsys.fast.chunking.strategy import StrategyName
 from dualsys.messages import LatentCodec, UplinkMode
 from dualsys.plugins import Option, Plugins
 from dualsys.robots.registry import ROBOTS
-
-StrategyOption = str | int | float | bool | None
-"""What an option of a chunk strategy can be; the strategy itself says which."""
-
 
 _COMPUTING_MS = 200
 """Allowed to System 2 for computing, beyond what is emulated."""
@@ -172,37 +168,6 @@ class FleetConfig(Section):
     wait_ms: float = Field(
         default=5.0, ge=0, le=1000, description="how long a forward pass waits for more robots at most"
     )
-
-
-class StrategyConfig(Section):
-    """How a new chunk joins the track that is being executed. Each strategy has options of its own."""
-
-    name: StrategyName = Field(
-        default="rtc", description="the chunk strategy; `dualsys list strategies` tells them apart"
-    )
-    options: dict[str, StrategyOption] = Field(
-        default={}, description="options of that strategy; those not given have its defaults"
-    )
-    residual: bool = Field(
-        default=False,
-        description="let the residual head of System 1 correct single actions between two plans (A2C2)",
-    )
-
-
-class FastConfig(Section):
-    """System 1 in the planner: latent, wrist camera and arm state to plans, tens of times a second."""
-
-    bundle: Folder = Field(
-        default=Path("../bundles/tabletop/system1"), description="folder of the System 1 bundle"
-    )
-    plan_hz: float = Field(default=50.0, gt=0, le=1000, description="plans started per second, at most")
-    delay_ms: float = Field(default=0.0, ge=0, le=2000, description="emulated extra time that a plan takes")
-    threads: int = Field(default=1, ge=1, le=64, description="threads of the System 1 runtime")
-    look_again: bool = Field(
-        default=True,
-        description="let an arm that stands still where System 2 sees nothing go back to where it began",
-    )
-    strategy: StrategyConfig = StrategyConfig()
 
 
 class AgesConfig(Section):
@@ -382,7 +347,7 @@ class SystemConfig(Section):
     def _check_across_sections(self) -> Self:
         faults = [*timing_faults(self), *endpoint_faults(self.addresses(), self.security)]
         faults += [*workspace_faults(self.control.limits.workspace), *line_faults(self.line)]
-        if faults := [*faults, *strategy_faults(self.fast.strategy)]:
+        if faults := [*faults, *strategy_faults(self.fast)]:
             raise ValueError("\n".join(faults))
         return self
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from dualsys.config_faults import fault_at
 from dualsys.errors import ConfigError
-from dualsys.fast.chunking.strategy import make_strategy
+from dualsys.fast.chunking.strategy import make_strategy, weak_faults
 
 if TYPE_CHECKING:
-    from dualsys.config import StrategyConfig, SystemConfig, WorkspaceConfig
+    from dualsys.config import SystemConfig, WorkspaceConfig
+    from dualsys.config_fast import FastConfig
 
 
 def timing_faults(config: SystemConfig) -> Iterator[str]:
@@ -83,9 +84,13 @@ def workspace_faults(workspace: WorkspaceConfig) -> Iterator[str]:
             yield fault_at(f"control.limits.workspace.{axis}_max_m", high_m, expected)
 
 
-def strategy_faults(strategy: StrategyConfig) -> Iterator[str]:
-    """What is wrong with the options, by the strategy's own judgement."""
+def strategy_faults(fast: FastConfig) -> Iterator[str]:
+    """What is wrong with the options, by the strategy's own judgement; and a weak policy that it ignores."""
     try:
-        make_strategy(strategy.name, **strategy.options)
+        strategy = make_strategy(fast.strategy.name, **fast.strategy.options)
     except ConfigError as error:
         yield from (f"fast.strategy.options.{fault}" for fault in error.faults)
+        return
+    if fast.weak_bundle is not None:
+        # That one is missing is said later: a policy of one's own may have its weak one inside.
+        yield from weak_faults(strategy, fast.strategy.options, fast.weak_bundle)

@@ -11,8 +11,11 @@ from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError, InstructionError, SpecError
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.policies.weak import WithWeak
 from dualsys.messages import Plan
 from dualsys.robots.kinematics import PANDA
+
+from .conftest import ScriptedPolicy
 
 SESSION = 77
 T0 = 10**9
@@ -24,6 +27,14 @@ def moving(x: float, grip: float = 1.0) -> np.ndarray:
     chunk = np.zeros((16, 4), np.float32)
     chunk[:, 0], chunk[:, 3] = x, grip
     return chunk
+
+
+class Noisy(ScriptedPolicy):
+    """Its chunks are its noise."""
+
+    def sample(self, noise: np.ndarray, condition: Any) -> np.ndarray:
+        self.chunks = [noise]
+        return super().sample(noise, condition)
 
 
 def knots(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
@@ -167,6 +178,28 @@ def test_the_same_seed_gives_the_same_noise_whatever_the_session(make_bench: Cal
     assert jobs[0].noise.tobytes() != jobs[2].noise.tobytes()
     assert jobs[0].noise.dtype == np.float32
     assert jobs[0].noise.shape == (1, 16, 4)
+
+
+def test_a_weak_policy_has_noise_of_its_own_and_leaves_that_of_the_strong_one_as_it_was(
+    make_bench: Callable[..., Any],
+) -> None:
+    noises, chunks = {}, {}
+    for name, nearest in (("alone", 0), ("with", 2), ("again", 2)):
+        strong, weak = Noisy(), Noisy()
+        policy = WithWeak(strong, weak, "there") if nearest else strong
+        bench = make_bench("bid", policy=policy, samples=4, nearest=nearest)
+        bench.ready(T0)
+        bench.plan(T0)
+        assert not weak.noises, "there is nothing to continue yet: one plain sample"
+        strong.noises.clear()
+        job = bench.begin(T0 + STEP_NS // 4)
+        chunks[name] = bench.core.compute(job)
+        noises[name] = [one.tobytes() for one in (*strong.noises, *weak.noises)]
+    assert len(noises["alone"]) == 4
+    assert noises["with"][:4] == noises["alone"]
+    assert len(set(noises["with"])) == 8
+    assert noises["again"] == noises["with"]
+    assert chunks["again"].tobytes() == chunks["with"].tobytes()
 
 
 def test_noise_differs_from_job_to_job_and_from_episode_to_episode(bench: Any) -> None:

@@ -17,11 +17,15 @@ from dualsys.bus.service import ServiceClient, ServiceServer
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
 from dualsys.config import CameraConfig, SystemConfig
+from dualsys.config_fast import FastConfig
 from dualsys.config_links import Endpoints
 from dualsys.errors import BundleError, CameraError
 from dualsys.fast.planner.process import run_planner, serve_policy, silence_ns
+from dualsys.fast.policies.weak import WithWeak
 from dualsys.messages import CameraFrame, Hello, Observation, Plan, Reply, Request, Welcome
 from dualsys.robots.kinematics import PANDA
+
+from .conftest import ScriptedPolicy, moving
 
 PATIENCE_NS = 20 * NS_PER_S
 EPOCH = 2
@@ -58,6 +62,7 @@ class World:
         self.plans: list[Plan] = []
         self.replies: dict[str, Reply] = {}
         self.instructions: list[str] = []
+        self.told: dict[str, str] = {}
         self.fault: Exception | None = None
         self._thread = threading.Thread(target=self._guarded)
         self._thread.start()
@@ -133,6 +138,7 @@ class World:
         return answer_hello(hello, "control", None, {"epoch": str(EPOCH)})
 
     def _welcome_to_slow(self, hello: Hello) -> Welcome | Reply:
+        self.told = dict(hello.details)
         return answer_hello(hello, "system2", self._bench.policy.specs, {"weights": "w"})
 
     @staticmethod
@@ -162,6 +168,22 @@ def test_over_real_sockets_an_episode_starts_is_told_something_else_and_ends(
     assert status["slow.connected"] == status["control.connected"] == "True"
     assert status["core.unreachable_plans"] == "0"
     assert status["planner.instruction"] == "pick the blue block"
+
+
+@pytest.mark.usefixtures("kept_signals")
+def test_a_weak_policy_sees_what_system_1_sees_and_is_named_to_whoever_shakes_hands(
+    config: SystemConfig, make_bench: Callable[..., Any]
+) -> None:
+    bench, weak = make_bench(), ScriptedPolicy([moving(0.5)], weights="early")
+    chosen = {"name": "bid", "options": {"samples": 2, "nearest": 1}}
+    fast = FastConfig.model_validate({"weak_bundle": Path("/models/early"), "strategy": chosen})
+    world = World(config, bench)
+    serve_policy(WithWeak(bench.policy, weak, "there"), config.model_copy(update={"fast": fast}))
+    world.join()
+    assert world.told["weights"] == "scripted"
+    assert world.told["weak_weights"] == "early"
+    assert len(weak.conditions) == len(bench.policy.conditions) > 3
+    assert world.replies["status"].values["core.abandoned_jobs"] == "0"
 
 
 def folder_camera(config: SystemConfig, folder: Path, width: int, height: int) -> SystemConfig:
@@ -196,10 +218,17 @@ def test_a_camera_whose_frames_do_not_fit_ends_the_planner_with_both_sizes(
     assert not [thread.name for thread in threading.enumerate() if thread.name == "camera wrist"]
 
 
-def test_a_missing_bundle_is_told_before_anything_is_opened(config: SystemConfig, tmp_path: Path) -> None:
-    fast = config.fast.model_copy(update={"bundle": tmp_path / "nothing"})
-    with pytest.raises(BundleError, match="cannot be read"):
-        run_planner(config.model_copy(update={"fast": fast}))
+def test_a_missing_bundle_is_told_before_anything_is_opened(
+    config: SystemConfig, tmp_path: Path, repository: Path
+) -> None:
+    nothing, shipped = tmp_path / "nothing", repository / "bundles/tabletop/system1"
+    for bundles, told in (
+        ({"bundle": nothing}, "nothing/bundle.json: cannot be read"),
+        ({"bundle": shipped, "weak_bundle": nothing}, "fast.weak_bundle: .*nothing/bundle.json: cannot be"),
+    ):
+        fast = config.fast.model_copy(update=bundles)
+        with pytest.raises(BundleError, match=told):
+            run_planner(config.model_copy(update={"fast": fast}))
 
 
 def test_silence_is_longer_than_the_greatest_age_of_a_latent(config: SystemConfig) -> None:

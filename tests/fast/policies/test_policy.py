@@ -45,6 +45,15 @@ def test_a_policy_that_lacks_something_is_refused_with_its_class_and_what_to_add
     assert fault.startswith(f"{name}: missing; add it: ")
 
 
+def test_what_a_weak_policy_takes_is_asked_for_where_the_strategy_draws_from_one() -> None:
+    whole = PlannerCore(FieldPolicy(), make_strategy("bid", nearest=2), PANDA, 1, 0)
+    assert whole.statistics().jobs == 0
+    PlannerCore(Lacking("weak_weights"), make_strategy("bid"), PANDA, 1, 0)
+    for name in ("weak_weights", "sample_weak"):
+        with pytest.raises(ConfigError, match=f"{name}: missing; add it: "):
+            PlannerCore(Lacking(name), make_strategy("bid", nearest=2), PANDA, 1, 0)
+
+
 def test_what_is_to_be_added_is_told_in_words() -> None:
     with pytest.raises(ConfigError, match="latents: missing; add it: How many of the newest"):
         require_policy(Lacking("latents"))

@@ -25,7 +25,8 @@ class BidirectionalDecoding(Continuing):
 
     Args:
         samples: N, chunks that are drawn.
-        nearest: K of the forward contrast, which takes a weak policy; 0: backward loss only.
+        nearest: K of the forward contrast, which takes a weak policy (`fast.weak_bundle`); 0: backward loss
+            only.
         mask: How the weights of the backward loss fall after the frozen part, as in `rtc`.
         execution_horizon: Actions that are at least begun between the starts of two plan jobs.
 
@@ -37,8 +38,8 @@ class BidirectionalDecoding(Continuing):
     about = About(
         summary="draws many chunks and plays the one nearest to what is planned",
         paper="bidirectional decoding, arXiv:2408.17355",
-        needs="weak with nearest > 0",
-        cost="N n; 2 N n with nearest > 0",
+        needs="weak (fast.weak_bundle) with nearest > 0",
+        cost="N n; with nearest > 0 as many of the weak policy besides, and its context",
     )
 
     def __init__(

@@ -10,14 +10,15 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, ClassVar, Literal, Protocol, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from dualsys.errors import ConfigError
 from dualsys.fast.chunking.requests import Request
 from dualsys.fast.planner.track import ActionArray, Box, Chunk, Track
-from dualsys.fast.policies.policy import CAPABILITIES, Capability, System1
+from dualsys.fast.policies.policy import CAPABILITIES, Capability, System1, WeakSampler
 from dualsys.specs import ActionSpec
 
 StrategyName = Literal[
@@ -189,12 +190,50 @@ def require_offered(strategy: ChunkStrategy, offered: frozenset[Capability], who
     missing = strategy.needs - offered
     if not missing:
         return
-    supported = ", ".join(name for name in STRATEGIES if make_strategy(name).needs <= offered)
-    fault = (
-        f"needs {_listed(missing)} of System 1; {who} offers {_listed(offered)}; export a bundle that has "
-        f"it, or choose one of {supported}"
-    )
+    if "weak" in missing:
+        remedy = _WEAK_REMEDY
+    else:
+        supported = ", ".join(name for name in STRATEGIES if make_strategy(name).needs <= offered)
+        remedy = f"export a bundle that has it, or choose one of {supported}"
+    fault = f"needs {_listed(missing)} of System 1; {who} offers {_listed(offered)}; {remedy}"
     raise ConfigError(f"chunk strategy {strategy.name}", [fault])
+
+
+_WEAK_REMEDY = (
+    "set fast.weak_bundle to the folder of a weaker System 1 of the same kind, or "
+    "fast.strategy.options.nearest to 0"
+)
+
+
+def weak_faults(
+    strategy: ChunkStrategy, options: Mapping[str, object], weak_bundle: Path | None
+) -> Iterator[str]:
+    """What is wrong with a weak policy beside System 1, or with none, where `strategy` is chosen.
+
+    Args:
+        strategy: Chosen.
+        options: Those of it that were given.
+        weak_bundle: The setting `fast.weak_bundle`.
+    """
+    wanted = "weak" in strategy.needs
+    if wanted and weak_bundle is None:
+        yield (
+            f"fast.strategy.options.nearest: got {options.get('nearest')}, expected 0 while fast.weak_bundle "
+            f"is null: {strategy.name!r} compares with samples of a weak policy; {_WEAK_REMEDY}"
+        )
+    elif not wanted and weak_bundle is not None:
+        nearest = {**default_options(strategy.name), **options}.get("nearest")
+        chosen = "" if nearest is None else f" with nearest {nearest}"
+        yield (
+            f"fast.weak_bundle: got {str(weak_bundle)!r}, expected null: {strategy.name!r}{chosen} draws "
+            "nothing from a weak policy; set it to null, or fast.strategy.name to 'bid' and "
+            "fast.strategy.options.nearest above 0"
+        )
+
+
+def weak_weights(strategy: ChunkStrategy, policy: System1) -> str:
+    """Short hash of the weights of the weak policy that a strategy draws from; empty without one."""
+    return cast(WeakSampler, policy).weak_weights if "weak" in strategy.needs else ""
 
 
 def _listed(capabilities: frozenset[Capability]) -> str:

@@ -36,7 +36,7 @@ from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatis
 from dualsys.fast.planner.rest import rest_chunk
 from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.planner.track import ActionArray, Chunk, FloatArray, Track
-from dualsys.fast.policies.policy import ResidualHead, System1, require_policy
+from dualsys.fast.policies.policy import ResidualHead, System1, WeakSampler, require_policy
 from dualsys.fast.policies.sampling import draw
 from dualsys.messages import MAX_TEXT, ControlState, LatentPacket, Observation, Plan
 from dualsys.robots.kinematics import TOOL_DOWN
@@ -75,6 +75,8 @@ class PlannerCore:
         self._settings = settings or PlannerSettings()
         expected_steps = steps_begun(self._settings.expected_delay_ns, policy.action.step_ns)
         require_suitable(strategy, policy, expected_steps)
+        if "weak" in strategy.needs:
+            require_policy(policy, WeakSampler)
         if self._settings.residual:
             require_residual(policy.capabilities, f"System 1 with weights {policy.weights}")
         self._delay = DelayEstimator(policy.action.step_ns, initial_steps=max(1, expected_steps))

@@ -1,4 +1,4 @@
-"""Whether the chosen strategy can be run with the bundle of System 1, said before any process is started."""
+"""Whether the chosen strategy can be run with the bundles of System 1, said before any process is started."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dualsys.bundles import MANIFEST, load_manifest
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import BundleError, ConfigError
 from dualsys.fast.chunking.delay import steps_begun
-from dualsys.fast.chunking.strategy import default_options, make_strategy, require_offered
+from dualsys.fast.chunking.strategy import default_options, make_strategy, require_offered, weak_faults
 from dualsys.fast.planner.correction import require_residual
-from dualsys.fast.policies.offer import offered_by
+from dualsys.fast.policies.offer import offered_by, with_weak
+from dualsys.fast.policies.weak import weak_manifest
 
 if TYPE_CHECKING:
-    from dualsys.config import FastConfig
+    from dualsys.config_fast import FastConfig
 
 DELAY, NAME, OPTIONS = "fast.delay_ms", "fast.strategy.name", "fast.strategy.options"
 LEAST = "execution_horizon"
@@ -26,7 +27,8 @@ def require_runnable(fast: FastConfig) -> None:
         fast: Settings of System 1.
 
     Raises:
-        BundleError: The bundle is missing, damaged or of another role, or does not say what its chunks are.
+        BundleError: The bundle is missing, damaged or of another role, or does not say what its chunks are;
+            or that of the weak policy is, or is of another kind.
         ConfigError: It does not suit; names the settings with their values, the bundle and what to do.
     """
     manifest = load_manifest(fast.bundle, "system1")
@@ -35,7 +37,12 @@ def require_runnable(fast: FastConfig) -> None:
         raise BundleError(f"{source}: action: missing; export the bundle again")
     action, chosen = manifest.action, fast.strategy
     strategy = make_strategy(chosen.name, **chosen.options)
-    who, faults = f"the bundle {fast.bundle}", []
+    who, faults = f"the bundle {fast.bundle}", list(weak_faults(strategy, chosen.options, fast.weak_bundle))
+    if fast.weak_bundle is not None:
+        weak_manifest(fast.weak_bundle, manifest)
+    if "weak" in strategy.needs:
+        # Whether there is one was said already.
+        offered = with_weak(offered)
     try:
         require_offered(strategy, offered, who)
     except ConfigError as error:

@@ -12,7 +12,7 @@ from dualsys.cameras.feed import Feed
 from dualsys.cameras.wanted import close_feeds, feeds_of, wanted_by
 from dualsys.clock import NS_PER_MS, WallClock, period_ns
 from dualsys.errors import ConfigError
-from dualsys.fast.chunking.strategy import make_strategy
+from dualsys.fast.chunking.strategy import make_strategy, weak_weights
 from dualsys.fast.planner.contact import Contact
 from dualsys.fast.planner.demand import Demand, demand_bounds
 from dualsys.fast.planner.loop import PlannerLoop, Rhythm, Wiring
@@ -37,19 +37,20 @@ def run_planner(config: SystemConfig) -> None:
         config: The whole system.
 
     Raises:
-        BundleError: The bundle is damaged or does not fit.
+        BundleError: A bundle is damaged or does not fit.
         MismatchError: System 2 does not fit System 1; names both values.
         BusError: An address is taken or cannot be used.
         CameraError: A camera cannot be reached, or what it delivers does not fit.
     """
     # The runtime is loaded here, so that a planner with another policy does not need it.
-    from dualsys.fast.policies.onnx import OnnxSystem1
+    from dualsys.fast.policies.onnx import open_system1
     from dualsys.fast.policies.vision import OnnxVision
 
     vision = None
     if config.slow.uplink == "features":
         vision = OnnxVision(config.slow.bundle, config.fast.threads)
-    serve_policy(OnnxSystem1(config.fast.bundle, config.fast.threads), config, vision)
+    fast = config.fast
+    serve_policy(open_system1(fast.bundle, fast.weak_bundle, fast.threads), config, vision)
 
 
 def serve_policy(policy: System1, config: SystemConfig, vision: Vision | None = None) -> None:
@@ -85,6 +86,8 @@ def serve_policy(policy: System1, config: SystemConfig, vision: Vision | None = 
         options = config.fast.strategy.options
         core = open_core(tap, options, policy, strategy, arm.kinematics, session, config.run.seed, settings)
         details = {"weights": policy.weights, "strategy": strategy.name, "session": str(session)}
+        if weak := weak_weights(strategy, policy):
+            details["weak_weights"] = weak
         agreed = uplink_details(
             settings.uplink, settings.feature_codec, "" if vision is None else vision.weights
         )
