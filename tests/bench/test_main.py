@@ -9,6 +9,7 @@ from dualsys.bench import delay, staleness, tasks
 from dualsys.bench.__main__ import BENCHES, BENCHMARKS, main
 from dualsys.bench.delay_grid import MODELLED_JITTER, RECORDED_JITTER
 from dualsys.twin.latency import Empirical
+from dualsys.twin.pool import Source
 from dualsys.twin.settings import TwinSettings
 
 
@@ -186,6 +187,28 @@ def test_a_benchmark_of_another_arm_than_that_of_the_pages_is_refused(
     config.write_text("robot: {options: {arm: xarm6}}\n")
     assert main(["tasks", "--smoke", "--config", str(config), "--folder", str(tmp_path), "--scripted"]) == 2
     assert "robot.options.arm: got 'xarm6', expected 'panda'" in capsys.readouterr().err
+
+
+def test_a_weak_policy_is_part_of_the_systems_and_refused_where_no_cell_draws_from_it(
+    tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = repository / "bundles/tabletop"
+    config = tmp_path / "weak.yaml"
+    config.write_text(
+        f"fast: {{bundle: {shipped}/system1, weak_bundle: {shipped}/system1, strategy: {{name: bid, "
+        f"options: {{samples: 4, nearest: 2}}}}}}\nslow: {{bundle: {shipped}/system2}}\n"
+    )
+    arguments = ["--smoke", "--config", str(config), "--folder", str(tmp_path)]
+    assert main(["delay", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert f"fast.weak_bundle: got '{shipped}/system1', expected null: no cell of delay draws from" in error
+    asked: list[Source] = []
+    monkeypatch.setitem(BENCHMARKS, "tasks", lambda _, plan, *__, **___: asked.append(plan.source) or ())
+    for others in ([], ["--bundles", str(shipped)]):
+        assert main(["tasks", *arguments, *others]) == 0
+    told = [one.describe() for one in asked]
+    assert told[0] == told[1]
+    assert told[0]["weak_weights"] == told[0]["system1_weights"]
 
 
 def test_every_cell_of_a_benchmark_has_a_name_of_its_own() -> None:

@@ -134,12 +134,17 @@ def run(options: Options, command: str) -> tuple[Path, ...]:
             f"got {arm.name!r}, expected 'panda', whose results the pages hold: `dualsys twin` takes any arm"
         )
         raise ConfigError("bench", [f"robot.options.arm: {fault}"])
+    if options.benchmark == "delay" and config.fast.weak_bundle is not None:
+        fault = (
+            f"got {str(config.fast.weak_bundle)!r}, expected null: no cell of delay draws from a weak policy"
+        )
+        raise ConfigError("bench", [f"fast.weak_bundle: {fault}; give a configuration without one"])
     settings = settings_of(config, system1_delay=parse_latency(options.system1_delay, "--system1-delay"))
     folder = options.folder / options.benchmark
     source = source_of(config, options.scripted)
     if options.bundles is not None and not options.scripted:
         folders = (options.bundles / "system1", options.bundles / "system2")
-        source = Bundles(*folders, config.slow.uplink)
+        source = Bundles(*folders, config.slow.uplink, config.fast.weak_bundle)
     plan = Plan(
         source=source,
         folder=folder,

@@ -253,8 +253,8 @@ def evaluate_environment(
     """
     from dualsys_sim.environment import EnvironmentCore
 
-    parts = Bundles(config.fast.bundle, config.slow.bundle).load()
     settings = settings_of(config)
+    parts = Bundles(config.fast.bundle, config.slow.bundle, weak=config.fast.weak_bundle).load()
     watchdog_ns = round(config.sim.watchdog_ms * NS_PER_MS)
     core = EnvironmentCore(EnvironmentOptions.of(config.robot.options), watchdog_ns)
     try:

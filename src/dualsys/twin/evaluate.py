@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dualsys.clock import NS_PER_MS
 from dualsys.config import SystemConfig
 from dualsys.errors import ConfigError, InstructionError
-from dualsys.fast.chunking.strategy import default_options
+from dualsys.fast.chunking.strategy import default_options, make_strategy, weak_faults
 from dualsys.fast.control.core import Ages
 from dualsys.fast.planner.demand import demand_bounds
 from dualsys.robots.registry import driver_named
@@ -133,6 +133,9 @@ def settings_of(
     if strategy_options is None:
         same = name == config.fast.strategy.name
         strategy_options = config.fast.strategy.options if same else {}
+    chosen = make_strategy(name, **strategy_options)
+    if faults := list(weak_faults(chosen, strategy_options, config.fast.weak_bundle)):
+        raise ConfigError("twin", faults)
     return TwinSettings(
         strategy=name,
         strategy_options=default_options(name) | dict(strategy_options),
@@ -162,9 +165,13 @@ def settings_of(
 
 def source_of(config: SystemConfig, scripted: bool) -> Source:
     """The two systems of a configuration, or the scripted pair."""
+    fast, slow = config.fast, config.slow
     if not scripted:
-        return Bundles(config.fast.bundle, config.slow.bundle, config.slow.uplink)
-    if config.slow.uplink == "features":
+        return Bundles(fast.bundle, slow.bundle, slow.uplink, fast.weak_bundle)
+    if fast.weak_bundle is not None:
+        fault = f"got {str(fast.weak_bundle)!r}, expected null: the scripted pair has no weak policy"
+        raise ConfigError("twin", [f"fast.weak_bundle: {fault}; leave out --scripted, or set it to null"])
+    if slow.uplink == "features":
         fault = "slow.uplink: got 'features', expected 'images': the scripted pair has no vision tower"
         raise ConfigError("twin", [fault])
     return Scripted()

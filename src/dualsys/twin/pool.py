@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from dualsys.bundles import Role, load_manifest
-from dualsys.errors import ConfigError, MissingExtraError
+from dualsys.bundles import Manifest, Role, load_manifest
+from dualsys.errors import BundleError, ConfigError, MissingExtraError
+from dualsys.fast.policies.weak import weak_manifest
 from dualsys.messages import UplinkMode
 from dualsys.robots.tabletop import ARMS, TABLE_PANDA, TabletopArm
 from dualsys.twin.episode import run_episode
@@ -45,25 +46,28 @@ class Bundles:
 
     Attributes:
         uplink: What the one is to send to the other: System 2 is loaded whole, or as its two halves.
+        weak: The weak policy beside System 1, if there is one.
     """
 
     system1: Path
     system2: Path
     uplink: UplinkMode = "images"
+    weak: Path | None = None
 
     def load(self) -> Parts:
         """Load both systems.
 
         Raises:
-            BundleError: A bundle is damaged, or the System 2 has no halves.
+            BundleError: A bundle is damaged, the System 2 has no halves, or the weak policy is of another
+                kind.
             MismatchError: The two were not trained together.
         """
-        from dualsys.fast.policies.onnx import OnnxSystem1
+        from dualsys.fast.policies.onnx import open_system1
         from dualsys.fast.policies.vision import OnnxVision
         from dualsys.slow.backends.onnx import OnnxLanguage, OnnxSystem2
 
         split = self.uplink == "features"
-        system1 = OnnxSystem1(self.system1)
+        system1 = open_system1(self.system1, self.weak)
         system2 = OnnxLanguage(self.system2) if split else OnnxSystem2(self.system2)
         system1.specs.require_equal(system2.specs)
         return Parts(system2, system1, vision=OnnxVision(self.system2) if split else None)
@@ -72,14 +76,16 @@ class Bundles:
         """Names and weights, as the manifests have them.
 
         Raises:
-            BundleError: A bundle is damaged.
+            BundleError: A bundle is damaged, or the weak policy is of another kind.
         """
         folders: dict[Role, Path] = {"system1": self.system1, "system2": self.system2}
-        found: dict[str, str] = {}
-        for role, folder in folders.items():
-            manifest = load_manifest(folder, role)
-            found |= {role: manifest.name, f"{role}_weights": manifest.weights}
-        return found
+        found: dict[str, Manifest] = {role: load_manifest(folder, role) for role, folder in folders.items()}
+        if self.weak is not None:
+            found["weak"] = weak_manifest(self.weak, found["system1"])
+        told: dict[str, str] = {}
+        for name, manifest in found.items():
+            told |= {name: manifest.name, f"{name}_weights": manifest.weights}
+        return told
 
 
 @dataclass(frozen=True)
@@ -209,17 +215,23 @@ class _Bench:
         )
 
 
-_bench: _Bench | None = None
+_bench: _Bench | BundleError | None = None
 
 
 def _start_worker(source: Source, arm: str) -> None:
     global _bench
-    _bench = _Bench.open(source, ARMS[arm])
+    try:
+        _bench = _Bench.open(source, ARMS[arm])
+    except BundleError as error:
+        # A worker that does not start takes the pool along and says nothing: the first job tells.
+        _bench = error
 
 
 def _work(job: Job) -> EpisodeResult:
     if _bench is None:
         raise RuntimeError("the worker was not started by EpisodePool")
+    if isinstance(_bench, BundleError):
+        raise _bench
     return _bench.run(job)
 
 
