@@ -11,8 +11,17 @@ from dualsys.bench.plan_delays import durations_ns, main, thinned_ms
 from dualsys.clock import NS_PER_MS
 from dualsys.messages import Tensor
 from dualsys.recorder.ledger import Ledger
-from dualsys.recorder.records import Envelope, PlanHeader, PlannerChunk, PlannerJob, PlannerLatent, Record
+from dualsys.recorder.records import (
+    Envelope,
+    PlanHeader,
+    PlannerBegin,
+    PlannerChunk,
+    PlannerJob,
+    PlannerLatent,
+    Record,
+)
 from dualsys.recorder.writer import RecordingWriter
+from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
 from dualsys.twin.latency import Empirical, SampleFile, parse_latency
 
 HEADER = PlanHeader(
@@ -74,6 +83,29 @@ def test_of_many_samples_evenly_spaced_quantiles_are_kept() -> None:
     samples = [number * NS_PER_MS for number in range(1000)]
     assert thinned_ms(list(reversed(samples)), 4) == [125.0, 375.0, 625.0, 875.0]
     assert thinned_ms([3_004_999, 1], 4) == [0.0, 3.0]
+
+
+def begun(weak_weights: str) -> PlannerBegin:
+    tensor = TensorSpec((1,))
+    return PlannerBegin(
+        t_ns=0, schema=1, action=ActionSpec("tool_velocity", ("x",), 1, 1, (1.0,)), wrist=tensor,
+        specs=SystemSpecs(ObservationSpec({}, tensor), LatentSpec("latent_vector", {})), weights="late",
+        capabilities=[], kinematics="Chain", strategy="bid", options={}, session=1, seed=1, settings={},
+        weak_weights=weak_weights,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("weak_weights", "told"),
+    [("", "weights late, onnxruntime"), ("early", "weights late, a weak policy with weights early, onnxrun")],
+)
+def test_a_weak_policy_that_was_drawn_from_is_told_with_the_delays(
+    tmp_path: Path, weak_weights: str, told: str
+) -> None:
+    records: list[Record] = [begun(weak_weights), latent(1), job(0, 10.0), chunk(0, 25.0)]
+    path, output = write(tmp_path / "recording.mcap", records), tmp_path / "delays.json"
+    assert main([str(path), "--output", str(output)]) == 0
+    assert told in msgspec.json.decode(output.read_bytes(), type=SampleFile).about
 
 
 def test_a_recording_becomes_a_file_of_delays_that_says_where_it_comes_from(

@@ -278,6 +278,47 @@ def test_a_head_that_is_not_asked_for_is_not_listened_to(save: Save) -> None:
     assert outcome(save(tap.envelopes))[0] is None
 
 
+class Paired(Restless):
+    """With a weak policy inside."""
+
+    weak_weights = "early"
+
+    def sample_weak(self, *_: object) -> NDArray[np.float32]:
+        raise AssertionError("nothing is computed here")
+
+
+def recorded_with_weak(nearest: int) -> tuple[ListTap, list[Plan]]:
+    tap, policy, options = ListTap("planner"), Paired(), {"samples": 4, "nearest": nearest}
+    policy.capabilities = frozenset({"sampler", "weak"})
+    core = open_core(tap, options, policy, make_strategy("bid", **options), GANTRY, SESSION, 3)
+    return tap, drive(core, policy)
+
+
+@pytest.mark.parametrize(("nearest", "named"), [(2, "early"), (0, "")])
+def test_the_weak_policy_that_is_drawn_from_is_in_the_record_which_is_replayed(
+    save: Save, nearest: int, named: str
+) -> None:
+    tap, plans = recorded_with_weak(nearest)
+    begin = tap.envelopes[0].record
+    assert isinstance(begin, PlannerBegin)
+    assert (begin.weights, begin.weak_weights) == ("scripted", named)
+    difference, compared = outcome(save(tap.envelopes))
+    assert difference is None
+    assert compared["plans"] == len(plans) > 1
+
+
+@pytest.mark.parametrize(
+    ("nearest", "other", "expected"),
+    [(2, "", "got '', expected a hash"), (0, "late", "got 'late', expected none")],
+)
+def test_a_record_whose_weak_policy_does_not_fit_its_strategy_is_not_replayed(
+    save: Save, nearest: int, other: str, expected: str
+) -> None:
+    tap, _ = recorded_with_weak(nearest)
+    with pytest.raises(RecordingError, match=f"weak_weights: {expected} with strategy bid and options"):
+        outcome(save(forge(tap, PlannerBegin, 0, weak_weights=other)))
+
+
 def test_a_recorded_planner_plans_as_a_plain_one() -> None:
     tap, plans = recorded()
     policy = Restless()

@@ -81,6 +81,8 @@ def write(options: Options) -> Path:
         )
     begun = next((one for one in records if isinstance(one, PlannerBegin)), None)
     made_by = "" if begun is None else f"strategy {begun.strategy}, System 1 with weights {begun.weights}, "
+    if begun is not None and begun.weak_weights:
+        made_by += f"a weak policy with weights {begun.weak_weights}, "
     known = versions()
     about = (
         f"{options.about or 'A recorded run'}. {len(samples_ns)} plans of a run with {made_by}"

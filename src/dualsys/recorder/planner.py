@@ -21,7 +21,7 @@ from dualsys.bus.service import ServiceServer
 from dualsys.cameras.link import LinkCamera
 from dualsys.clock import NS_PER_S
 from dualsys.errors import DualsysError, PolicyError
-from dualsys.fast.chunking.strategy import ChunkStrategy
+from dualsys.fast.chunking.strategy import ChunkStrategy, weak_weights
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.demand import Decision
@@ -138,6 +138,7 @@ class RecordedPlannerCore(PlannerCore):
                 seed=seed,
                 settings=dataclasses.asdict(settings or PlannerSettings()),
                 latents=policy.latents,
+                weak_weights=weak_weights(strategy, policy),
             )
         )
 

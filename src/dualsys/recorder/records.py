@@ -116,8 +116,7 @@ class ControlRequest(Record, frozen=True, tag="control_request"):
 
     Attributes:
         kind: What.
-        reason: With `stop`.
-        session: With `begin_session`.
+        reason, session: With `stop`; with `begin_session`.
         epoch: The epoch afterwards.
         refusal: Why it was refused; empty if it was not.
     """
@@ -141,9 +140,8 @@ class Question(Record, frozen=True, tag="question"):
     """A process was asked something, and answered.
 
     Attributes:
-        process: Who was asked.
+        process, caller: Who was asked; with a handshake, by whom.
         verb: `hello` for a handshake.
-        caller: With a handshake, who asked.
         ok, text: The answer.
     """
 
@@ -174,6 +172,7 @@ class PlannerBegin(Record, frozen=True, tag="planner_begin"):
     """A planner core was made: everything that it was made from, apart from the weights.
 
     Attributes:
+        weights, weak_weights: Of System 1, and of the weak policy that the strategy draws from; empty: none.
         capabilities, latents: What System 1 offers, and how many latents it reads: two, before it was told.
         options, settings: Of the chunk strategy; `planner.records.PlannerSettings`, by field.
     """
@@ -191,6 +190,7 @@ class PlannerBegin(Record, frozen=True, tag="planner_begin"):
     seed: int
     settings: dict[str, Any]
     latents: int = 2
+    weak_weights: str = ""
 
 
 class PlannerCall(Record, frozen=True, tag="planner_call"):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.errors import DualsysError, PolicyError, RecordingError
-from dualsys.fast.chunking.strategy import make_strategy
+from dualsys.fast.chunking.strategy import ChunkStrategy, make_strategy
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
@@ -52,7 +52,7 @@ class RecordedPolicy:
         self.specs: SystemSpecs = begin.specs
         self.wrist: TensorSpec = begin.wrist
         self.latents = begin.latents
-        self.weights = begin.weights
+        self.weights, self.weak_weights = begin.weights, begin.weak_weights
         self.capabilities: frozenset[Capability] = frozenset(
             one for one in CAPABILITIES if one in begin.capabilities
         )
@@ -83,6 +83,10 @@ class RecordedPolicy:
         raise NotImplementedError
 
     def sample(self, noise: NDArray[np.float32], condition: Any) -> NDArray[np.float32]:
+        """Never called: nothing is computed."""
+        raise NotImplementedError
+
+    def sample_weak(self, noise: NDArray[np.float32], condition: Any) -> NDArray[np.float32]:
         """Never called: nothing is computed."""
         raise NotImplementedError
 
@@ -214,9 +218,11 @@ class PlannerReplay:
             told = {"residual": "residual" in begin.capabilities} | begin.settings
             settings = msgspec.convert(told, PlannerSettings)
             self._features = settings.uplink == "features"
+            strategy = make_strategy(begin.strategy, **begin.options)
+            _require_weak(begin, strategy)
             return PlannerCore(
                 self._policy,
-                make_strategy(begin.strategy, **begin.options),
+                strategy,
                 self._kinematics[begin.kinematics],
                 begin.session,
                 begin.seed,
@@ -236,6 +242,17 @@ _INPUTS = (
     PlannerChunk,
     PlannerRepeat,
 )
+
+
+def _require_weak(begin: PlannerBegin, strategy: ChunkStrategy) -> None:
+    """Raise RecordingError unless a weak policy is named just where the strategy draws from one."""
+    wanted = "weak" in strategy.needs
+    if wanted != bool(begin.weak_weights):
+        expected = "a hash" if wanted else "none"
+        raise RecordingError(
+            f"weak_weights: got {begin.weak_weights!r}, expected {expected} with strategy {begin.strategy} "
+            f"and options {begin.options}; replay the file as it was written"
+        )
 
 
 def _call(core: PlannerCore, record: PlannerCall) -> str:
