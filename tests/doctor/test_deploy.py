@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,34 @@ def test_without_keys_that_it_needs_the_rest_is_still_looked_at(configure: Confi
     assert [one.level for name in ("keys", "cameras", "system 2", "robot") for one in of(found, name)] == [
         "problem"
     ] * 4
+
+
+def test_the_bundle_of_a_weak_policy_is_checked_and_plans_are_made_with_it(
+    configure: Configure, repository: Path, tmp_path: Path
+) -> None:
+    weak = tmp_path / "weak"
+    shutil.copytree(repository / "bundles/tabletop/system1", weak)
+    chosen = {"fast__strategy__name": "bid", "fast__strategy__options": "{samples: 2, nearest: 1}"}
+    config = configure(fast__weak_bundle=str(weak), **chosen)
+    found = list(deploy.examine(config, 0.0))
+    assert [one.level for one in of(found, "bundle")] == ["ok", "ok"]
+    assert of(found, "bundle")[1].says.startswith("weak policy: tabletop, weights ")
+    assert of(found, "plans")[0].says.startswith("a plan takes ")
+    assert [one.says for one in machine.weak_found(configure().fast)] == []
+    (weak / "sampler.onnx").write_bytes(b"damaged")
+    (found_weak,) = machine.weak_found(config.fast)
+    assert found_weak.level == "problem"
+    assert found_weak.says.startswith(f"fast.weak_bundle: {weak / 'bundle.json'}: files.sampler.onnx: expect")
+    assert found_weak.remedy == "name another folder with fast.weak_bundle"
+    assert found_weak in machine.examine(config, 0.0)
+
+
+def test_a_strategy_that_wants_a_weak_policy_which_is_not_there_is_a_problem(configure: Configure) -> None:
+    chosen = {"fast__strategy__name": "bid", "fast__strategy__options": "{nearest: 1}"}
+    (found,) = of(list(deploy.examine(configure(**chosen), 0.0)), "plans")
+    assert found.level == "problem"
+    assert "bid: 1 fault" in found.says
+    assert "set fast.weak_bundle to the folder of a weaker System 1" in found.says
 
 
 def test_a_damaged_bundle_is_a_problem_and_no_plan_is_tried(configure: Configure, tmp_path: Path) -> None:

@@ -18,11 +18,15 @@ from dualsys.cameras.registry import CAMERAS, CameraDriver
 from dualsys.cameras.wanted import feeds_of, wanted_by
 from dualsys.clock import NS_PER_S, WallClock
 from dualsys.config import SystemConfig
+from dualsys.config_fast import FastConfig
 from dualsys.doctor import edge, machine
 from dualsys.doctor.findings import Finding
 from dualsys.errors import DualsysError, KeyStoreError
-from dualsys.fast.policies.onnx import OnnxSystem1
+from dualsys.fast.chunking.requests import noises_for
+from dualsys.fast.chunking.strategy import Overlap, make_strategy, require_offered
+from dualsys.fast.policies.onnx import open_system1
 from dualsys.fast.policies.policy import System1
+from dualsys.fast.policies.sampling import draw
 from dualsys.robots.registry import RobotDriver, RobotSettings, driver_named, open_robot
 from dualsys.supervisor.peers import Peer
 
@@ -60,13 +64,15 @@ def examine(config: SystemConfig, rehearsal_s: float) -> Iterator[Finding]:
             if setting.split(".")[1] in ("planner", "control", "recorder", "line")
         }
     )
-    yield machine.bundle_found("system1", config.fast.bundle)
+    fast = config.fast
+    yield machine.bundle_found("system1", fast.bundle)
+    yield from machine.weak_found(fast)
     try:
-        policy = OnnxSystem1(config.fast.bundle, config.fast.threads)
+        policy = open_system1(fast.bundle, fast.weak_bundle, fast.threads)
     except DualsysError as error:
         yield Finding("plans", "problem", str(error), "see the bundle above")
     else:
-        yield _plans(policy, config.fast.plan_hz)
+        yield _plans(policy, fast)
         yield from _cameras(config, policy)
     yield _system2(config)
     yield from robot_found(config)
@@ -125,26 +131,31 @@ def keys_found(config: SystemConfig) -> list[Finding]:
         return edge.keys(named, None, (), str(error))
 
 
-def _plans(policy: System1, plan_hz: float) -> Finding:
-    """Make plans for a while, of images and latents that mean nothing: they take as long."""
+def _plans(policy: System1, fast: FastConfig) -> Finding:
+    """Make plans for a while, as the strategy asks for them while the arm moves, of images and latents that
+    mean nothing: they take as long."""
     clock, rng = WallClock(), np.random.default_rng(0)
     latent = next(iter(policy.specs.latent.tensors.values()))
     tokens = rng.standard_normal((policy.latents, *latent.shape)).astype(np.float32)
     image = rng.integers(0, 256, policy.wrist.shape, dtype=np.uint8)
     state = np.zeros(policy.specs.observation.proprioception.shape, np.float32)
     ages_s = np.zeros(policy.latents, np.float32)
-    noise = rng.standard_normal(policy.action.chunk.shape).astype(np.float32)
+    strategy = make_strategy(fast.strategy.name, **fast.strategy.options)
+    chunk = policy.action.chunk.shape
+    request = strategy.request(Overlap(np.zeros(chunk, np.float32), chunk[0], 1))
+    noise = rng.standard_normal((noises_for(request), *chunk)).astype(np.float32)
     took_ns: list[int] = []
     try:
+        require_offered(strategy, policy.capabilities, f"the bundle {fast.bundle}")
         while sum(took_ns) < PLAN_S * NS_PER_S and len(took_ns) < MOST_PLANS:
             before_ns = clock.now_ns()
             features = policy.encode_wrist(image)
             condition = policy.condition(tokens, ages_s, np.stack([features, features]), state)
-            policy.sample(noise, condition)
+            draw(policy, request, noise, condition)
             took_ns.append(clock.now_ns() - before_ns)
     except DualsysError as error:
-        return Finding("plans", "problem", str(error), "copy the bundle again")
-    return edge.plans(float(np.median(took_ns)) / NS_PER_S, max(took_ns) / NS_PER_S, plan_hz)
+        return Finding("plans", "problem", str(error), "another strategy, or copy the bundle again")
+    return edge.plans(float(np.median(took_ns)) / NS_PER_S, max(took_ns) / NS_PER_S, fast.plan_hz)
 
 
 def _cameras(config: SystemConfig, policy: System1) -> list[Finding]:

@@ -14,6 +14,7 @@ import zmq
 
 from dualsys.bus.sockets import OLDEST_SAFE_LIBZMQ
 from dualsys.config import SystemConfig
+from dualsys.config_fast import FastConfig
 from dualsys.doctor import ports, punctual, system
 from dualsys.doctor.findings import Finding
 from dualsys.errors import DualsysError, RobotError
@@ -34,6 +35,7 @@ def examine(config: SystemConfig, jitter_s: float) -> list[Finding]:
         *system_findings(config),
         system.window(config.sim.gui, os.environ.get("DISPLAY")),
         bundle_found("system1", config.fast.bundle),
+        *weak_found(config.fast),
         bundle_found("system2", config.slow.bundle, split=config.slow.uplink == "features"),
         *addresses_found(config.addresses()),
     ]
@@ -131,6 +133,25 @@ def bundle_found(kind: Literal["system1", "system2"], folder: Path, *, split: bo
         section = "fast" if kind == "system1" else "slow"
         return Finding("bundle", "problem", str(error), f"name another folder with {section}.bundle")
     return Finding("bundle", "ok", f"{kind}: {manifest.name}, weights {manifest.weights}")
+
+
+def weak_found(fast: FastConfig) -> list[Finding]:
+    """Whether the bundle of the weak policy, where there is one, is whole and fits that of System 1."""
+    from dualsys.bundles import load_manifest
+    from dualsys.fast.policies.weak import SETTING, weak_manifest
+
+    if fast.weak_bundle is None:
+        return []
+    try:
+        strong = load_manifest(fast.bundle, "system1")
+    except DualsysError:
+        # That was found already, and there is nothing to compare with.
+        return []
+    try:
+        manifest = weak_manifest(fast.weak_bundle, strong)
+    except DualsysError as error:
+        return [Finding("bundle", "problem", str(error), f"name another folder with {SETTING}")]
+    return [Finding("bundle", "ok", f"weak policy: {manifest.name}, weights {manifest.weights}")]
 
 
 def addresses_found(addresses: Mapping[str, str]) -> list[Finding]:
