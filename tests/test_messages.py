@@ -16,12 +16,15 @@ from dualsys.bus.codec import decode, encode
 from dualsys.errors import MessageError
 from dualsys.messages import (
     MAX_CAMERAS,
+    MAX_DETAIL,
     MAX_TENSOR_BYTES,
     MAX_TEXT,
+    ArmState,
     Image,
     Message,
     Observation,
     Tensor,
+    clip_detail,
     clip_text,
 )
 from dualsys.specs import DTYPES
@@ -108,6 +111,22 @@ def test_clipped_text_fits_and_short_text_is_kept(text: str) -> None:
     clipped = clip_text(text)
     assert len(clipped) <= MAX_TEXT
     assert clipped == text or clipped.endswith(" ...")
+
+
+@given(st.text(st.characters(codec=None), max_size=2 * MAX_DETAIL))
+def test_whatever_a_robot_says_is_clipped_to_what_travels(text: str) -> None:
+    clipped = clip_detail(text)
+    state = ArmState(
+        seq=0, t_robot_ns=0, position=(), velocity=(), status="ok", command_seq=-1, detail=clipped
+    )
+    assert decode(encode(state), ArmState).detail == clipped
+    assert clip_detail(clipped) == clipped
+
+
+def test_words_of_a_robot_that_are_shortened_show_it() -> None:
+    assert clip_detail("elbow:\n\t71 \u00b0C ") == "elbow: 71 \u00b0C"
+    assert clip_detail("x" * MAX_DETAIL) == "x" * MAX_DETAIL
+    assert clip_detail("x" * (MAX_DETAIL + 1)) == "x" * (MAX_DETAIL - 4) + " ..."
 
 
 def test_every_message_is_in_the_union_and_has_its_own_tag() -> None:

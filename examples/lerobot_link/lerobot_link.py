@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
+import re
 import secrets
 import signal
 import struct
@@ -38,6 +39,9 @@ MOST_BYTES = 16 * 1024
 NO_QUESTION = bytes(8)
 PARTS = 3
 LONGEST_WATCHDOG_S = 0.2
+MOST_DETAIL = 256
+LAST_READINGS = 5
+LAST_PERIOD_S = 0.01
 
 
 class FileError(Exception):
@@ -237,6 +241,12 @@ class Guard:
         self.command_seq = -1
         self.refused = 0
         self.last_refusal = ""
+        self.detail = ""
+
+    def report(self) -> dict[str, Any]:
+        """What a reading tells of it; why it is stopped only if there are words for that."""
+        words = {"detail": self.detail} if self.detail else {}
+        return {"status": self.status, "command_seq": self.command_seq, **words}
 
     def take(self, seq: Any, position: Any, here: list[float], now_ns: int) -> list[float] | None:
         """A set-point came. Returns what the arm is to be told, or None if it was refused.
@@ -262,16 +272,20 @@ class Guard:
         self._before, self.status = None, "watchdog"
         return True
 
-    def stop(self) -> bool:
-        """Follow nothing until `recover`. Returns whether the arm is to be told to stay where it is."""
+    def stop(self, why: str = "") -> bool:
+        """Follow nothing until `recover`. Returns whether the arm is to be told to stay where it is.
+
+        Args:
+            why: Words for people, which control gives for its reason.
+        """
         moving = self.status == "ok"
-        self._before, self.status = None, "protective_stop"
+        self._before, self.status, self.detail = None, "protective_stop", one_line(why)
         return moving
 
     def recover(self) -> None:
         """Follow set-points again."""
         if self.status == "protective_stop":
-            self.status = "watchdog"
+            self.status, self.detail = "watchdog", ""
 
     def _fault(self, seq: Any, position: Any, here: list[float]) -> str:
         if self.status == "protective_stop":
@@ -292,15 +306,22 @@ class Guard:
         return ""
 
 
+def one_line(text: str) -> str:
+    """A text as the link carries it: without control characters, and shortened where it is too long."""
+    line = " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
+    line = line.encode("utf-8", "replace").decode("utf-8")
+    return line if len(line) <= MOST_DETAIL else line[: MOST_DETAIL - 4].rstrip() + " ..."
+
+
 class Link:
     """The sockets of the robot link, bound.
 
     Args:
         setup: The robot.
-        answer: Answers a request: verb to (ok, text, values).
+        answer: Answers a request: verb and reason, if one was given, to (ok, text, values).
     """
 
-    def __init__(self, setup: Setup, answer: Callable[[str], tuple[bool, str, dict[str, str]]]) -> None:
+    def __init__(self, setup: Setup, answer: Callable[[str, str], tuple[bool, str, dict[str, str]]]) -> None:
         self._setup = setup
         self._answer = answer
         self._context = zmq.Context()
@@ -377,7 +398,9 @@ class Link:
         if kind == "hello":
             return self._welcome(identity, message)
         if kind == "request" and isinstance(message.get("verb"), str):
-            return _reply(*self._answer(message["verb"]))
+            told = message.get("arguments")
+            reason = told.get("reason") if isinstance(told, dict) else None
+            return _reply(*self._answer(message["verb"], reason if isinstance(reason, str) else ""))
         return _reply(False, "expected a hello or a request", {})
 
     def _welcome(self, identity: bytes, hello: dict[str, Any]) -> dict[str, Any]:
@@ -508,14 +531,19 @@ def open_robot(tree: dict[str, Any]) -> Any:
 
 
 def run(setup: Setup, arm: Arm, ended: Callable[[], bool]) -> None:
-    """Publish readings and follow set-points until the end."""
+    """Publish readings and follow set-points until the end, which the last readings tell.
+
+    Raises:
+        Exception: Whatever LeRobot raised.
+    """
     guard = Guard(setup)
     here = arm.read()
     before, before_ns = here, time.monotonic_ns()
+    velocity = [0.0] * len(here)
 
-    def answer(verb: str) -> tuple[bool, str, dict[str, str]]:
+    def answer(verb: str, reason: str) -> tuple[bool, str, dict[str, str]]:
         if verb == "stop":
-            if guard.stop():
+            if guard.stop(reason):
                 arm.write(here)
         elif verb == "recover":
             guard.recover()
@@ -527,6 +555,12 @@ def run(setup: Setup, arm: Arm, ended: Callable[[], bool]) -> None:
     link = Link(setup, answer)
     period_ns = round(NS_PER_S / setup.rate_hz)
     due_ns, seq = time.monotonic_ns(), 0
+    why = "its process has ended"
+
+    def publish() -> None:
+        measured = {"seq": seq, "t_robot_ns": before_ns, "position": here, "velocity": velocity}
+        link.publish(measured | guard.report())
+
     try:
         while not ended():
             here, now_ns = arm.read(), time.monotonic_ns()
@@ -541,24 +575,27 @@ def run(setup: Setup, arm: Arm, ended: Callable[[], bool]) -> None:
             if guard.rests(now_ns):
                 arm.write(here)
             link.serve()
-            link.publish(
-                {
-                    "seq": seq,
-                    "t_robot_ns": now_ns,
-                    "position": here,
-                    "velocity": velocity,
-                    "status": guard.status,
-                    "command_seq": guard.command_seq,
-                }
-            )
+            publish()
             seq += 1
             # A cycle that took too long is skipped, not made up for.
             due_ns = max(due_ns + period_ns, time.monotonic_ns())
             time.sleep(max(0, due_ns - time.monotonic_ns()) / NS_PER_S)
+    except Exception as error:
+        # A servo that does not answer, a bus that is gone: control is told in LeRobot's words.
+        why = f"{type(error).__name__}: {error}"
+        raise
     finally:
-        if guard.stop():
-            arm.write(here)
-        link.close()
+        moving = guard.stop(why)
+        publish()
+        try:
+            if moving:
+                arm.write(here)
+        finally:
+            # Closing drops what has not gone out yet, and a single reading may be late.
+            for _ in range(LAST_READINGS):
+                publish()
+                time.sleep(LAST_PERIOD_S)
+            link.close()
 
 
 def main(words: list[str]) -> int:

@@ -41,14 +41,21 @@ class RobotLink {
     for (int count = 0; count < 32 && question(); ++count) {}
   }
 
+  // The arm has stopped by itself, or is to: it follows nothing until `recover`. Control tells people why.
+  void stop(std::string why) {
+    for (char& letter : why) if (letter < ' ' || letter > '~') letter = '?';  // What is left is UTF-8 for certain.
+    stopped_ = true, detail_ = why.size() > 256 ? why.substr(0, 252) + " ..." : why;
+  }
+
   // Once per cycle, after the arm has moved.
   void publish(const Vector& position, const Vector& velocity) {
     const int64_t now_ns = std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
     std::string frame(1, '\0');
     for (const uint64_t number : {publisher_, seq_})
       for (int shift = 56; shift >= 0; shift -= 8) frame += static_cast<char>(number >> shift);
-    frame += message("type", "arm_state", "seq", seq_++, "t_robot_ns", now_ns, "position", position, "velocity",
-                     velocity, "status", status(), "command_seq", command_seq_);
+    const auto state = [&](auto&... why) { return message("type", "arm_state", "seq", seq_++, "t_robot_ns", now_ns,
+        "position", position, "velocity", velocity, "status", status(), "command_seq", command_seq_, why...); };
+    frame += detail_.empty() ? state() : state("detail", detail_);
     states_.send(zmq::buffer(frame), zmq::send_flags::dontwait);
   }
 
@@ -56,9 +63,9 @@ class RobotLink {
   struct Asked {  // What the robot looks at of a hello, a request and an arm_command; the rest is skipped.
     int64_t protocol = 0, session = 0, seq = -1;
     Vector position;
-    Texts details;
+    Texts details, arguments;
     std::string type, role, verb;
-    MSGPACK_DEFINE_MAP(protocol, session, seq, position, details, type, role, verb)
+    MSGPACK_DEFINE_MAP(protocol, session, seq, position, details, arguments, type, role, verb)
   };
   static Asked unpacked(const std::string& bytes) {  // At most 64 items, 4096 characters, 8 levels.
     return msgpack::unpack(bytes.data(), bytes.size(), nullptr, nullptr, {64, 64, 4096, 4096, 4096, 8})->as<Asked>();
@@ -101,11 +108,12 @@ class RobotLink {
   }
 
   std::string answer(const std::string& peer, const std::string& bytes) try {
-    const Asked asked = unpacked(bytes);
+    Asked asked = unpacked(bytes);
     if (asked.type == "request") {
       require(asked.verb == "stop" || asked.verb == "recover" || asked.verb == "status",
               "unknown request; there are stop, recover, status");
-      if (asked.verb != "status") stopped_ = asked.verb == "stop";
+      if (asked.verb == "stop") stop(asked.arguments["reason"]);
+      if (asked.verb == "recover") stopped_ = false, detail_.clear();
       return reply(true, "", {{"status", status()}, {"refused", std::to_string(refused_)}, {"last_fault", fault_}});
     }
     require(asked.type == "hello", "expected a hello or a request");
@@ -139,7 +147,7 @@ class RobotLink {
   Texts details_;
   Vector lower_, upper_, jump_;
   Clock::time_point told_{};
-  std::string holder_, fault_, last_;
+  std::string holder_, fault_, last_, detail_;
   int64_t session_ = 0, command_seq_ = -1, refused_ = 0;
   uint64_t publisher_ = static_cast<uint64_t>(std::random_device{}()) << 32 | std::random_device{}(), seq_ = 0;
   bool stopped_ = false, resting_ = true;

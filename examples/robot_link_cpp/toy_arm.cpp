@@ -25,14 +25,15 @@ struct Arm {
 
 int main(int count, char** words) try {
   if (count != 4) throw std::runtime_error("give three addresses such as tcp://127.0.0.1:7430: STATE COMMAND SERVICE");
-  static volatile std::sig_atomic_t ended = 0;
-  for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { ended = 1; });
+  static volatile std::sig_atomic_t ended = 0, pushed = 0;  // SIGUSR1 stands for what makes an arm stop by itself.
+  for (int own : {SIGINT, SIGTERM, SIGUSR1}) std::signal(own, [](int got) { (got == SIGUSR1 ? pushed : ended) = 1; });
   RobotLink link(kDetails, kLower, kUpper, kJump, words + 1);
   Arm arm;
   for (auto due = Clock::now() + kCycle, last = Clock::now(); !ended; due += kCycle) {
     std::this_thread::sleep_until(due);
     const auto now = Clock::now();
     while (due + kCycle <= now) due += kCycle;  // What was missed is left out, never made up for.
+    if (pushed) link.stop("shoulder: pushed with 31 N m, at most 20"), pushed = 0;
     link.take_in(arm.position, arm.target);
     arm.step(std::chrono::duration<double>(now - last).count());
     link.publish(arm.position, arm.velocity);

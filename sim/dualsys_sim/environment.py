@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dualsys.bus.codec import to_image
 from dualsys.clock import NS_PER_S
 from dualsys.errors import ConfigError, InstructionError, MissingExtraError, RobotError
-from dualsys.messages import ArmCommand, ArmState, CameraFrame
+from dualsys.messages import ArmCommand, ArmState, CameraFrame, clip_detail
 from dualsys.robots.contract import ArmStatus
 from dualsys.robots.gymnasium import EXTRA, EnvironmentOptions, View
 from dualsys_sim.environment_moves import Environment, FloatArray, Move, digest_of, step_with
@@ -239,6 +239,7 @@ class EnvironmentCore:
             velocity=tuple(self._velocity.tolist()),
             status=status,
             command_seq=self._command_seq,
+            detail=self._stopped,
         )
 
     def action(self) -> FloatArray:
@@ -269,7 +270,7 @@ class EnvironmentCore:
 
     def stop(self, reason: str) -> None:
         """Press the protective stop: rest here, and follow no command until `recover` or `reset`."""
-        self._stopped = reason or "stopped"
+        self._stopped = clip_detail(reason) or "stopped"
         self._target = self._position.copy()
 
     def recover(self) -> None:

@@ -18,7 +18,7 @@ from dualsys.bus.codec import to_image
 from dualsys.clock import nanoseconds
 from dualsys.errors import InstructionError
 from dualsys.fast.control.readings import Tolerances
-from dualsys.messages import ArmCommand, ArmState, CameraFrame
+from dualsys.messages import ArmCommand, ArmState, CameraFrame, clip_detail
 from dualsys.robots.contract import ArmStatus
 from dualsys_sim import arena
 from dualsys_sim.episode import Episode, Event, Phrasing, make_episode
@@ -146,6 +146,7 @@ class TableCore:
             velocity=(*arm.dq_rad_s.tolist(), arm.width_speed_m_s),
             status=status,
             command_seq=self._command_seq,
+            detail=self._stopped,
         )
 
     def look(self, camera: str) -> CameraFrame:
@@ -160,7 +161,7 @@ class TableCore:
 
     def stop(self, reason: str) -> None:
         """Press the protective stop: rest here, and follow no command until `recover` or `reset`."""
-        self._stopped = reason or "stopped"
+        self._stopped = clip_detail(reason) or "stopped"
         self._target = self._posture()
 
     def recover(self) -> None:

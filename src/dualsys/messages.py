@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -19,12 +20,14 @@ from numpy.typing import NDArray
 from dualsys.errors import MessageError
 from dualsys.specs import DTYPES, SystemSpecs
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 """Raised whenever a message or its frame changes shape; both sides of a handshake must have the same."""
 
 MAX_TENSOR_BYTES = 32 * 1024 * 1024
 MAX_DIMENSIONS = 6
 MAX_TEXT = 2048
+MAX_DETAIL = 256
+"""Longest text, in characters, of a robot that says why it stopped."""
 MAX_AXES = 64
 MAX_CAMERAS = 16
 MAX_TENSORS = 512
@@ -33,12 +36,14 @@ MAX_NUMBER = 2**63 - 1
 MAX_ENTRIES = 1024
 """Most names in a mapping that people read: details, values, counters."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 Axes = Annotated[tuple[float, ...], msgspec.Meta(max_length=MAX_AXES)]
+Detail = Annotated[str, msgspec.Meta(max_length=MAX_DETAIL, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
 Texts = Annotated[dict[Name, Text], msgspec.Meta(max_length=MAX_ENTRIES)]
 
 LatentCodec = Literal["float32", "float16", "bfloat16", "int8"]
@@ -63,6 +68,13 @@ def whole_number(text: str) -> int | None:
 def clip_text(text: str) -> str:
     """Shorten a text for people to what a `Text` field carries, and show that it was shortened."""
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 4] + " ..."
+
+
+def clip_detail(text: str) -> str:
+    """Make one line of a text, as short as a `Detail` has to be, and show where it was shortened."""
+    line = " ".join(_CONTROL.sub(" ", text).split())
+    line = line.encode("utf-8", "replace").decode("utf-8")
+    return line if len(line) <= MAX_DETAIL else line[: MAX_DETAIL - 4].rstrip() + " ..."
 
 
 class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -259,7 +271,7 @@ class ControlState(Message, frozen=True, tag="control_state"):
     counters: Annotated[dict[Name, int], msgspec.Meta(max_length=MAX_ENTRIES)]
 
 
-class ArmState(Message, frozen=True, tag="arm_state"):
+class ArmState(Message, frozen=True, tag="arm_state", omit_defaults=True):
     """Robot to control, over the robot link.
 
     Attributes:
@@ -267,6 +279,7 @@ class ArmState(Message, frozen=True, tag="arm_state"):
         position, velocity: As in `ControlState`.
         status: `ok`, `watchdog` (no command came in time), `protective_stop` or `emergency_stop`.
         command_seq: Last command that the robot received, -1 for none.
+        detail: Why it stopped, in its own words, for people: one line, see `clip_detail`; left out if empty.
     """
 
     seq: Count
@@ -275,6 +288,7 @@ class ArmState(Message, frozen=True, tag="arm_state"):
     velocity: Axes
     status: Literal["ok", "watchdog", "protective_stop", "emergency_stop"]
     command_seq: int
+    detail: Detail = ""
 
 
 class ArmCommand(Message, frozen=True, tag="arm_command"):

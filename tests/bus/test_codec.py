@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dualsys.bus.codec import MAX_FRAME_BYTES, decode, encode, from_image, to_image
 from dualsys.errors import MessageError
 from dualsys.messages import (
+    MAX_DETAIL,
     ArmCommand,
     ArmState,
     CameraFrame,
@@ -57,7 +58,15 @@ EXAMPLES: list[Message] = [
         tensors={"tokens": Tensor.of(np.ones((8, 128), np.float32))},
         text="red block at the left",
     ),
-    ArmState(seq=1, t_robot_ns=2, position=(0.1,), velocity=(0.2,), status="ok", command_seq=-1),
+    ArmState(
+        seq=1,
+        t_robot_ns=2,
+        position=(0.1,),
+        velocity=(0.2,),
+        status="protective_stop",
+        command_seq=-1,
+        detail="elbow: 71 \u00b0C, at most 70",
+    ),
     ArmCommand(seq=1, position=(0.5, -0.5)),
     CameraFrame(camera="wrist", seq=1, t_robot_ns=2, image=to_image(PIXELS)),
     Hello(protocol=1, role="planner", session=7, digest=SPECS.digest(), specs=SPECS),
@@ -140,6 +149,48 @@ def test_a_negative_count_is_refused_with_its_path() -> None:
     frame = msgpack.packb({"type": "arm_command", "seq": -1, "position": [0.0]})
     with pytest.raises(MessageError, match=r"at `\$\.seq`"):
         decode(frame)
+
+
+def arm_state(**changes: object) -> dict[str, object]:
+    """A reading as a robot of another make sends it."""
+    told = {"type": "arm_state", "seq": 1, "t_robot_ns": 2, "position": [0.1], "velocity": [0.0]}
+    return told | {"status": "protective_stop", "command_seq": -1} | changes
+
+
+def test_a_robot_without_words_leaves_them_out() -> None:
+    state = decode(msgpack.packb(arm_state()), ArmState)
+    assert state.detail == ""
+    assert msgpack.unpackb(encode(state)) == arm_state()
+
+
+@pytest.mark.fault_row(32)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("x" * (MAX_DETAIL + 1), r"length <= 256 - at `\$\.detail`"),
+        ("two\nlines", r"matching regex .* - at `\$\.detail`"),
+        ("ends in one\n", r"\$\.detail"),
+        ("\x1b[2J", r"\$\.detail"),
+        ("\x7f", r"\$\.detail"),
+        ("\u0085", r"\$\.detail"),
+        (b"bytes", r"\$\.detail"),
+        (None, r"\$\.detail"),
+    ],
+)
+def test_words_of_a_robot_that_are_too_long_or_no_line_are_refused(words: object, said: str) -> None:
+    with pytest.raises(MessageError, match=said):
+        decode(msgpack.packb(arm_state(detail=words)), ArmState)
+
+
+def test_words_of_a_robot_that_are_not_unicode_are_refused() -> None:
+    frame = msgpack.packb(arm_state(detail="??")).replace(b"??", b"\xc3\x28")
+    with pytest.raises(MessageError):
+        decode(frame, ArmState)
+
+
+def test_the_longest_words_of_a_robot_fit_into_its_message_in_any_script() -> None:
+    words = "\U0001f916" * MAX_DETAIL
+    assert decode(msgpack.packb(arm_state(detail=words)), ArmState).detail == words
 
 
 @pytest.mark.fault_row(32)

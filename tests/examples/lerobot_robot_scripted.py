@@ -19,9 +19,11 @@ class ScriptedConfig(RobotConfig):
 
     Attributes:
         calibrated: Whether it says that it is.
+        reads: So many observations there are; then its bus is gone. None for as many as are wanted.
     """
 
     calibrated: bool = True
+    reads: int | None = None
 
 
 class Scripted(Robot):
@@ -36,6 +38,7 @@ class Scripted(Robot):
         self._values = {"base.pos": 20.0, "elbow.pos": -30.0, "light.pos": 7.0, "gripper.pos": 50.0}
         self._goals = dict(self._values)
         self._connected = False
+        self._reads = config.reads
         self._since_s = time.monotonic()
 
     @property
@@ -65,6 +68,10 @@ class Scripted(Robot):
         pass
 
     def get_observation(self) -> dict[str, Any]:
+        if self._reads is not None:
+            self._reads -= 1
+            if self._reads < 0:
+                raise ConnectionError("no answer from elbow,\nid 2")
         now_s = time.monotonic()
         part = 1.0 - exp(-(now_s - self._since_s) / LAG_S)
         self._since_s = now_s

@@ -20,11 +20,12 @@ import pytest
 import yaml
 import zmq
 
+from dualsys.bus.codec import decode, encode
 from dualsys.bus.service import ServiceClient
 from dualsys.bus.sockets import close_context, open_context
-from dualsys.clock import NS_PER_MS, WallClock
+from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
 from dualsys.errors import BusError, MismatchError
-from dualsys.messages import Request
+from dualsys.messages import ArmState, Request, clip_detail
 from dualsys.robots.kit import Bench, RobotContract
 from dualsys.robots.kit.judging import Check
 from dualsys.robots.kit.reading_checks import calls_do_not_wait, readings_in_time
@@ -113,7 +114,7 @@ def test_values_of_lerobot_are_positions_and_back(tmp_path: Path) -> None:
 
 def test_what_a_robot_tells_makes_sense_to_the_driver(tmp_path: Path) -> None:
     setup = setup_of(tmp_path, tree(tmp_path))
-    made = link.Link(setup, lambda verb: (True, verb, {}))
+    made = link.Link(setup, lambda verb, reason: (True, verb + reason, {}))
     try:
         spec = spec_from(made.details())
     finally:
@@ -208,11 +209,23 @@ def test_silence_is_told_once(guard: Any) -> None:
 def test_a_stop_lasts_until_recover(guard: Any) -> None:
     guard.take(0, HERE, HERE, 0)
     assert guard.stop()
-    assert not guard.stop()
+    assert not guard.stop("the door\n is open")
     assert guard.take(1, HERE, HERE, 0) is None
-    assert guard.status == "protective_stop"
+    stopped = {"status": "protective_stop", "command_seq": 0}
+    assert guard.report() == stopped | {"detail": "the door is open"}
     guard.recover()
+    assert guard.report() == {"status": "watchdog", "command_seq": 0}
     assert guard.take(2, HERE, HERE, 0) == HERE
+
+
+@pytest.mark.parametrize(
+    "words", ["ok", "\u00e9" * 300, "a " * 200, "a\0b\x1b[2J\x7f\u0085c", "\udcff not Unicode"]
+)
+def test_words_travel_as_every_edge_reads_them(words: str) -> None:
+    sent = link.one_line(words)
+    assert sent == clip_detail(words)
+    state = ArmState(seq=0, t_robot_ns=0, position=(), velocity=(), status="ok", command_seq=-1, detail=sent)
+    assert decode(encode(state), ArmState) == state
 
 
 def test_an_arm_that_is_measured_outside_may_be_led_back(guard: Any) -> None:
@@ -298,14 +311,32 @@ def test_requests_are_answered_and_a_stop_is_shown(running: Running) -> None:
     robot = LinkRobot(running.settings)
     try:
         client = ServiceClient(context, running.settings.service_endpoint, "the example")
-        assert client.ask(Request("stop"), 10.0).text == "protective_stop"
+        assert client.ask(Request("stop", {"reason": "the door is open"}), 10.0).text == "protective_stop"
         robot.connect()
-        assert robot.read().status == "protective_stop"
+        reading = robot.read()
+        assert (reading.status, reading.detail) == ("protective_stop", "the door is open")
         assert client.ask(Request("recover"), 10.0).text == "watchdog"
         assert not client.ask(Request("dance"), 10.0).ok
     finally:
         robot.close()
         close_context(context)
+
+
+def test_why_lerobot_failed_is_told_before_the_process_ends(tmp_path: Path) -> None:
+    made = start(tmp_path, robot={"type": "scripted", "reads": 300})
+    robot = LinkRobot(made.settings)
+    try:
+        robot.connect()
+        deadline_ns = CLOCK.now_ns() + 60 * NS_PER_S
+        while robot.read().status != "protective_stop":
+            assert CLOCK.now_ns() < deadline_ns
+            robot.wait_cycle(deadline_ns)
+        assert robot.read().detail == "ConnectionError: no answer from elbow, id 2"
+    finally:
+        robot.close()
+        _, said = made.process.communicate(timeout=60)
+    assert made.process.returncode != 0
+    assert "no answer from elbow" in said
 
 
 def test_a_second_control_and_another_robot_are_refused(running: Running) -> None:

@@ -22,6 +22,8 @@ from dualsys.bus.service import ServiceClient
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
 from dualsys.errors import BusError, MismatchError
+from dualsys.fast.control.core import Ages, ControlCore
+from dualsys.fast.control.modes import Mode
 from dualsys.messages import ArmCommand, ArmState, Hello, Welcome
 from dualsys.robots.kit import Bench, RobotContract
 from dualsys.robots.kit.judging import Check
@@ -234,6 +236,43 @@ def test_a_stop_latches_until_it_is_recovered(robot: LinkRobot, client: ServiceC
     np.testing.assert_allclose(robot.read().position, rest, atol=0.02)
     assert client.request("recover", 5.0).ok
     lead(robot, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("the door is open", "the door is open"),
+        ("T\u00fcr\n\x1b[2J", "T??r??[2J"),
+        ("x" * 256, "x" * 256),
+        ("x" * 257, "x" * 252 + " ..."),
+        ("", ""),
+    ],
+)
+def test_why_it_was_stopped_is_told_as_the_edge_reads_it(
+    robot: LinkRobot, client: ServiceClient, reason: str, told: str
+) -> None:
+    assert client.request("stop", 5.0, {"reason": reason}).ok
+    until(lambda: robot.read().status == "protective_stop")
+    assert robot.read().detail == told
+    assert client.request("recover", 5.0).ok
+    until(lambda: robot.read().status == "watchdog")
+    assert robot.read().detail == ""
+
+
+def test_an_arm_that_stops_by_itself_gives_control_its_reason(toy: Toy, robot: LinkRobot) -> None:
+    lead(robot, 0.05)
+    core = ControlCore(robot.spec.limits, Ages(), 2 * NS_PER_MS, session=1)
+    toy.process.send_signal(signal.SIGUSR1)
+
+    def stopped() -> bool:
+        return core.step(CLOCK.now_ns(), robot.read()).state.reason.startswith("the robot reports")
+
+    until(stopped)
+    output = core.step(CLOCK.now_ns(), robot.read())
+    assert (output.mode, output.state.reason) == (
+        Mode.STOPPED,
+        "the robot reports protective_stop: shoulder: pushed with 31 N m, at most 20",
+    )
 
 
 @pytest.mark.parametrize(

@@ -249,8 +249,11 @@ def _from_robot(state: ArmState) -> set[str]:
     position, velocity = np.array(state.position, np.float64), np.array(state.velocity, np.float64)
     for tick in range(4):
         now_ns = NOW_NS + tick * TICK_NS
-        output = core.step(now_ns, ArmReading(now_ns, position, velocity, state.status))
+        output = core.step(now_ns, ArmReading(now_ns, position, velocity, state.status, state.detail))
         assert output.command is None or np.isfinite(output.command).all()
+        encode(output.state)
+    if state.detail and state.detail in output.reason:
+        return {"why it stopped"}
     return {"arm"} if output.command is not None else set()
 
 

@@ -43,7 +43,7 @@ def test_the_corpus_has_what_every_receiver_takes_for_good() -> None:
     codecs = ("float32", "float16", "bfloat16", "int8")
     coded = {f"{what} as {codec}" for what in ("latent", "features") for codec in codecs}
     others = {"images", "round trip", "hello", "robot of a fleet", "epoch of control", "robot", "plan", "arm"}
-    assert taken == coded | others | {"state of control"}
+    assert taken == coded | others | {"state of control", "why it stopped"}
 
 
 def is_valid(data: bytes) -> bool:

@@ -172,7 +172,8 @@ def test_a_protective_stop_latches_until_it_is_released() -> None:
     core.stop("by hand")
     core.on_command(ArmCommand(seq=0, position=(*before[:3], 0.05)))
     assert core.tick().position == before
-    assert core.tick().status == "protective_stop"
+    stopped = core.tick()
+    assert (stopped.status, stopped.detail) == ("protective_stop", "by hand")
     core.recover()
     core.on_command(ArmCommand(seq=1, position=(*before[:3], 0.07)))
     assert core.tick().position[3] == 0.07

@@ -97,13 +97,17 @@ def test_a_protective_stop_holds_until_it_is_released(table: TableCore) -> None:
     table.on_command(command(0, state, joint_1=0.1))
     stopped = table.tick()
     assert stopped.status == "protective_stop"
-    assert table.status()["stopped"] == "door opened"
+    assert (stopped.detail, table.status()["stopped"]) == ("door opened", "door opened")
     for _ in range(50):
         stopped = table.tick()
     assert stopped.position[0] == pytest.approx(state.position[0], abs=5e-3)
     table.recover()
     table.on_command(command(1, stopped))
-    assert table.tick().status == "ok"
+    going = table.tick()
+    assert (going.status, going.detail) == ("ok", "")
+    for reason, told in (("x" * 300, "x" * 252 + " ..."), ("\n", "stopped")):
+        table.stop(reason)
+        assert table.tick().detail == told
 
 
 def test_a_reset_builds_the_episode_of_task_and_seed_and_says_what_to_do(table: TableCore) -> None:

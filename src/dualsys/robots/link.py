@@ -241,6 +241,7 @@ class LinkRobot:
                 np.array(state.position),
                 np.array(state.velocity),
                 state.status,
+                state.detail,
             )
         return self._reading
 

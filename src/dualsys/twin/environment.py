@@ -154,7 +154,9 @@ class _Run:
     def _move(self, now_ns: int) -> None:
         """One step of the environment."""
         state: ArmState = self._core.tick()
-        self._reading = ArmReading(now_ns, np.array(state.position), np.array(state.velocity), state.status)
+        self._reading = ArmReading(
+            now_ns, np.array(state.position), np.array(state.velocity), state.status, state.detail
+        )
         verdict = self._core.verdict()
         if verdict["verdict"]:
             self._verdict = verdict
