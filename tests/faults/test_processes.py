@@ -13,6 +13,8 @@ import pytest
 from dualsys.clock import NS_PER_MS
 from dualsys.fast.control.readings import Tolerances
 from dualsys.recorder.chain import verify
+from dualsys.recorder.reading import RecordingReader
+from dualsys.recorder.records import ControlTick
 
 from .harness import (
     CLOCK,
@@ -207,6 +209,27 @@ def test_a_killed_simulator_stops_control_which_tells_why(system: System) -> Non
     assert system.state is not None
     assert system.state.reason
     assert system.running["control"].poll() is None, "control lives on, to be asked"
+
+
+@pytest.mark.fault_row(26)
+def test_why_the_simulated_arm_was_stopped_is_the_reason_of_control_and_in_its_recording(
+    system: System,
+) -> None:
+    recording = Path(str(system.config.record.file))
+    recording.unlink(missing_ok=True)
+    system.start("recorder")
+    wait_for(lambda: recording.exists() and verify(recording).links, "control is recorded")
+    system.set_moving()
+    system.peers["sim"].ask("stop", {"reason": "joint 3\n\x1b[2Jis too hot"})
+    system.until(lambda: system.state and system.state.mode == "STOPPED", "control stops")
+    detail = "joint 3 [2Jis too hot"
+    reason = f"the robot reports protective_stop: {detail}"
+    assert system.state is not None
+    assert system.state.reason == reason
+    assert system.peers["control"].ask("status")["reason"] == reason
+    system.send("recorder", signal.SIGTERM)
+    ticks = [record for _, record in RecordingReader(recording) if isinstance(record, ControlTick)]
+    assert (detail, reason) in {(tick.detail, tick.reason) for tick in ticks}
 
 
 @pytest.fixture

@@ -161,6 +161,7 @@ def test_requests_are_carried_out_and_wrong_ones_are_refused(client: ServiceClie
     assert (status["task"], status["seed"], status["verdict"]) == ("touch", "1", "")
     assert client.request("stop", 5.0, {"reason": "test"}).ok
     assert client.request("status", 5.0).values["status"] == "protective_stop"
+    assert client.request("status", 5.0).values["stopped"] == "test"
     assert client.request("recover", 5.0).ok
     assert client.request("status", 5.0).values["status"] == "watchdog"
     refused = client.request("reset", 5.0, {"task": "cook"})
