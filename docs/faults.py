@@ -65,7 +65,11 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("The network is cut, and heals", "a hold stays latched; then a new handshake and session"),
     Row("A subscriber is slow", "memory and age stay bounded: the latest value wins; drops are counted"),
     Row("A subscriber joins late", "the first message is not lost, or does no harm"),
-    Row("A message is too large", "refuse it before anything is allocated, drop the peer, count"),
+    Row(
+        "A message is too large",
+        "refuse it before anything is allocated, and cut off the peer; a channel counts it (where peers "
+        "connect, with all others that end), and hears a peer again that it connects to",
+    ),
     Row("A message is malformed, cut off or deeply nested", "a typed error, nothing is applied"),
     Row("A hostile element type, or a shape whose product overflows", "allow-list and size check come first"),
     Row("A peer without a key, or with a wrong one", "refused; without keys nothing leaves the machine"),

@@ -102,6 +102,10 @@ class Stranger:
             return not self._line.recv(4096)
         return True
 
+    def leave(self) -> None:
+        """Close the connection."""
+        self._line.close()
+
     def _read(self, count: int) -> bytes:
         data = b""
         while len(data) < count and (more := self._line.recv(count - len(data))):

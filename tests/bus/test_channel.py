@@ -341,18 +341,24 @@ def test_a_message_that_goes_on_and_never_ends_costs_a_new_connection_and_no_pro
 
 @pytest.mark.fault_row(31)
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
-def test_whoever_announces_a_frame_above_the_limit_is_cut_off_before_it_comes_and_nobody_else(
+def test_whoever_announces_a_frame_above_the_limit_is_cut_off_before_it_comes_and_counted_and_nobody_else(
     context: ZmqContext, until: Until, stranger: Connect, tmp_path: Path, transport: str
 ) -> None:
     receiver = subscriber(context, ANY_PORT if transport == "tcp" else f"ipc://{tmp_path}/in", bind=True)
     friend = publisher(context, receiver.endpoint, bind=False)
     joined(until, friend, receiver)
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for size in (receiver.socket.getsockopt(zmq.MAXMSGSIZE) + 1, 2**32, 2**63 - 1):
+    for attack, size in enumerate((receiver.socket.getsockopt(zmq.MAXMSGSIZE) + 1, 2**32, 2**63 - 1), 1):
         hostile = stranger(receiver.endpoint, b"PUB")
         hostile.announce(size)
         # No byte of it was sent: whoever hangs up now has gone by the header.
         until(hostile.hung_up)
+
+        def counted(attack: int = attack) -> bool:
+            receiver.tend()
+            return receiver.statistics().connections_ended == attack
+
+        until(counted)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 16 * 1024
     friend.send(command(1))
     until(lambda: receiver.receive() == command(1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -295,6 +296,19 @@ def test_garbage_on_the_wire_is_counted(serve: Serve, edge: Edge, endpoints: Slo
     edge.until(spoilt)
     edge.until(edge.receive)
     stranger.close()
+
+
+@pytest.mark.fault_row(31)
+def test_connections_that_end_are_counted_in_the_status(
+    serve: Serve, edge: Edge, endpoints: SlowEndpoints
+) -> None:
+    serve()
+    assert edge.status()["observations.connections_ended"] == "0"
+    stranger = socket.socket(socket.AF_UNIX)
+    stranger.connect(endpoints.observation.removeprefix("ipc://"))
+    stranger.close()
+    edge.until(lambda: edge.status()["observations.connections_ended"] == "1")
+    edge.until(edge.receive)
 
 
 def test_a_new_session_takes_over_and_the_old_one_stays_out(serve: Serve, edge: Edge) -> None:

@@ -23,6 +23,7 @@ from typing import Any, Final, Generic, TypeVar
 import zmq
 
 from dualsys.bus.codec import decoder, encode_into
+from dualsys.bus.endings import Endings
 from dualsys.bus.link_model import KERNEL_BYTES
 from dualsys.bus.order import HEADER_BYTES, REMEMBERED_PUBLISHERS, Order, header
 from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, has_come, open_socket
@@ -56,10 +57,13 @@ class SubscriberStatistics:
 
     Attributes:
         received: Valid messages read. Those that newer ones replaced on the way were never read.
-        rejected: Frames that were not a valid message.
+        rejected: Frames that were not a valid message. One that the transport refused, because it was too
+            large or none of the protocol, is among them where its sender owns the address.
         superseded: Messages that newer ones replaced on the way, as far as the numbers tell.
         outdated: Valid frames that were no news: repeated, overtaken, or played again.
-        last_fault: What was wrong with the last of them; empty while there is none.
+        last_fault: What was wrong with the last rejected one; empty while there is none.
+        connections_ended: Connections that have ended, whoever ended them: peers that left or fell silent,
+            and those that the transport cut off, which it does not tell apart.
     """
 
     received: int
@@ -67,6 +71,7 @@ class SubscriberStatistics:
     last_fault: str
     superseded: int = 0
     outdated: int = 0
+    connections_ended: int = 0
 
 
 class LatestPublisher:
@@ -105,7 +110,8 @@ class LatestPublisher:
         self._socket.setsockopt(zmq.SNDBUF, KERNEL_BYTES)
         # The method of the base class: that of the class itself only adds arguments that are not used here.
         self._hand_over = super(zmq.Socket, self._socket).send
-        self._attachment = Attachment(self._socket, endpoint, bind=bind, setting=setting)
+        endings = None if bind else Endings()
+        self._attachment = Attachment(self._socket, endpoint, bind=bind, setting=setting, endings=endings)
         self.endpoint = self._attachment.endpoint
 
     def send(self, message: Message, topic: bytes | None = None) -> None:
@@ -142,7 +148,7 @@ class LatestPublisher:
 
     def close(self) -> None:
         """Release the address. Closing twice is allowed."""
-        self._socket.close()
+        self._attachment.close()
 
     def _add(self, topic: bytes) -> None:
         """Begin to count a topic, and forget the one begun longest ago if there are too many.
@@ -198,9 +204,13 @@ class LatestSubscriber(Generic[M]):
     ) -> None:
         self._prefix = _prefix(topic)
         self._decoder = decoder(tuple(types))
+        self._most_bytes = len(self._prefix) + HEADER_BYTES + self._decoder.most_bytes
         self._bound = bind
         self._socket = self._opened(context)
-        self._attachment = Attachment(self._socket, endpoint, bind=bind, setting=setting)
+        self._endings = Endings()
+        self._attachment = Attachment(
+            self._socket, endpoint, bind=bind, setting=setting, endings=self._endings
+        )
         self.endpoint = self._attachment.endpoint
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
@@ -222,7 +232,7 @@ class LatestSubscriber(Generic[M]):
             newest = self.receive_all()
             return newest[-1] if newest else None
         # Whoever connects has one connection, which keeps one frame.
-        self._attachment.tend()
+        self.tend()
         frame = self._read()
         return None if frame is None else self._decode(frame)
 
@@ -232,7 +242,7 @@ class LatestSubscriber(Generic[M]):
         Of each of them the newest was kept; of one that sends meanwhile, more than one may be among them.
         What tells them apart is in the messages.
         """
-        self._attachment.tend()
+        self.tend()
         messages: list[M] = []
         for _ in range(_FRAMES_PER_CALL):
             frame = self._read()
@@ -252,25 +262,36 @@ class LatestSubscriber(Generic[M]):
         Returns:
             Whether there is something.
         """
-        self._attachment.tend()
+        self.tend()
         return bool(self._poller.poll(-(-max(timeout_ns, 0) // NS_PER_MS)))
 
     def statistics(self) -> SubscriberStatistics:
         """Return totals since it was made."""
         return SubscriberStatistics(
-            self._received, self._rejected, self._last_fault, self._order.superseded, self._order.outdated
+            self._received,
+            self._rejected,
+            self._last_fault,
+            self._order.superseded,
+            self._order.outdated,
+            self._endings.total,
         )
 
     def tend(self) -> None:
-        """Follow the key store. Sending and receiving do so too; this is for when there is neither."""
-        self._attachment.tend()
+        """Follow the key store, and connect anew to whom the transport has cut off.
+
+        Receiving and waiting do so too; this is for when there is neither.
+        """
+        if self._attachment.tend():
+            self._rejected += 1
+            refused = f"a frame above {self._most_bytes} bytes, or none of the protocol"
+            self._last_fault = f"{refused}: whoever sent it was cut off"
 
     def close(self) -> None:
         """Disconnect. Closing twice is allowed."""
-        self._socket.close()
+        self._attachment.close()
 
     def _opened(self, context: ZmqContext) -> ZmqSocket:
-        socket = open_socket(context, zmq.SUB, len(self._prefix) + HEADER_BYTES + self._decoder.most_bytes)
+        socket = open_socket(context, zmq.SUB, self._most_bytes)
         socket.setsockopt(zmq.CONFLATE, 1)
         socket.setsockopt(zmq.RCVBUF, KERNEL_BYTES)
         socket.setsockopt(zmq.SUBSCRIBE, b"" if self._bound else self._prefix)

@@ -19,6 +19,7 @@ import msgspec
 import zmq
 
 from dualsys.bus.codec import decode, encode
+from dualsys.bus.endings import Endings
 from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, gate_of, has_come, open_socket
 from dualsys.clock import NS_PER_MS, WallClock, nanoseconds
 from dualsys.errors import DualsysError, MessageError, PeerTimeoutError
@@ -219,7 +220,7 @@ class ServiceServer:
 
     def close(self) -> None:
         """Release the address. Closing twice is allowed."""
-        self._socket.close()
+        self._attachment.close()
 
     def _read(self, parts: list[bytes]) -> tuple[PeerToken, Hello | Request] | None:
         if len(parts) != 3 or len(parts[1]) != _REQUEST_ID_BYTES:
@@ -284,7 +285,9 @@ class ServiceClient:
         self._peer_name = peer_name
         self._socket = open_socket(context, zmq.DEALER, MAX_SERVICE_BYTES)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
-        self._attachment = Attachment(self._socket, endpoint, bind=False, setting=f"address of {peer_name}")
+        self._attachment = Attachment(
+            self._socket, endpoint, bind=False, setting=f"address of {peer_name}", endings=Endings()
+        )
         self.endpoint = self._attachment.endpoint
         self._asked = 0
         self._greeting = b""
@@ -356,7 +359,7 @@ class ServiceClient:
 
     def close(self) -> None:
         """Disconnect. Closing twice is allowed."""
-        self._socket.close(linger=0)
+        self._attachment.close(linger=0)
 
     def _attempts(self, message: Hello | Request, payload: bytes, request_id: bytes) -> deque[bytes]:
         """Numbers of the questions whose answer is one to this question."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import zmq
 
+from dualsys.bus.endings import Endings, silence
 from dualsys.bus.gate import DOMAIN, Gate, Protection
 from dualsys.errors import AddressInUseError, BusError, KeyStoreError
 
@@ -87,6 +88,7 @@ def gate_of(context: ZmqContext) -> Gate | None:
 
 def close_context(context: ZmqContext) -> None:
     """Close all sockets of a context, then the context. Waits at most about `LINGER_MS`."""
+    silence(context)
     context.destroy(linger=LINGER_MS)
 
 
@@ -155,7 +157,7 @@ def open_socket(context: ZmqContext, kind: int, max_frame_bytes: int) -> ZmqSock
     Args:
         context: From `open_context`.
         kind: `zmq.PUB`, `zmq.SUB`, `zmq.ROUTER` or `zmq.DEALER`.
-        max_frame_bytes: A peer that sends more is disconnected before memory is reserved.
+        max_frame_bytes: A peer that sends more is disconnected before memory is reserved; see `endings`.
     """
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, LINGER_MS)
@@ -180,6 +182,8 @@ class Attachment:
         endpoint: `tcp://HOST:PORT` or `ipc:///PATH`. Binding to port `*` takes any free port.
         bind: Own the address, or connect to its owner.
         setting: Name of the setting that the address came from, for the error.
+        endings: Where connections that end are counted. One that connects without any stays cut off from an
+            owner that the transport has cut off.
 
     Attributes:
         endpoint: The address in use, with the real port.
@@ -190,21 +194,32 @@ class Attachment:
         BusError: The address is refused or cannot be used.
     """
 
-    def __init__(self, socket: ZmqSocket, endpoint: str, *, bind: bool, setting: str) -> None:
+    def __init__(
+        self,
+        socket: ZmqSocket,
+        endpoint: str,
+        *,
+        bind: bool,
+        setting: str,
+        endings: Endings | None = None,
+    ) -> None:
         self._socket = socket
         self._bind = bind
         self._setting = setting
+        self._endings = endings
         gate = gate_of(socket.context)
         self._server = None if gate is None else gate.server_of(endpoint)
         self._gate = gate if self._server is not None else None
         self._removals = 0
         self._key: bytes | None = None
         self._is_open = False
+        if endings is not None:
+            endings.listen(socket)
         try:
             self.endpoint = self._open(endpoint)
             self._is_open = True
         except BusError:
-            socket.close(linger=0)
+            self.close(linger=0)
             raise
 
     @property
@@ -216,22 +231,30 @@ class Attachment:
             f"does it allow the key {self._gate.own.name!r} of this machine, and is its own {self._server!r}?"
         )
 
-    def tend(self) -> None:
+    def tend(self) -> bool:
         """Follow the key store: cut what it allows no longer, connect to what it allows again.
 
         A bound socket cannot drop one peer alone: it drops all of them, and the gate lets the others back in,
         who try again by themselves. Call it often, from the thread that uses the socket; mostly it costs
         nothing.
+
+        Returns:
+            Whether the transport has cut off the owner of an address that was connected to, for a frame above
+            the limit or none of the protocol: it is connected to anew.
         """
+        cut_off = self._endings is not None and self._endings.given_up()
+        if cut_off:
+            self._let_go()
         # First what is nearly always so, and is known without asking the socket.
-        if (self._gate is None and self._is_open) or self._socket.closed:
-            return
+        elif (self._gate is None and self._is_open) or self._socket.closed:
+            return False
         if self._gate is not None:
             self._gate.refresh()
         if self._bind:
             self._tend_bound(self._gate)
         else:
             self._tend_connected(self._gate)
+        return cut_off
 
     def replace(self, socket: ZmqSocket) -> None:
         """Close the socket, and go on with another one at the same address, at once or as `tend` is called.
@@ -239,11 +262,23 @@ class Attachment:
         Args:
             socket: From `open_socket`, of the same kind.
         """
-        self._socket.close(linger=0)
+        self.close(linger=0)
         self._socket = socket
         self._is_open, self._key = False, None
         self._allow_ipv6(self.endpoint)
+        if self._endings is not None:
+            self._endings.listen(socket)
         self.tend()
+
+    def close(self, linger: int | None = None) -> None:
+        """Close the socket. Closing twice is allowed.
+
+        Args:
+            linger: How long what was sent may take to leave, ms; None: as `open_socket` says.
+        """
+        if self._endings is not None:
+            self._endings.close()
+        self._socket.close(linger=linger)
 
     def _open(self, endpoint: str) -> str:
         if self._gate is None:
@@ -332,6 +367,12 @@ class Attachment:
                 ) from error
             return
         self._is_open = True
+
+    def _let_go(self) -> None:
+        """Forget a connection that is no more."""
+        with suppress(zmq.ZMQError):
+            self._socket.disconnect(self.endpoint)
+        self._is_open, self._key = False, None
 
     def _tend_connected(self, gate: Gate | None) -> None:
         if gate is None:
