@@ -248,48 +248,6 @@ def test_the_memory_of_publishers_is_bounded(context: ZmqContext) -> None:
     assert len(receiver._order._last) == REMEMBERED_PUBLISHERS
 
 
-@pytest.mark.fault_row(29)
-def test_a_slow_reader_of_a_fast_channel_lags_by_no_queue(context: ZmqContext, until: Until) -> None:
-    # As at 500 Hz with a reader at 50 Hz: ten are sent for one that is read, for a thousand messages.
-    sender = publisher(context)
-    receiver = subscriber(context, sender.endpoint)
-    joined(until, sender, receiver)
-    lags: list[int] = []
-    sent = 0
-    for _ in range(100):
-        for _ in range(10):
-            sent += 1
-            sender.send(command(sent))
-        receiver.wait(NS_PER_S)
-        if (message := receiver.receive()) is not None:
-            lags.append(sent - message.seq)
-    # How far a read lags depends on the machine, but it does not grow: a queue would end at hundreds.
-    assert len(lags) > 50
-    assert max(lags[len(lags) // 2 :]) < 100
-    until(lambda: receiver.receive() is None)
-    statistics = receiver.statistics()
-    assert statistics.superseded > 0
-    assert statistics.rejected == statistics.outdated == 0
-
-
-@pytest.mark.fault_row(29)
-def test_a_reader_that_never_reads_costs_the_publisher_no_memory(context: ZmqContext, until: Until) -> None:
-    sender = publisher(context)
-    receiver = subscriber(context, sender.endpoint)
-    joined(until, sender, receiver)
-    frame = ArmCommand(seq=0, position=(0.0,) * 60)
-    before = resident_bytes()
-    for _ in range(40_000):
-        sender.send(frame)
-    # Queued, they would be 25 megabytes on each side.
-    assert resident_bytes() - before < 12 * 1024 * 1024
-
-
-def resident_bytes() -> int:
-    """Memory of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
 def test_another_type_of_message_is_rejected(context: ZmqContext, until: Until) -> None:
     sender = publisher(context)
     receiver = subscriber(context, sender.endpoint)
