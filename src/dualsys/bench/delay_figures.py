@@ -187,7 +187,8 @@ def _draw_curve(axes: Any, variant: str, curve: Sequence[Result], quantity: Quan
     style = {"color": _colour(variant), "marker": "o", "markersize": 4, "capsize": 2, "linewidth": 1.2}
     for constant, label in ((True, variant), (False, None)):
         places, spreads = [], []
-        for result in curve:
+        # Two sweeps of one task may interleave their delays.
+        for result in sorted(curve, key=lambda one: (str(one.point.delay) == JITTER, one.point.delay)):
             spread = quantity.of(result.report)
             if (result.point.delay != JITTER) == constant and spread is not None:
                 delay = result.point.delay
