@@ -178,8 +178,7 @@ class Pair:
         alike = 0
         while alike < 10:
             before = self.robot.read()
-            self.robot.wait_cycle(deadline_ns)
-            assert CLOCK.now_ns() < deadline_ns
+            assert self.robot.wait_cycle(deadline_ns)
             alike = alike + 1 if self.robot.read() is before else 0
 
 

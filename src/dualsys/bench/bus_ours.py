@@ -126,7 +126,9 @@ class OursNear:
         self._observations.send(observation(number, self._seq, images))
         deadline_ns = self._clock.now_ns() + timeout_ns
         while (remaining_ns := deadline_ns - self._clock.now_ns()) > 0:
-            answer = self._latents.receive_within(remaining_ns)
+            if not self._latents.wait(remaining_ns):
+                return None
+            answer = self._latents.receive()
             self.received_ns = self._clock.now_ns()
             if answer is not None and answer.observation_seq == self._seq:
                 tokens: NDArray[np.float32] = self._readers[number].read(answer.tensors)["tokens"]  # type: ignore[assignment]
@@ -143,10 +145,11 @@ def serve_ours(line: Line, addresses: Addresses, stamp: Stamps, ready: Callable[
     answers = latents()
     ready()
     while True:
-        asked = observations.receive_within(20 * NS_PER_MS)
+        observations.wait(20 * NS_PER_MS)
         if gate is not None:
             gate.serve()
             publisher.tend()
+        asked = observations.receive()
         if asked is None:
             continue
         if asked.images:

@@ -25,7 +25,7 @@ import zmq
 from dualsys.bus.codec import decoder, encode_into
 from dualsys.bus.endings import Endings
 from dualsys.bus.link_model import KERNEL_BYTES
-from dualsys.bus.order import HEADER_BYTES, REMEMBERED_PUBLISHERS, Order, header, write_number
+from dualsys.bus.order import HEADER_BYTES, REMEMBERED_PUBLISHERS, Order, header
 from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, has_come, open_socket
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import BusError, MessageError
@@ -99,12 +99,11 @@ class LatestPublisher:
         self._topic = topic
         self._number = secrets.randbits(64)
         self._sent = 0
-        self._counts: dict[bytes, int] = {}
+        self._prefixes = {topic: _prefix(topic)}
+        self._counts = {topic: 0}
         self._first_count = 0
-        # Used again for every message: what is sent has been copied when `send` returns. What stands before
-        # the message stays, but for its number, until another topic is sent to.
+        # Used again for every message: what is sent has been copied when `send` returns.
         self._frame = bytearray()
-        self._begin(topic)
         # All that comes in here are subscriptions.
         self._socket = open_socket(context, zmq.PUB, _MAX_SUBSCRIPTION_BYTES)
         self._socket.setsockopt(zmq.CONFLATE, 1)
@@ -129,11 +128,12 @@ class LatestPublisher:
         self._attachment.tend()
         if topic is None:
             topic = self._topic
-        if topic != self._begun:
-            self._begin(topic)
+        if topic not in self._counts:
+            self._add(topic)
         count = self._counts[topic]
-        write_number(self._frame, self._start, count)
-        encode_into(message, self._frame, self._start)
+        start = self._prefixes[topic] + header(self._number, count)
+        self._frame[: len(start)] = start
+        encode_into(message, self._frame, len(start))
         self._hand_over(self._frame, zmq.NOBLOCK)
         self._counts[topic] = count + 1
         self._sent += 1
@@ -150,23 +150,17 @@ class LatestPublisher:
         """Release the address. Closing twice is allowed."""
         self._attachment.close()
 
-    def _begin(self, topic: bytes) -> None:
-        """Write what stands before the messages of a topic."""
-        start = _prefix(topic) + header(self._number, 0)
-        if topic not in self._counts:
-            self._add(topic)
-        self._frame[:] = start
-        self._begun, self._start = topic, len(start)
-
     def _add(self, topic: bytes) -> None:
         """Begin to count a topic, and forget the one begun longest ago if there are too many.
 
         Names come from peers. The numbers of a topic must never fall: one that was forgotten goes on, like
         any that is new, behind the highest that was forgotten.
         """
+        self._prefixes[topic] = _prefix(topic)
         if len(self._counts) >= REMEMBERED_TOPICS:
             oldest = next(iter(self._counts))
             self._first_count = max(self._first_count, self._counts.pop(oldest))
+            del self._prefixes[oldest]
         self._counts[topic] = self._first_count
 
 
@@ -218,8 +212,8 @@ class LatestSubscriber(Generic[M]):
             self._socket, endpoint, bind=bind, setting=setting, endings=self._endings
         )
         self.endpoint = self._attachment.endpoint
-        self._polled = [(self._socket, zmq.POLLIN)]
-        self._timeout_ms = -1
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
         self._found = False
         self._received = 0
         self._rejected = 0
@@ -240,21 +234,6 @@ class LatestSubscriber(Generic[M]):
         # Whoever connects has one connection, which keeps one frame.
         self.tend()
         frame = self._read()
-        return None if frame is None else self._decode(frame)
-
-    def receive_within(self, timeout_ns: int) -> M | None:
-        """As `receive`, but wait for something to receive, at most so long. Rounded up to a millisecond.
-
-        What is refused ends the wait. It takes less than `wait` and `receive`: the socket is asked once.
-        """
-        if self._bound:
-            return self.receive() if self.wait(timeout_ns) else None
-        self.tend()
-        timeout_ms = _whole_ms(timeout_ns)
-        if timeout_ms != self._timeout_ms:
-            self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
-            self._timeout_ms = timeout_ms
-        frame = self._next(0)
         return None if frame is None else self._decode(frame)
 
     def receive_all(self) -> list[M]:
@@ -284,7 +263,7 @@ class LatestSubscriber(Generic[M]):
             Whether there is something.
         """
         self.tend()
-        return bool(zmq.zmq_poll(self._polled, _whole_ms(timeout_ns)))
+        return bool(self._poller.poll(-(-max(timeout_ns, 0) // NS_PER_MS)))
 
     def statistics(self) -> SubscriberStatistics:
         """Return totals since it was made."""
@@ -322,8 +301,9 @@ class LatestSubscriber(Generic[M]):
         """Never read the socket again, and go on with another one."""
         self._rejected += 1
         self._last_fault = "a message in several parts: whoever sent it was cut off, and all others with it"
+        self._poller.unregister(self._socket)
         self._socket = self._opened(self._socket.context)
-        self._polled, self._timeout_ms = [(self._socket, zmq.POLLIN)], -1
+        self._poller.register(self._socket, zmq.POLLIN)
         self._attachment.replace(self._socket)
 
     def _read(self) -> zmq.Frame | None:
@@ -331,11 +311,8 @@ class LatestSubscriber(Generic[M]):
         # Who read one the last time is likely to find one again. Everybody else asks first.
         if (self._bound or not self._found) and not has_come(self._socket):
             return None
-        return self._next(zmq.NOBLOCK)
-
-    def _next(self, flags: int) -> zmq.Frame | None:
         try:
-            frame = self._socket.recv(flags, copy=False)
+            frame = self._socket.recv(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             self._found = False
             return None
@@ -361,10 +338,6 @@ class LatestSubscriber(Generic[M]):
         self._received += 1
         accepted: M = message
         return accepted
-
-
-def _whole_ms(timeout_ns: int) -> int:
-    return -(-max(timeout_ns, 0) // NS_PER_MS)
 
 
 def _prefix(topic: bytes) -> bytes:

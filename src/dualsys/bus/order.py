@@ -11,7 +11,6 @@ from dualsys.errors import MessageError
 REMEMBERED_PUBLISHERS: Final = 64
 
 _HEADER = struct.Struct(">QQ")
-_NUMBER = struct.Struct(">Q")
 HEADER_BYTES: Final = _HEADER.size
 
 
@@ -23,17 +22,6 @@ def header(publisher: int, number: int) -> bytes:
         number: Counts its messages on one topic from 0.
     """
     return _HEADER.pack(publisher, number)
-
-
-def write_number(frame: bytearray, end: int, number: int) -> None:
-    """Number a message anew, where all else that stands before it is there already.
-
-    Args:
-        frame: Holds a `header`.
-        end: Where that ends.
-        number: As for `header`.
-    """
-    _NUMBER.pack_into(frame, end - _NUMBER.size, number)
 
 
 class Order:

@@ -172,7 +172,8 @@ class LinkRobot:
         theirs = welcome.details.get("robot", "")
         if wanted is not None and theirs != wanted:
             raise MismatchError("robot", wanted, theirs, "choose the driver that is made for that robot")
-        if self._taken(self._states.receive_within(deadline_ns - settings.clock.now_ns())) is None:
+        self._states.wait(deadline_ns - settings.clock.now_ns())
+        if self._newest(self._states) is None:
             raise RobotError(
                 f"the robot at {settings.service_endpoint} answers, but no reading came from "
                 f"{settings.state_endpoint} within {settings.connect_timeout_s:g} s"
@@ -184,7 +185,7 @@ class LinkRobot:
         Raises:
             RobotError: `connect` was not called, or failed.
         """
-        reading = None if self._states is None else self._taken(self._states.receive())
+        reading = None if self._states is None else self._newest(self._states)
         if reading is None:
             raise RobotError("the robot was read before it was connected")
         return reading
@@ -197,9 +198,10 @@ class LinkRobot:
         """
         if self._states is None:
             raise RobotError("the robot was waited for before it was connected")
-        state = self._states.receive_within(deadline_ns - self._settings.clock.now_ns())
-        self._taken(state)
-        return state is not None
+        arrived = self._states.wait(deadline_ns - self._settings.clock.now_ns())
+        if arrived:
+            self._newest(self._states)
+        return arrived
 
     def write(self, command: FloatArray) -> None:
         """Send the set-point [A] of this tick.
@@ -231,8 +233,8 @@ class LinkRobot:
             ours["robot"] = str(wanted)
         return ours
 
-    def _taken(self, state: ArmState | None) -> ArmReading | None:
-        """The newest reading, once a message was taken in, if there was one."""
+    def _newest(self, states: LatestSubscriber[ArmState]) -> ArmReading | None:
+        state = states.receive()
         if state is not None:
             self._reading = ArmReading(
                 self._settings.clock.now_ns(),
