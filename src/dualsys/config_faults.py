@@ -98,6 +98,11 @@ def unknown_setting(model: type[BaseModel], path: str) -> str:
     return f"{path}: is not a setting; {hint}"
 
 
+def in_yaml(value: object) -> str:
+    """A default as it is written in a configuration."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def allowed(path: str, field: FieldInfo) -> str:
     """What a setting accepts, in words, such as `a number, 0 to 60000 ms`."""
     annotation: object = field.annotation

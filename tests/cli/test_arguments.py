@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from dualsys.cli.arguments import (
     RunCommand,
     SayCommand,
     TwinCommand,
+    merged,
     parse,
     split_settings,
 )
@@ -62,6 +64,63 @@ def test_asking_for_corrections_switches_them_on_and_not_asking_leaves_the_confi
     assert run_settings(RunCommand(CONFIG)) == {}
 
 
+def test_an_option_and_a_setting_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--run.task: got 'pick', but another option .* makes it touch"):
+        merged({"run.task": "touch"}, {"run.task": "pick"})
+    same = {"slow.delay_ms": 0.0, "sim.gui": True}
+    assert merged(same, {"sim.gui": "true", "run.seed": "1"}) == {**same, "sim.gui": "true", "run.seed": "1"}
+
+
+def test_none_and_no_are_nothing_to_type(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, told in (
+        (["run", str(CONFIG), "--seed", "None"], "['None']"),
+        (["run", str(CONFIG), "--no-residual"], "Unrecognized options: --no-residual"),
+        (["run", str(CONFIG), "--episodes", "three"], "three"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        answer = capsys.readouterr().err
+        assert told in answer
+        assert "NoneType" not in answer
+
+
+@pytest.mark.parametrize(
+    ("setting", "option"),
+    [("run.episodes", "--episodes"), ("run.event", "--event"), ("fast.delay_ms", "--system1-delay")],
+)
+def test_a_setting_that_the_twin_does_not_look_at_is_refused_with_the_option_that_it_does(
+    repository: Path, capsys: pytest.CaptureFixture[str], setting: str, option: str
+) -> None:
+    assert main(["twin", str(repository / CONFIG), f"--{setting}", "7"]) == 2
+    told = capsys.readouterr().err
+    assert f"--{setting}: got '7', which the twin does not look at; give it as {option}" in told
+
+
+def test_a_robot_that_is_not_at_the_table_has_a_twin_of_its_own(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = repository / "configs" / "panda_gym_reach.yaml"
+    assert main(["twin", str(config)]) == 2
+    told = capsys.readouterr().err
+    assert "robot.driver: 'gymnasium' is not at the table of the twin" in told
+    assert f"`python -m dualsys.twin.environment {config}`" in told
+
+
+def test_planner_and_control_do_not_start_at_an_address_that_is_taken(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        assert main(["fast", str(repository / CONFIG), "--endpoints.planner.service", address]) == 2
+    captured = capsys.readouterr()
+    assert f"{address} is in use by another process" in captured.err
+    assert "'endpoints.planner.service'" in captured.err
+    assert captured.out == ""
+
+
 def test_full_speed_and_options_become_settings(repository: Path) -> None:
     settings = run_settings(RunCommand(CONFIG, full_speed=True, gui=True, episodes=2, instruction="touch it"))
     config = load_config(repository / CONFIG, settings)
@@ -77,6 +136,7 @@ def test_full_speed_and_options_become_settings(repository: Path) -> None:
             ["run", "CONFIG", "--slow.delay_ms", "fast"],
             "slow.delay_ms: got 'fast', expected a number, 0 to 60000 ms",
         ),
+        (["run", "CONFIG", "--strategy", "rct"], "fast.strategy.name: got 'rct', expected 'synchronous' or"),
         (["run", "CONFIG", "--slow.speed", "1"], "slow.speed: is not a setting"),
         (["run", "CONFIG", "--episodes", "0"], "run.episodes: got 0, expected a whole number, 1 to 100000"),
         (["robot", "stop", "CONFIG", "--endpoints.control.service", "ipc:///tmp/nobody"], "is it running?"),

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 from rich.console import Console
 
 from dualsys.bus.link_profiles import PROFILES
 from dualsys.cli import main
-from dualsys.cli.listing import in_yaml, show
+from dualsys.cli.listing import show
+from dualsys.config_faults import in_yaml
 from dualsys.fast.chunking.strategy import STRATEGIES, default_options, strategy_class
 from dualsys.fast.planner.correction import ABOUT
 
@@ -19,57 +22,65 @@ def listed(what: str, width: int) -> str:
 
 
 def test_each_strategy_is_listed_with_its_paper_its_needs_its_cost_and_its_options() -> None:
-    heading, *lines = listed("strategies", 400).splitlines()
-    assert heading.split("  ")[0] == "name"
-    for word in ("from", "needs of System 1", "evaluations of n steps"):
-        assert word in heading
-    rows = [line for line in lines if not line.startswith(" ")]
-    assert [row.split()[0] for row in rows] == list(STRATEGIES)
-    for name, row in zip(STRATEGIES, rows, strict=True):
+    lines = listed("strategies", 400).splitlines()
+    names = [line.split(": ")[0] for line in lines if not line.startswith(" ")]
+    assert names[:-1] == list(STRATEGIES)
+    for name in STRATEGIES:
         about = strategy_class(name).about
-        for text in (about.summary, about.paper, about.needs or "plain samples", about.cost):
-            assert f"  {text}" in row
-        after = lines[lines.index(row) + 1]
+        first = lines.index(f"{name}: {about.summary}")
+        paper, needs, cost, options = lines[first + 1 : first + 5]
+        assert paper == f"    from: {about.paper}"
+        assert needs == f"    needs of System 1: {about.needs or 'plain samples'}"
+        assert cost == f"    evaluations, of n steps: {about.cost}"
+        assert options.startswith("    options: ")
         for option, value in default_options(name).items():
-            assert f"{option}: {in_yaml(value)}" in after
-        assert "options: " in after
+            assert f"{option}: {in_yaml(value)}" in options
 
 
 def test_the_correction_that_any_strategy_can_have_is_listed_after_them() -> None:
-    *_, told, setting = (line for line in listed("strategies", 400).splitlines() if line.strip())
-    for text in (ABOUT.summary, ABOUT.paper, "residual", ABOUT.cost):
-        assert f"  {text}" in told
-    assert "fast.strategy.residual: false" in setting
+    told, paper, needs, cost, setting = listed("strategies", 400).splitlines()[-5:]
+    assert told == f"with any of them: {ABOUT.summary}"
+    assert paper.endswith(ABOUT.paper)
+    assert needs.endswith(ABOUT.needs)
+    assert cost.endswith(ABOUT.cost)
+    assert setting.endswith("fast.strategy.residual: false")
 
 
-def test_names_are_whole_on_a_narrow_screen() -> None:
-    words = listed("strategies", 80).split()
-    assert [word for word in words if word in STRATEGIES] == list(STRATEGIES)
+@pytest.mark.parametrize("what", ["strategies", "lines", "settings"])
+def test_a_narrow_screen_or_a_pipe_is_told_the_same_words_as_a_wide_one(what: str) -> None:
+    assert listed(what, 80) == listed(what, 400)
+    assert "…" not in listed(what, 80)
 
 
-def test_papers_are_whole_and_nothing_is_cut_on_a_narrow_screen() -> None:
-    text = listed("strategies", 80)
-    words = text.split()
-    papers = [*(strategy_class(name).about.paper for name in STRATEGIES), ABOUT.paper]
-    numbers = [word for paper in papers for word in paper.split() if "arXiv:" in word]
-    assert len(numbers) >= 10
-    assert [word for word in words if "arXiv:" in word] == numbers
-    assert "…" not in text
+def test_each_setting_is_one_line_that_a_search_finds_with_its_default_and_what_is_allowed() -> None:
+    (line,) = (line for line in listed("settings", 80).splitlines() if line.startswith("control.rate_hz:"))
+    assert line == "control.rate_hz: 250.0  # a number, 50 to 1000 Hz: control ticks per second"
+    assert "record.enabled: false  # true or false: " in listed("settings", 80)
 
 
 def test_each_profile_of_a_line_is_listed_with_what_it_does_and_who_published_its_figures() -> None:
     lines = listed("lines", 400).splitlines()
     for name, profile in PROFILES.items():
-        (row,) = (line for line in lines if line.split("  ")[0] == name)
-        assert profile.says in row
-        assert profile.schedule.words() in row
-        for source in profile.sources:
-            assert f"{name}: {source}" in lines
+        first = lines.index(f"{name}: {profile.says}")
+        assert lines[first + 1] == f"    {profile.schedule.words()}"
+        sources = [f"    source: {source}" for source in profile.sources]
+        assert lines[first + 2 : first + 2 + len(sources)] == sources
+
+
+def test_tasks_without_the_simulator_are_an_error_that_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in [name for name in sys.modules if name.split(".")[0] in ("dualsys_sim", "pybullet")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "pybullet", None)
+    assert main(["list", "tasks"]) == 2
+    told = capsys.readouterr().err
+    assert told == "error: the simulated world needs 'pybullet': pip install 'dualsys[sim]'\n"
 
 
 def test_the_command_prints_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "strategies"]) == 0
-    words = capsys.readouterr().out.split()
+    words = capsys.readouterr().out.replace(":", " ").split()
     assert set(STRATEGIES) <= set(words)
 
 

@@ -18,7 +18,7 @@ from dualsys.plugins import Option
 from dualsys.robots.gymnasium import EnvironmentOptions
 from dualsys.slow.backend import System2Output
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
-from dualsys.twin.environment import EnvironmentResult, run_environment
+from dualsys.twin.environment import EnvironmentResult, main, run_environment
 from dualsys.twin.evaluate import settings_of
 from dualsys.twin.latency import Constant
 from dualsys.twin.settings import Parts
@@ -131,3 +131,11 @@ def test_without_a_reason_to_move_the_environment_goes_on_to_its_time_limit() ->
 def test_the_same_seed_gives_the_same_trace_and_another_seed_another() -> None:
     assert episode(5) == episode(5)
     assert episode(5).trace_sha256 != episode(6).trace_sha256
+
+
+def test_a_fault_is_one_message_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["environment", "none.yaml"])
+    assert main() == 2
+    assert capsys.readouterr().err.startswith("error: none.yaml: 1 fault\n  cannot be read")

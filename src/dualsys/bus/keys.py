@@ -191,7 +191,8 @@ def require_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise KeyStoreError(
-            f"{name!r} cannot name a key: expected 1 to 64 letters, digits, - or _, the first no sign"
+            f"{name!r} cannot name a key: expected 1 to 64 letters, digits, - or _, "
+            "beginning with a letter or digit"
         )
     return name
 
@@ -208,5 +209,8 @@ def _read(path: Path) -> str:
 def _key_of(digits: str, whose: str) -> bytes:
     if not re.fullmatch(rf"[0-9a-fA-F]{{{2 * KEY_BYTES}}}", digits):
         # The text itself is not repeated: it might be most of a secret key.
-        raise KeyStoreError(f"{whose}: expected {2 * KEY_BYTES} hexadecimal digits, got {len(digits)} signs")
+        raise KeyStoreError(
+            f"{whose}: expected {2 * KEY_BYTES} hexadecimal digits, as `dualsys keys show` prints them, "
+            f"got {len(digits)} signs"
+        )
     return bytes.fromhex(digits)

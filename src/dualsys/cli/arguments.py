@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,16 +11,19 @@ import tyro
 from tyro.conf import Positional
 
 from dualsys.bus.link_profiles import ProfileName
+from dualsys.config_faults import in_yaml
 from dualsys.config_links import DEFAULT_KEYS
 from dualsys.errors import ConfigError
-from dualsys.fast.chunking.strategy import StrategyName
 
 DEFAULT_CONFIG = Path("configs/tabletop.yaml")
 
 
 @dataclass(frozen=True)
 class RunCommand:
-    """Run a whole system: simulator, System 2, planner and control. Leaves a run folder."""
+    """Run a whole system: simulator, System 2, planner and control. Leaves a run folder.
+
+    Any setting of the configuration can be given too, as --section.setting VALUE: `dualsys list settings`.
+    """
 
     config: Positional[Path]
     """YAML of the system, such as configs/tabletop.yaml."""
@@ -34,7 +37,7 @@ class RunCommand:
     """Seed of the first episode; each next one adds 1."""
     full_speed: bool = False
     """Do not emulate a larger System 2: no delay, no rate limit."""
-    strategy: StrategyName | None = None
+    strategy: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Chunk strategy; `dualsys list strategies` tells them apart. By default that of the configuration."""
     residual: bool = False
     """Let the residual head of System 1, if it has one, correct single actions between two plans."""
@@ -147,7 +150,7 @@ class TwinCommand:
     """Passes of System 2 per second, at most, such as 5Hz. By default that of the configuration."""
     system1_delay: str | None = None
     """Duration of a plan, written like --system2-delay; 60ms by default."""
-    strategy: StrategyName | None = None
+    strategy: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Chunk strategy; `dualsys list strategies` tells them apart. By default that of the configuration."""
     residual: bool = False
     """Let the residual head of System 1, if it has one, correct single actions between two plans."""
@@ -221,9 +224,9 @@ class KeysCommand:
     action: Positional[Literal["new", "show", "allow", "revoke"]]
     """new: make this machine's key. show: its public key, and who is allowed. allow, revoke: let a machine
     in, or no longer; running processes follow within a second."""
-    name: Positional[str | None] = None
+    name: Annotated[Positional[str | None], tyro.conf.arg(metavar="NAME")] = None
     """new: what to call this machine. allow, revoke: which machine."""
-    key: Positional[str | None] = None
+    key: Annotated[Positional[str | None], tyro.conf.arg(metavar="KEY")] = None
     """allow: the public key that `dualsys keys show` prints on that machine."""
     folder: Path = DEFAULT_KEYS
     """Folder of the keys; `security.keys` of the configuration."""
@@ -327,7 +330,10 @@ def parse(argv: Sequence[str]) -> tuple[Command, dict[str, str]]:
         SystemExit: Help was asked for, or the command line is wrong: the answer was printed.
     """
     rest, overrides = split_settings(argv)
-    command = tyro.cli(Command, args=rest, prog="dualsys", description=_DESCRIPTION)
+    # None is what an option that was left out is, and nothing to type. So is False: --residual switches on
+    # what a configuration leaves off, and a --no-residual would switch off nothing.
+    marks = (tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff)
+    command = tyro.cli(Command, args=rest, prog="dualsys", description=_DESCRIPTION, config=marks)
     return command, overrides
 
 
@@ -353,3 +359,24 @@ def split_settings(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             raise ConfigError("command line", [f"--{name}: is given twice"])
         overrides[name] = given
     return rest, overrides
+
+
+def merged(chosen: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
+    """What options and settings of one command line come to.
+
+    Args:
+        chosen: The settings that the options stand for.
+        overrides: The settings that were given as such.
+
+    Raises:
+        ConfigError: They contradict each other.
+    """
+    faults = [
+        f"--{name}: got {overrides[name]!r}, but another option of this command line makes it "
+        f"{in_yaml(value)}: leave one of the two out"
+        for name, value in chosen.items()
+        if name in overrides and str(overrides[name]) != in_yaml(value)
+    ]
+    if faults:
+        raise ConfigError("command line", faults)
+    return {**chosen, **overrides}

@@ -30,6 +30,7 @@ from dualsys.cli.arguments import (
     SimCommand,
     SlowCommand,
     TwinCommand,
+    merged,
     parse,
 )
 from dualsys.config import SystemConfig, load_config
@@ -138,7 +139,7 @@ def run(command: RunCommand, overrides: Overrides) -> int:
     from dualsys.robots.registry import driver_named
     from dualsys.supervisor.run import Run
 
-    given = {**run_settings(command), **overrides}
+    given = merged(run_settings(command), overrides)
     config = load_config(command.config, given)
     seeds = None
     table = driver_named(config.robot.driver).at_table
@@ -184,7 +185,7 @@ def serve(command: SlowCommand | SimCommand, overrides: Overrides) -> int:
         else ("sim", config.endpoints.robot)
     )
     log_to_stderr()
-    print(f"{name}: answers at {address.service}; Ctrl-C ends it", flush=True)
+    print(f"{name}: starts, and will answer at {address.service}; Ctrl-C ends it", flush=True)
     PROCESSES[name](config)
     return DONE
 
@@ -198,6 +199,7 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
     from dualsys.fast.planner.preflight import require_runnable
     from dualsys.recorder.extra import PROCESS as RECORDER
     from dualsys.recorder.extra import recorded_to
+    from dualsys.supervisor.addresses import require_free
     from dualsys.supervisor.children import Children, Ending
     from dualsys.supervisor.interrupts import Interrupts
     from dualsys.supervisor.line import PROCESS as LINE
@@ -210,10 +212,15 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
     names: tuple[str, ...] = ("control", "planner")
     if config.line.emulated:
         names = (LINE, *names)
+    if config.record.enabled:
+        names = (RECORDER, *names)
+    # Before anything starts: later it would be said among the words of several processes.
+    ours = {key: address for key, address in config.addresses().items() if key.split(".")[1] in names}
+    require_free(ours, config.protection())
+    if config.line.emulated:
         print(f"fast: {config.line.words()}", flush=True)
     if config.record.enabled:
         config = recorded_to(config, RunFolder.create(config.run.folder, config.name).path)
-        names = (RECORDER, *names)
         print(f"fast: recorded in {config.record.file}", flush=True)
     with TemporaryDirectory(prefix="dualsys-") as folder, Interrupts(children.kill) as interrupts:
         path = Path(folder) / "config.yaml"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 
 from dualsys.bus.link_profiles import PROFILES
 from dualsys.cli.world import tasks
 from dualsys.config import SystemConfig
-from dualsys.config_faults import allowed, settings_of
+from dualsys.config_faults import allowed, in_yaml, settings_of
 from dualsys.errors import RobotError
-from dualsys.fast.chunking.strategy import STRATEGIES, default_options, strategy_class
+from dualsys.fast.chunking.strategy import STRATEGIES, About, default_options, strategy_class
 from dualsys.fast.planner import correction
 from dualsys.robots.registry import ROBOTS, driver_named
 
@@ -22,21 +24,27 @@ def show(console: Console, what: str) -> None:
         console: Where to.
         what: `tasks`, `strategies`, `robots`, `lines` or `settings`.
     """
-    listing = Table(box=None, pad_edge=False, header_style="bold")
     if what == "settings":
-        _fill_settings(listing)
+        lines = _settings()
     elif what == "strategies":
-        _fill_strategies(listing)
+        lines = _strategies()
     elif what == "lines":
-        _fill_lines(listing)
+        lines = _lines()
     else:
-        listing.add_column("name", no_wrap=True)
-        listing.add_column("says" if what == "tasks" else "")
-        for name, text in _rows(what).items():
-            listing.add_row(name, text)
+        _print_table(console, what)
+        return
+    # Lines that wrap by themselves: a table of long words has no room on a narrow screen, or in a pipe.
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_table(console: Console, what: str) -> None:
+    listing = Table(box=None, pad_edge=False, header_style="bold")
+    listing.add_column("name", no_wrap=True)
+    listing.add_column("says" if what == "tasks" else "")
+    for name, text in _rows(what).items():
+        listing.add_row(name, text)
     console.print(listing)
-    if what == "lines":
-        _print_sources(console)
 
 
 def _rows(what: str) -> dict[str, str]:
@@ -53,48 +61,32 @@ def _says(driver: str) -> str:
         return str(error)
 
 
-def _fill_strategies(listing: Table) -> None:
-    """Each strategy, with its options on a line of their own."""
-    papers = [strategy_class(name).about.paper for name in STRATEGIES] + [correction.ABOUT.paper]
-    longest = max(len(word) for paper in papers for word in paper.split())
-    headings = ("name", "what it does", "from", "needs of System 1", "evaluations of n steps")
-    for heading in headings:
-        # On a narrow screen, as in a pipe, long words break; the number of a paper stays whole.
-        width = longest if heading == "from" else None
-        listing.add_column(heading, no_wrap=heading == "name", overflow="fold", min_width=width)
+def _strategies() -> Iterator[str]:
+    """Each strategy, then the correction that any of them can have."""
     for name in STRATEGIES:
-        about = strategy_class(name).about
-        listing.add_row(name, about.summary, about.paper, about.needs or "plain samples", about.cost)
         options = [f"{option}: {in_yaml(value)}" for option, value in default_options(name).items()]
-        listing.add_row("", f"options: {', '.join(options) or 'none'}", style="dim")
-    about = correction.ABOUT
-    listing.add_row("", about.summary, about.paper, about.needs, about.cost)
-    listing.add_row("", "setting: fast.strategy.residual: false", style="dim")
+        yield from _told(name, strategy_class(name).about, f"options: {', '.join(options) or 'none'}")
+    yield from _told("with any of them", correction.ABOUT, "setting: fast.strategy.residual: false")
 
 
-def _fill_lines(listing: Table) -> None:
-    """Each profile of a line."""
-    for heading in ("name", "what it is", "what it does"):
-        listing.add_column(heading, no_wrap=heading == "name")
+def _told(name: str, about: About, choices: str) -> Iterator[str]:
+    yield f"{name}: {about.summary}"
+    yield f"    from: {about.paper}"
+    yield f"    needs of System 1: {about.needs or 'plain samples'}"
+    yield f"    evaluations, of n steps: {about.cost}"
+    yield f"    {choices}"
+
+
+def _lines() -> Iterator[str]:
+    """Each profile of a line, with who published its figures."""
     for name, profile in PROFILES.items():
-        listing.add_row(name, profile.says, profile.schedule.words())
-
-
-def _print_sources(console: Console) -> None:
-    """Who published the figures of each profile."""
-    for name, profile in PROFILES.items():
+        yield f"{name}: {profile.says}"
+        yield f"    {profile.schedule.words()}"
         for source in profile.sources:
-            console.print(f"{name}: {source}", style="dim", markup=False, highlight=False, soft_wrap=True)
+            yield f"    source: {source}"
 
 
-def in_yaml(value: object) -> str:
-    """A default as it is written in a configuration."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _fill_settings(listing: Table) -> None:
-    for heading in ("setting", "default", "allowed", "what it is"):
-        listing.add_column(heading, no_wrap=heading == "setting")
+def _settings() -> Iterator[str]:
+    """Each setting on a line of its own, so that a search finds it with all that is to be known of it."""
     for path, field in settings_of(SystemConfig).items():
-        default = "null" if field.default is None else str(field.default)
-        listing.add_row(path, default, allowed(path, field), field.description or "")
+        yield f"{path}: {in_yaml(field.default)}  # {allowed(path, field)}: {field.description or ''}"

@@ -6,12 +6,23 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from dualsys.cli.arguments import TwinCommand
+from dualsys.cli.arguments import TwinCommand, merged
 from dualsys.cli.rates import parse_rate_hz
 from dualsys.config import load_config
+from dualsys.errors import ConfigError
+from dualsys.robots.registry import driver_named
 from dualsys.twin.evaluate import FIRST_SEED, evaluate
 from dualsys.twin.latency import parse_latency
 from dualsys.twin.settings import SYSTEM1_DELAY
+
+_OPTIONS = {
+    "run.episodes": "--episodes",
+    "run.seed": "--seed",
+    "run.phrasing": "--phrasing",
+    "run.event": "--event",
+    "fast.delay_ms": "--system1-delay",
+}
+"""What is a setting of a live run, and an option here."""
 
 
 def twin(command: TwinCommand, overrides: Mapping[str, object]) -> int:
@@ -19,18 +30,37 @@ def twin(command: TwinCommand, overrides: Mapping[str, object]) -> int:
 
     Returns:
         Exit code 0: a low success rate is a result, not an error.
+
+    Raises:
+        ConfigError: A setting was given that the twin does not look at, or the configuration is not good.
     """
+    faults = [
+        f"--{name}: got {overrides[name]!r}, which the twin does not look at; give it as {option}"
+        for name, option in _OPTIONS.items()
+        if name in overrides
+    ]
+    if faults:
+        raise ConfigError("command line", faults)
     chosen: dict[str, object] = {}
     if command.strategy is not None:
         chosen["fast.strategy.name"] = command.strategy
     if command.residual:
         chosen["fast.strategy.residual"] = True
-    config = load_config(command.config, {**chosen, **overrides})
+    if command.task is not None:
+        chosen["run.task"] = command.task
+    config = load_config(command.config, merged(chosen, overrides))
+    driver = driver_named(config.robot.driver)
+    if driver.simulated and not driver.at_table:
+        remedy = f"`python -m dualsys.twin.environment {command.config}` runs it in simulated time"
+        raise ConfigError(
+            str(command.config),
+            [f"robot.driver: {config.robot.driver!r} is not at the table of the twin; {remedy}"],
+        )
     system2_delay, system1_delay = command.system2_delay, command.system1_delay
     rate = command.system2_rate
     report = evaluate(
         config,
-        command.task or config.run.task,
+        config.run.task,
         episodes=command.episodes,
         seed=FIRST_SEED if command.seed is None else command.seed,
         workers=command.workers,

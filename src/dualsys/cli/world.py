@@ -20,11 +20,13 @@ def tasks() -> dict[str, Task]:
     """
     try:
         from dualsys_sim.tasks import all_tasks
+
+        # Each task is a module that is imported here, and they lead to the physics engine.
+        return all_tasks()
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("pybullet"):
             raise MissingExtraError("pybullet", "sim", "the simulated world") from error
         raise
-    return all_tasks()
 
 
 def simulated_cameras() -> dict[str, tuple[int, int]]:

@@ -7,6 +7,7 @@ While a system computes, the environment is stepped on. The same seed gives the 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from dualsys.cameras.fitting import Fit
 from dualsys.clock import NS_PER_MS, NS_PER_S, period_ns
 from dualsys.config import SystemConfig, load_config
+from dualsys.errors import DualsysError
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.control.core import ControlCore
 from dualsys.fast.planner.core import PlannerCore
@@ -287,9 +289,24 @@ class Arguments:
     json: Path | None = None
 
 
-def main() -> None:
-    """Run the episodes of the command line and tell how many succeeded."""
+def main() -> int:
+    """Run the episodes of the command line and tell how many succeeded.
+
+    Returns:
+        Exit code: 0, 2 after a fault that was printed, 130 stopped by Ctrl-C.
+    """
     given = tyro.cli(Arguments, description=__doc__)
+    try:
+        _run(given)
+    except DualsysError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _run(given: Arguments) -> None:
     places = {f"{owner}.bundle": str(given.bundles / system) for owner, system in
               (("slow", "system2"), ("fast", "system1"))} if given.bundles else {}  # fmt: skip
     config = load_config(given.config, places)
@@ -307,4 +324,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dualsys.bundles import load_manifest
-from dualsys.cli.listing import in_yaml
+from dualsys.config_faults import in_yaml
 from dualsys.fast.chunking.delay import WINDOW
 from dualsys.fast.chunking.queue_aggregate import NEW_SHARE
 from dualsys.fast.chunking.strategy import STRATEGIES, default_options, strategy_class
