@@ -31,6 +31,7 @@ def test_an_episode_without_a_verdict_is_told_but_is_no_trial() -> None:
     assert (summary.successes, summary.finished) == (1, 2)
     assert len(summary.tree(0)["episodes"]) == 3  # type: ignore[arg-type]
     assert summary.closing_words()[0].startswith("success: 1 of 2")
+    assert summary.closing_words()[0].endswith("; 1 broken off, which do not count")
 
 
 def test_the_closing_words_tell_rates_misses_and_the_problem() -> None:
@@ -75,6 +76,8 @@ def test_an_emulated_system2_is_never_passed_off_as_a_real_one() -> None:
     assert "slowed down on purpose" in emulation_line(SlowConfig())
     assert "200 ms at 5 Hz" in emulation_line(SlowConfig())
     assert "100 ms at any rate" in emulation_line(SlowConfig(delay_ms=100, rate_hz=None))
+    held_back = emulation_line(SlowConfig(delay_ms=0, rate_hz=5))
+    assert held_back == "System 2 is held back to 5 Hz (slow.rate_hz); no delay is emulated"
     assert "its own speed" in emulation_line(SlowConfig(delay_ms=0, rate_hz=None))
 
 
@@ -88,3 +91,8 @@ def test_the_closing_words_tell_what_went_up_where_that_changes_by_itself() -> N
         "uplink: 90 observations, 5000 bytes; adapted to the line: 2 times less for a queue, 0 for silence; "
         "on demand: 40 held back (age 88)"
     )
+
+
+def test_an_episode_is_called_by_the_number_that_files_know_it_by() -> None:
+    config = SystemConfig.model_validate({"name": "a", "run": {"episodes": 3}})
+    assert RunSummary(config, 0).called(0) == "episode 0 (1 of 3)"

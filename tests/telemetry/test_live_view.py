@@ -12,7 +12,7 @@ from dualsys.telemetry.live_view import LiveView, ProcessView, line, table
 VIEW = LiveView(
     title="tabletop: pick, strategy rtc",
     emulation="as if a 7B model ran elsewhere: 200 ms at 5 Hz",
-    episode="episode 2 of 5",
+    episode="episode 1 (2 of 5)",
     instruction="pick up the [red] cube",
     elapsed_s=3.14,
     processes=(
@@ -73,7 +73,9 @@ def test_what_system2_says_is_shown_only_if_it_says_something() -> None:
 def test_elsewhere_than_on_a_terminal_it_is_one_line() -> None:
     text = line(VIEW)
     assert "\n" not in text
-    assert text.startswith("episode 2 of 5  3.1 s  slow 5.0 Hz  control 250.0 Hz  RUNNING  latent age 312 ms")
+    assert text.startswith(
+        "episode 1 (2 of 5)  3.1 s  slow 5.0 Hz  control 250.0 Hz  RUNNING  latent age 312 ms"
+    )
     assert text.endswith("success 1/1")
 
 

@@ -311,9 +311,8 @@ class Run:
         self._summary.results.append(result)
         word = ("success" if success else f"failure: {reason}") if judged else f"broken off: {reason}"
         self._recorder.event(now_ns, "verdict", episode=episode.number, result=word)
-        self._display.say(
-            f"episode {episode.number}: {word} after {duration_s:.1f} s  “{episode.instruction}”"
-        )
+        called = self._summary.called(episode.number)
+        self._display.say(f"{called}: {word} after {duration_s:.1f} s  “{episode.instruction}”")
         self._episode = None
 
     def _check_children(self) -> None:
@@ -387,6 +386,7 @@ class Run:
         made: list[Path] = []
         notes: list[str] = []
         if self._config.run.report and self._summary.results:
+            self._display.say("drawing figures and film (--run.report false leaves them out) ...")
             made, notes = build_report(self.folder.path, self._config.run.video_hz)
         for note in notes:
             self._display.say(note)
@@ -420,7 +420,7 @@ class Run:
             title=f"{config.name}: {self._task}, strategy {config.fast.strategy.name}",
             emulation="\n".join(emulation_lines(config)),
             line=config.line.words(),
-            episode="" if episode is None else f"episode {episode.number + 1} of {len(self._seeds)}",
+            episode="" if episode is None else self._summary.called(episode.number),
             instruction="" if episode is None else episode.instruction,
             elapsed_s=0.0 if episode is None else seconds(now_ns - episode.started_ns),
             processes=tuple(row for name, row in rows.items() if name in self._processes),

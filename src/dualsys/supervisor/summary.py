@@ -73,6 +73,10 @@ class RunSummary:
         """Episodes whose task was done."""
         return sum(result.success for result in self.results if result.judged)
 
+    def called(self, number: int) -> str:
+        """An episode by its number, which files and recordings know it by, and how many there are to be."""
+        return f"episode {number} ({number + 1} of {self.config.run.episodes})"
+
     def tree(self, now_ns: int) -> dict[str, Json]:
         """For `summary.json`."""
         low, high = wilson_interval(self.successes, self.finished)
@@ -108,7 +112,9 @@ class RunSummary:
         measured = self.measured
         rates = measured.get("rates_hz")
         counters = measured.get("control_counters")
-        words = [f"success: {success_line(self.successes, self.finished)}"]
+        uncounted = len(self.results) - self.finished
+        broken_off = f"; {uncounted} broken off, which do not count" if uncounted else ""
+        words = [f"success: {success_line(self.successes, self.finished)}{broken_off}"]
         if isinstance(rates, dict):
             names = {"latent": "System 2", "plan": "planner", "state": "control"}
             words.append(
@@ -172,6 +178,8 @@ def emulation_line(slow: SlowConfig) -> str:
     """Say plainly that System 2 is slower than it would be by itself, or that it is not."""
     if slow.delay_ms == 0 and slow.rate_hz is None:
         return "System 2 runs at its own speed: no delay and no rate limit are emulated"
+    if slow.delay_ms == 0:
+        return f"System 2 is held back to {slow.rate_hz:g} Hz (slow.rate_hz); no delay is emulated"
     rate = "any rate" if slow.rate_hz is None else f"{slow.rate_hz:g} Hz"
     return (
         f"System 2 is slowed down on purpose, as if a 7B model ran elsewhere: {slow.delay_ms:g} ms at {rate}"
