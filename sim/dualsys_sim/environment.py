@@ -46,8 +46,10 @@ def make_environment(options: EnvironmentOptions) -> Environment:
     try:
         env = gymnasium.make(options.environment, max_episode_steps=-1, disable_env_checker=True, **arguments)
     except ModuleNotFoundError as error:
+        # Gymnasium raises the error anew, without the name of the module that is not there.
+        module = error.name or getattr(error.__cause__, "name", None)
         fault = (
-            f"robot.options.environment: {options.environment!r} needs module {error.name!r}: install it; "
+            f"robot.options.environment: {options.environment!r} needs module {module!r}: install it; "
             "panda_gym comes with `pip install 'dualsys[panda-gym]'`"
         )
         raise ConfigError("the gymnasium driver", [fault]) from error

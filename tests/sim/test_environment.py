@@ -257,3 +257,9 @@ def test_without_gymnasium_the_error_names_the_line_that_installs_it(monkeypatch
     with pytest.raises(MissingExtraError, match=r"pip install 'dualsys\[gymnasium\]'"):
         make_environment(EnvironmentOptions.of(POINT))
     assert DRIVER.install == "pip install 'dualsys[gymnasium]'"
+
+
+def test_a_module_that_is_not_there_is_named() -> None:
+    options = EnvironmentOptions.of({**POINT, "environment": "no_such_module:Point-v0"})
+    with pytest.raises(ConfigError, match="'no_such_module:Point-v0' needs module 'no_such_module'"):
+        make_environment(options)
