@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from dualsys.bus.channel import LatestSubscriber
+from dualsys.bus.gate import Protection
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.cli.process import process_command
 from dualsys.clock import NS_PER_MS, NS_PER_S, WallClock
@@ -40,6 +42,7 @@ CHANNELS = {
     "control": ("state", "service"),
     "robot": ("state", "command", "service", "cameras"),
     "recorder": ("input",),
+    "line": ("observation", "latent", "service"),
 }
 
 
@@ -50,6 +53,17 @@ def endpoints_in(folder: Path) -> dict[str, object]:
         for owner, names in CHANNELS.items()
         for name in names
     }
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now; all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
 
 
 def wait_for(
@@ -102,10 +116,11 @@ class Watch:
     Args:
         arm: Where the simulator publishes.
         control: Where control does.
+        protection: Which addresses are protected, and by which keys.
     """
 
-    def __init__(self, arm: str, control: str) -> None:
-        self._context = open_context()
+    def __init__(self, arm: str, control: str, protection: Protection | None = None) -> None:
+        self._context = open_context(protection)
         self._arm = LatestSubscriber(self._context, arm, bind=False, setting="test", types=(ArmState,))
         self._control = LatestSubscriber(
             self._context, control, bind=False, setting="test", types=(ControlState,)
@@ -182,31 +197,46 @@ class System(Watch):
     Args:
         folder: For sockets, configuration and logs.
         overrides: Settings, by dotted name.
+        given: The configuration that they change; None for one without any.
+        apart: By name of the process, the settings that it alone has, because it runs on another machine.
 
     Attributes:
         scripts: By name of the process, what is run in the place of the real one.
     """
 
-    def __init__(self, folder: Path, overrides: dict[str, object]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        overrides: dict[str, object],
+        given: Path | None = None,
+        apart: Mapping[str, dict[str, object]] | None = None,
+    ) -> None:
         self.folder = folder
-        path = folder / "given.yaml"
-        path.write_text("name: faults\n", encoding="utf-8")
-        self.config: SystemConfig = load_config(path, {**endpoints_in(folder), **overrides})
+        if given is None:
+            given = folder / "given.yaml"
+            given.write_text("name: faults\n", encoding="utf-8")
+        settings = {**endpoints_in(folder), **overrides}
+        self.config: SystemConfig = load_config(given, settings)
         self.path = folder / "system.yaml"
         self.path.write_text(self.config.to_yaml(), "utf-8")
+        self._paths: dict[str, Path] = {}
+        for name, own in (apart or {}).items():
+            self._paths[name] = folder / f"{name}.yaml"
+            self._paths[name].write_text(load_config(given, {**settings, **own}).to_yaml(), "utf-8")
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         ends = self.config.endpoints
-        super().__init__(ends.robot.state, ends.control.state)
+        super().__init__(ends.robot.state, ends.control.state, self.config.protection())
         self.peers = open_peers(self._context, self.config)
         self.scripts = {"slow": SCRIPTED, "planner": SCRIPTED}
         self._episode = 0
 
     def start(self, *names: str) -> None:
-        """Start processes, and wait until each answers; the recorder answers nobody."""
+        """Start processes, and wait until each answers; the recorder and the line answer nobody."""
         for name in names:
-            command = process_command(name, self.path)
+            path = self._paths.get(name, self.path)
+            command = process_command(name, path)
             if name in self.scripts:
-                command = [sys.executable, str(self.scripts[name]), name, str(self.path), str(os.getpid())]
+                command = [sys.executable, str(self.scripts[name]), name, str(path), str(os.getpid())]
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.running[name] = subprocess.Popen(command, stdout=log, stderr=log)
         for name in (name for name in names if name in self.peers):

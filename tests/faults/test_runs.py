@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from .harness import (
     Watch,
     alive,
     children_of,
+    free_ports,
     shared_memory,
     wait_for,
 )
@@ -49,17 +49,6 @@ GONE_MS = 5000
 def dualsys(*arguments: str) -> list[str]:
     """A command line of the program."""
     return [sys.executable, "-m", "dualsys", *arguments]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now; all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @pytest.fixture(scope="module")
