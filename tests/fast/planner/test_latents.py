@@ -45,7 +45,7 @@ def test_the_answer_to_an_observation_is_accepted(history: LatentHistory, answer
     assert history.counts == {"latents_accepted": 1}
 
 
-@pytest.mark.fault_row(20, 21)
+@pytest.mark.fault_row(6, 20, 21)
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -89,6 +89,7 @@ def test_a_late_latent_is_dropped(history: LatentHistory, answer: Answer) -> Non
     assert history.counts["latents_not_newer"] == 1
 
 
+@pytest.mark.fault_row(6)
 def test_a_system_2_that_was_restarted_may_count_from_zero(history: LatentHistory, answer: Answer) -> None:
     assert history.offer(answer(sent(history, 3), seq=500), 0, "go")
     assert history.offer(answer(sent(history, 4), seq=0), 0, "go")
@@ -183,6 +184,7 @@ def test_a_new_episode_or_new_words_make_it_wait_again(history: LatentHistory, a
     assert history.resting
 
 
+@pytest.mark.fault_row(6)
 def test_after_a_new_episode_old_answers_are_unknown(history: LatentHistory, answer: Answer) -> None:
     observation = sent(history, 1)
     history.clear()

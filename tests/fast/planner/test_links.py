@@ -64,6 +64,7 @@ def test_a_mismatch_after_a_restart_of_the_other_side_is_survived_and_shown() ->
     assert "theirs [8]" in link.statistics().fault
 
 
+@pytest.mark.fault_row(6)
 def test_latents_count_only_after_the_handshake(make_bench: Callable[..., Any]) -> None:
     slow = SlowLink(SILENCE_NS)
     packet = latent(make_bench, "abc")

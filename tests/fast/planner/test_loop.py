@@ -241,6 +241,7 @@ def test_an_image_that_is_none_is_counted_and_survived(stage: Stage) -> None:
     assert stage.loop.statistics().images_rejected == 1
 
 
+@pytest.mark.fault_row(28)
 def test_system_2_that_falls_silent_and_returns_is_greeted_again(stage: Stage) -> None:
     stage.start()
     stage.run(500)
