@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsys.cameras.fitting import Fit
 from dualsys.robots.gymnasium import EnvironmentOptions
 from dualsys.train.action import FRAME_STEPS
 from dualsys.train.loop import progress_bar
@@ -41,8 +45,18 @@ from dualsys.train.panda_gym.tasks import (
 POSES_PER_SHARD: Final = 25
 SCENES_PER_POSE: Final = 10
 RUNS_PER_SHARD: Final = 5
-SCENES_PER_RUN: Final = 6
-RUN_STEPS: Final = 24
+SCENES_PER_RUN: Final[dict[TaskName, int]] = {"reach": 6, "pick": 3}
+"""Places of the marker that a run is labelled for. Those of the cube are as many as runs."""
+RUN_STEPS: Final[dict[TaskName, int]] = {"reach": 24, "pick": 48}
+APART_M: Final = 0.1
+"""Distance between tool and cube, at least, when a run begins."""
+FUMBLE_CHANCE: Final = 0.02
+FUMBLE_STEPS: Final = (2, 7)
+"""How likely a step begins a fumble, in which the gripper does the opposite of what it did, and for how long:
+cubes slip away, and fingers close beside them."""
+OPEN_M: Final = 0.08
+WRIST_PX: Final = 16
+"""System 1 is shown the left view so small: where the marker is, it is told by the latent."""
 STAY_CHUNK: Final = np.array([0.0, 0.0, 0.0, 1.0], dtype=np.float32)
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -57,27 +71,40 @@ class Site:
     seed: int
 
 
-def make_shards(folder: Path, count: int, site: Site, make: Callable[[Studio, Site, int], Arrays]) -> None:
-    """Make the shards that are missing, one after the other."""
+def make_shards(
+    folder: Path, count: int, site: Site, make: Callable[[Studio, Site, int], Arrays], processes: int = 1
+) -> None:
+    """Make the shards that are missing, several at a time; what is in a shard does not depend on how many."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(count) if not (folder / f"{number:04d}").exists()]
     if not missing:
         return
-    studio = Studio(site.options)
-    try:
-        with progress_bar() as bar:
-            row = bar.add_task(folder.name, total=count, completed=count - len(missing), note="shards")
-            for number in missing:
-                arrays = make(studio, site, number)
-                partial = folder / f"{number:04d}.partial"
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir()
-                for name, array in arrays.items():
-                    np.save(partial / f"{name}.npy", array, allow_pickle=False)
-                partial.rename(folder / f"{number:04d}")
-                bar.advance(row)
-    finally:
-        studio.close()
+    with (
+        ProcessPoolExecutor(processes, get_context("spawn"), _open_studio, (site.options,)) as pool,
+        progress_bar() as bar,
+    ):
+        row = bar.add_task(folder.name, total=count, completed=count - len(missing), note="shards")
+        for _ in pool.map(partial(_make_shard, folder, site, make), missing):
+            bar.advance(row)
+
+
+_studio: Studio
+"""Of a process that makes shards."""
+
+
+def _open_studio(options: EnvironmentOptions) -> None:
+    global _studio
+    _studio = Studio(options)
+
+
+def _make_shard(folder: Path, site: Site, make: Callable[[Studio, Site, int], Arrays], number: int) -> None:
+    arrays = make(_studio, site, number)
+    partial_folder = folder / f"{number:04d}.partial"
+    shutil.rmtree(partial_folder, ignore_errors=True)
+    partial_folder.mkdir()
+    for name, array in arrays.items():
+        np.save(partial_folder / f"{name}.npy", array, allow_pickle=False)
+    partial_folder.rename(folder / f"{number:04d}")
 
 
 def load_shards(folder: Path) -> Arrays:
@@ -119,7 +146,10 @@ def run_shard(studio: Studio, site: Site, number: int) -> Arrays:
     steps = frames = 0
     for _ in range(RUNS_PER_SHARD):
         recorded = _drive(studio, site.task, rng)
-        goals = [recorded.goal_m, *(draw_places(studio, rng)[0] for _ in range(SCENES_PER_RUN - 1))]
+        goals = [
+            recorded.goal_m,
+            *(draw_places(studio, rng)[0] for _ in range(SCENES_PER_RUN[site.task] - 1)),
+        ]
         for goal in goals:
             arrays = _labelled(studio, site.task, recorded, goal, rng)
             length = len(arrays["wrist"])
@@ -167,19 +197,24 @@ def _drive(studio: Studio, task: TaskName, rng: np.random.Generator) -> Recorded
     """Let the expert drive the arm, with noise on its actions, towards one place after another."""
     env: Any = studio.env.unwrapped
     env.reset(seed=int(rng.integers(2**31)))
+    if rng.random() < 0.7:
+        _teleport(studio, rng)
+    tool = np.array(env.robot.get_ee_position())
     goal, cube = draw_places(studio, rng)
+    while cube is not None and float(np.linalg.norm(cube - tool)) < APART_M:
+        goal, cube = draw_places(studio, rng)
     env.task.goal = goal
     if cube is not None:
         studio.sim.set_base_pose("object", cube, np.array([0.0, 0.0, 0.0, 1.0]))
-    if task == "reach" and rng.random() < 0.7:
-        _teleport(studio, rng)
-    tool = np.array(env.robot.get_ee_position())
-    command, gripper, width = tool.copy(), 1.0, fingers_width_m(env)
+    command, width = tool.copy(), fingers_width_m(env)
+    # As the runtime takes it from the width until it is told something: panda-gym begins with closed fingers.
+    gripper = 1.0 if width > 0.5 * OPEN_M else -1.0
+    fumble, contrary = 0, gripper
     rows: list[tuple[Any, ...]] = []
     arms: list[Layer] = []
     drift = np.zeros(3)
     target = goal
-    for step in range(RUN_STEPS if task == "reach" else 2 * RUN_STEPS):
+    for step in range(RUN_STEPS[task]):
         tool, before, width = np.array(env.robot.get_ee_position()), width, fingers_width_m(env)
         if cube is not None:
             cube = np.array(studio.sim.get_base_position("object"))
@@ -193,8 +228,11 @@ def _drive(studio: Studio, task: TaskName, rng: np.random.Generator) -> Recorded
         action = expert_action(task, Scene(command, tool, width, target, cube))
         drift = 0.7 * drift + 0.25 * rng.standard_normal(3)
         action[:3] = np.clip(action[:3] + drift * (rng.random() < 0.8), -1.0, 1.0)
+        if fumble == 0 and task == "pick" and rng.random() < FUMBLE_CHANCE:
+            fumble, contrary = int(rng.integers(*FUMBLE_STEPS)), -gripper
         command = np.clip(command + STEP_M * action[:3], TOOL_LOW_M, TOOL_HIGH_M)
-        gripper = 1.0 if action[3] > 0 else -1.0
+        gripper = contrary if fumble else (1.0 if action[3] > 0 else -1.0)
+        fumble = max(0, fumble - 1)
         step_towards(env, command, gripper)
     names = ("tool_m", "command_m", "width_m", "width_speed_m_s", "gripper", "cube_m", "cube_turn")
     columns: dict[str, FloatArray] = {
@@ -208,13 +246,13 @@ def step_towards(env: Any, command_m: FloatArray, gripper: float) -> None:
     """One step of the environment towards a commanded tool [3] and gripper, as the driver would do it."""
     move = (command_m - np.array(env.robot.get_ee_position())) / 0.05
     if not env.robot.block_gripper:
-        move = np.append(move, ((0.08 if gripper > 0 else 0.0) - fingers_width_m(env)) / 0.2)
+        move = np.append(move, ((OPEN_M if gripper > 0 else 0.0) - fingers_width_m(env)) / 0.2)
     env.step(np.clip(move, -1.0, 1.0).astype(np.float32))
 
 
 def fingers_width_m(env: Any) -> float:
     """Distance between the fingertips, m; that of an open gripper where the environment blocks it."""
-    return 0.08 if env.robot.block_gripper else float(env.robot.get_fingers_width())
+    return OPEN_M if env.robot.block_gripper else float(env.robot.get_fingers_width())
 
 
 def _labelled(
@@ -226,7 +264,8 @@ def _labelled(
         name: [] for name in ("fixed", "words", "places", "classes")
     }
     chunks, aims, wrist = [], [], []
-    picture, told = np.empty(0, dtype=np.uint8), Arrays()
+    fit = Fit(studio.width_px, studio.height_px, WRIST_PX, WRIST_PX, None)
+    small, told = np.empty(0, dtype=np.uint8), Arrays()
     stays = _told(task, rng, goal, None)["words"]
     for step, (tool, command, width) in enumerate(zip(run.tool_m, run.command_m, run.width_m, strict=True)):
         cube = None if np.isnan(run.cube_m[step]).any() else run.cube_m[step]
@@ -239,7 +278,8 @@ def _labelled(
             told = _told(task, rng, goal, cube) | {"words": stays}
             for name, array in told.items():
                 rows[name].append(array)
-        wrist.append(picture[:, : studio.width_px])
+            small = fit(picture[:, : studio.width_px])
+        wrist.append(small)
         places = told["places"][0].astype(np.float32)
         scene = Scene(command, tool, float(width), goal, cube)
         still = STAY_CHUNK * (1, 1, 1, run.gripper[step])

@@ -17,6 +17,7 @@ from dualsys.train.panda_gym.pictures import camera_matrices
 from dualsys.train.vision import (
     LOOK_SPREAD_PX,
     VisionData,
+    draw_batch,
     jitter_light,
     look_loss,
     place_loss,
@@ -73,7 +74,14 @@ class Lookout:
 
 
 def train_system2(
-    net: System2Net, data: VisionData, lookout: Lookout, folder: Path, *, steps: int, seed: int, rate: float
+    net: System2Net,
+    parts: list[VisionData],
+    lookout: Lookout,
+    folder: Path,
+    *,
+    steps: int,
+    seed: int,
+    rate: float,
 ) -> System2Net:
     """Train in place; returns the averaged network. Resumes from `folder/system2.pt`."""
     where = device()
@@ -81,14 +89,9 @@ def train_system2(
     stage = Stage("system2", net, steps=steps, peak_rate=rate, folder=folder, averaging=0.995)
 
     def loss_of(_: int) -> dict[str, Tensor]:
-        rows = torch.randint(len(data.images), (BATCH,)).sort().values.numpy()
-        images = jitter_light(torch.from_numpy(data.images[rows]).to(where))
-        words, places, classes = (
-            torch.from_numpy(array[rows].astype(kind)).to(where).flatten(0, 1)
-            for array, kind in ((data.words, np.int64), (data.places, np.float32), (data.classes, np.int64))
-        )
+        images, words, places, classes = (tensor.to(where) for tensor in draw_batch(parts, BATCH))
         looks: list[Tensor] = []
-        latent = net.think(net.see(images), words, looks)
+        latent = net.think(net.see(jitter_light(images)), words, looks)
         reading, pointed = net.reading(latent), net.pointed(latent)
         targets = torch.from_numpy(lookout.targets(places.cpu().numpy())).to(where)
         return reading_losses(reading, places, classes) | {
@@ -100,3 +103,25 @@ def train_system2(
     averaged = stage.run(loss_of, seed)
     assert isinstance(averaged, System2Net)
     return averaged
+
+
+@torch.no_grad()
+def pointing_accuracy(net: System2Net, data: VisionData) -> dict[str, float]:
+    """How far the pointers are from what the first instruction names, and from its goal: quantiles, mm."""
+    where = device()
+    net.eval()
+    distances: tuple[list[Tensor], ...] = ([], [])
+    for start in range(0, len(data.images), 128):
+        rows = slice(start, start + 128)
+        images, words = (torch.from_numpy(array[rows]).to(where) for array in (data.images, data.words[:, 0]))
+        pointed = net.pointed(net.think(net.see(images), words.long())).cpu()
+        places = torch.from_numpy(data.places[rows, 0]).reshape(-1, 2, 3)
+        for index, found in enumerate(distances):
+            known = torch.isfinite(places[:, index]).all(dim=-1)
+            found.append((pointed[:, index] - places[:, index])[known].norm(dim=-1))
+    return {
+        f"{name}_mm_p{quantile}": 1000 * float(torch.quantile(torch.cat(found), quantile / 100))
+        for name, found in zip(("position", "goal"), distances, strict=True)
+        if sum(len(part) for part in found)
+        for quantile in (50, 90, 99)
+    }
