@@ -16,7 +16,7 @@ from dualsys.bus.endings import LOOK_NS, Endings
 from dualsys.bus.order import header
 from dualsys.bus.service import MAX_SERVICE_BYTES, ServiceClient
 from dualsys.bus.sockets import ZmqContext, close_context, open_context, open_socket
-from dualsys.clock import VirtualClock
+from dualsys.clock import VirtualClock, WallClock
 from dualsys.errors import PeerTimeoutError
 from dualsys.messages import ArmCommand
 
@@ -136,7 +136,7 @@ def test_an_address_is_given_up_if_it_is_not_tried_again_at_the_next_look(
     clock = VirtualClock()
     endings = Endings(clock)
     connected = open_socket(context, zmq.SUB, 1000)
-    endings.listen(connected)
+    endings.listen(connected, bound=False)
     connected.connect(address_of(owner))
     hostile = stranger(owner, b"PUB")
     hostile.announce(1001)
@@ -161,19 +161,49 @@ def test_an_address_is_given_up_if_it_is_not_tried_again_at_the_next_look(
 def test_a_bound_address_is_never_given_up_and_many_endings_at_once_are_all_counted(
     context: ZmqContext, until: Until
 ) -> None:
-    endings = Endings()
+    clock = VirtualClock()
+    endings = Endings(clock)
     bound = open_socket(context, zmq.SUB, 1000)
-    endings.listen(bound)
+    endings.listen(bound, bound=True)
     port = bound.bind_to_random_port("tcp://127.0.0.1")
     for _ in range(100):
         socket.create_connection(("127.0.0.1", port)).close()
 
     def counted() -> bool:
+        clock.sleep_until_ns(clock.now_ns() + LOOK_NS)
         assert not endings.given_up()
         return endings.total == 100
 
     until(counted)
+    clock.sleep_until_ns(clock.now_ns() + LOOK_NS)
+    assert not endings.given_up(), "nobody is tried again from here"
     endings.close()
+
+
+def test_a_publisher_that_leaves_is_no_fault_and_no_other_is_cut_off(
+    context: ZmqContext, until: Until
+) -> None:
+    receiver = LatestSubscriber(
+        context, "tcp://127.0.0.1:*", bind=True, setting="in", types=(ArmCommand,), publishers=2
+    )
+    stays, leaves = (LatestPublisher(context, receiver.endpoint, bind=False, setting="out") for _ in range(2))
+    seqs = iter(range(1_000_000))
+
+    def heard(publisher: LatestPublisher) -> bool:
+        publisher.send(ArmCommand(next(seqs), (0.0,)))
+        return bool(receiver.receive_all())
+
+    until(lambda: heard(stays))
+    until(lambda: heard(leaves))
+    leaves.close()
+    until(lambda: heard(stays) and receiver.statistics().connections_ended == 1)
+    # Longer than two looks, after which an address that was connected to would have been given up.
+    deadline_ns = WallClock().now_ns() + 3 * LOOK_NS
+    until(lambda: heard(stays) and WallClock().now_ns() > deadline_ns)
+    counted = receiver.statistics()
+    assert (counted.rejected, counted.last_fault, counted.connections_ended) == (0, "", 1)
+    stays.close()
+    receiver.close()
 
 
 def test_a_context_is_closed_while_connections_end() -> None:

@@ -51,10 +51,17 @@ class Endings:
         self._listener: zmq.Socket[bytes] | None = None
         self._due_ns = 0
         self._untried = False
+        self._bound = False
 
-    def listen(self, socket: zmq.Socket[bytes]) -> None:
-        """Listen to a socket, before it is bound or connected, in place of the one before."""
+    def listen(self, socket: zmq.Socket[bytes], *, bound: bool) -> None:
+        """Listen to a socket, before it is bound or connected, in place of the one before.
+
+        Args:
+            socket: Of a channel or a service.
+            bound: It will be bound: then nobody is tried again, and nothing follows from that.
+        """
         self.close()
+        self._bound = bound
         address = f"inproc://endings-{next(_numbers)}"
         self._listener = listener = socket.context.socket(zmq.PAIR)
         listener.setsockopt(zmq.LINGER, 0)
@@ -97,8 +104,9 @@ class Endings:
         heard = 0
         while heard < _PER_LOOK and listener.poll(0):
             event = int.from_bytes(listener.recv_multipart()[0][:2], sys.byteorder)
-            self._untried = event == zmq.EVENT_DISCONNECTED
-            self.total += self._untried
+            ended = event == zmq.EVENT_DISCONNECTED
+            self._untried = ended and not self._bound
+            self.total += ended
             heard += 1
         return heard
 

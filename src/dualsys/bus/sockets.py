@@ -214,7 +214,7 @@ class Attachment:
         self._key: bytes | None = None
         self._is_open = False
         if endings is not None:
-            endings.listen(socket)
+            endings.listen(socket, bound=bind)
         try:
             self.endpoint = self._open(endpoint)
             self._is_open = True
@@ -267,7 +267,7 @@ class Attachment:
         self._is_open, self._key = False, None
         self._allow_ipv6(self.endpoint)
         if self._endings is not None:
-            self._endings.listen(socket)
+            self._endings.listen(socket, bound=self._bind)
         self.tend()
 
     def close(self, linger: int | None = None) -> None:
