@@ -140,6 +140,10 @@ def test_full_speed_and_options_become_settings(repository: Path) -> None:
         (["run", "CONFIG", "--slow.speed", "1"], "slow.speed: is not a setting"),
         (["run", "CONFIG", "--episodes", "0"], "run.episodes: got 0, expected a whole number, 1 to 100000"),
         (["robot", "stop", "CONFIG", "--endpoints.control.service", "ipc:///tmp/nobody"], "is it running?"),
+        (
+            ["say", "go", "CONFIG", "--endpoints.planner.service", "ipc:///tmp/nobody"],
+            "configs/tabletop.yaml says; another configuration can be named)",
+        ),
     ],
 )
 def test_an_error_is_one_message_without_a_traceback_and_exit_code_2(

@@ -55,7 +55,9 @@ def test_an_option_that_is_wrong_or_a_time_that_makes_no_sense_is_the_callers_fa
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["camera", "check", "files"]) == 2
-    assert "cameras.files.options.path: is missing" in capsys.readouterr().err
+    assert "cameras.files.options.path: is missing, expected text" in capsys.readouterr().err
+    assert main(["camera", "check", "toaster"]) == 2
+    assert capsys.readouterr().err.startswith("error: camera toaster: 1 fault\n  cameras.toaster.driver: got")
     assert main(["camera", "check", "files", "--seconds", "0"]) == 2
     assert "--seconds: got 0" in capsys.readouterr().err
 

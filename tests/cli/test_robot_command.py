@@ -146,7 +146,8 @@ def test_where_a_driver_hangs_is_printed(
 
 def test_an_unknown_driver_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["robot", "check", "toaster"]) == 2
-    assert "robot.driver: got 'toaster', expected one of" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.startswith("error: robot toaster: 1 fault\n  robot.driver: got 'toaster', expected one of")
 
 
 def test_a_robot_that_is_not_there_is_told_and_the_rest_skipped(
@@ -158,6 +159,9 @@ def test_a_robot_that_is_not_there_is_told_and_the_rest_skipped(
     assert "ok       absence" in printed
     assert "FAILED   connection: no answer from the robot" in printed
     assert "unknown robot: 1 failed" in printed
+    # The reason is told once, and not with each check that it stands in the way of.
+    assert printed.count("not reached: no answer from the robot") == 1
+    assert "skipped  reading: for the same reason" in printed
 
 
 def test_the_simulated_arm_is_started_for_the_occasion_and_ends_with_it(

@@ -69,12 +69,18 @@ class CameraSettings:
         """
         value = self.options.get(name, default)
         if value is None:
-            raise CameraError(f"cameras.{self.name}.options.{name}: is missing, expected a {kind.__name__}")
+            raise CameraError(f"cameras.{self.name}.options.{name}: is missing, expected {_word_for(kind)}")
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             raise CameraError(
-                f"cameras.{self.name}.options.{name}: got {value!r}, expected a {kind.__name__}"
+                f"cameras.{self.name}.options.{name}: got {value!r}, expected {_word_for(kind)}"
             )
         return value
+
+
+def _word_for(kind: type[Option]) -> str:
+    """What to call a type of options to people."""
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    return words.get(kind, f"a {kind.__name__}")
 
 
 @dataclass(frozen=True)

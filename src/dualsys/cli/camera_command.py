@@ -93,5 +93,9 @@ def _of_driver(
         ends = ("state", "command", "service", "cameras")
         own = {f"endpoints.robot.{name}": f"ipc://{folder}/{name}" for name in ends}
         return load_config(blank, {**own, **overrides}), {**simulated_cameras()}
-    config = load_config(blank, {f"cameras.{driver}.driver": driver, **overrides})
+    try:
+        config = load_config(blank, {f"cameras.{driver}.driver": driver, **overrides})
+    except ConfigError as error:
+        # The file is ours, and nobody else's business.
+        raise ConfigError(f"camera {driver}", error.faults) from error
     return config, dict.fromkeys(config.cameras)

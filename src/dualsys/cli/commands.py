@@ -34,7 +34,7 @@ from dualsys.cli.arguments import (
     parse,
 )
 from dualsys.config import SystemConfig, load_config
-from dualsys.errors import DualsysError
+from dualsys.errors import BusError, DualsysError, PeerTimeoutError
 
 if TYPE_CHECKING:
     from dualsys.supervisor.peers import Peer
@@ -248,7 +248,7 @@ def say(command: SayCommand, overrides: Overrides) -> int:
     from dualsys.supervisor.peers import RefusedError
 
     config = load_config(command.config, overrides)
-    with _peers(config) as peers:
+    with _peers(config, command.config) as peers:
         if peers["planner"].ask("status").get("planner.episode") == "-1":
             epoch = peers["control"].ask("new_epoch").get("epoch", "")
             begin = {"episode": "0", "instruction": command.text, "epoch": epoch}
@@ -267,7 +267,7 @@ def say(command: SayCommand, overrides: Overrides) -> int:
 def robot(command: RobotCommand, overrides: Overrides) -> int:
     """Stop a running arm, let it go on, or ask how it is."""
     arguments = {"reason": "stopped by the operator"} if command.action == "stop" else {}
-    with _peers(load_config(command.config, overrides)) as peers:
+    with _peers(load_config(command.config, overrides), command.config) as peers:
         answer = peers["control"].ask(command.action, arguments)
     print(answer.pop("text", command.action))
     if command.action == "status":
@@ -277,7 +277,7 @@ def robot(command: RobotCommand, overrides: Overrides) -> int:
 
 
 @contextmanager
-def _peers(config: SystemConfig) -> Iterator[dict[str, Peer]]:
+def _peers(config: SystemConfig, path: Path) -> Iterator[dict[str, Peer]]:
     from dualsys.bus.sockets import close_context, open_context
     from dualsys.supervisor.peers import open_peers
 
@@ -285,6 +285,8 @@ def _peers(config: SystemConfig) -> Iterator[dict[str, Peer]]:
     peers = open_peers(context, config)
     try:
         yield peers
+    except PeerTimeoutError as error:
+        raise BusError(f"{error} (asked where {path} says; another configuration can be named)") from error
     finally:
         for peer in peers.values():
             peer.close()

@@ -57,7 +57,12 @@ def check(bench: Bench, file: Path | None) -> int:
     A driver that hangs in a call cannot be called back; where it hangs is printed.
     """
 
+    reasons: set[str] = set()
+
     def told(outcome: Outcome) -> None:
+        if outcome.state == "skipped" and not outcome.remedy and outcome.seen in reasons:
+            outcome = replace(outcome, seen="for the same reason")
+        reasons.add(outcome.seen)
         print("\n".join(outcome.lines()), flush=True)
         watch()
 
@@ -156,7 +161,11 @@ def _config_of_driver(driver: str, overrides: Mapping[str, object], folder: Path
     blank = folder / "robot.yaml"
     blank.write_text("name: robot\n", encoding="utf-8")
     given = {"robot.driver": driver, **overrides}
-    config = load_config(blank, given)
+    try:
+        config = load_config(blank, given)
+    except ConfigError as error:
+        # The file is ours, and nobody else's business.
+        raise ConfigError(f"robot {driver}", error.faults) from error
     if not driver_named(driver).simulated:
         return config
     ends = ("state", "command", "service", "cameras")

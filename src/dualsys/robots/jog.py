@@ -73,7 +73,7 @@ def jog(bench: Bench, axis: str, by: float, unit: str) -> Jogged:
             raise RobotError(f"jog: {axis} moves in {own}: give --by-{own} in place of --by-{unit}")
         if not isfinite(by) or not 0 < abs(by) <= MOST[unit]:
             raise RobotError(
-                f"jog: --by-{unit}: got {by:g}, expected up to {MOST[unit]:g} either way, not zero"
+                f"jog: --by-{unit}: got {by:g}, expected up to {MOST[unit]:g} {unit} either way, not zero"
             )
         before = float(session.robot.read().position[number])
         lower, upper = float(spec.limits.lower[number]), float(spec.limits.upper[number])

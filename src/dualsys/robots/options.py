@@ -66,6 +66,5 @@ def choice_option(
 
 
 def _fault(driver: str, name: str, value: object, expected: str) -> ConfigError:
-    return ConfigError(
-        f"robot.driver {driver!r}", [f"robot.options.{name}: got {value!r}, expected {expected}"]
-    )
+    given = "is missing" if value is None else f"got {value!r}"
+    return ConfigError(f"robot.driver {driver!r}", [f"robot.options.{name}: {given}, expected {expected}"])

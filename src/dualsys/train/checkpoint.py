@@ -55,7 +55,11 @@ def averaged_weights(path: Path) -> dict[str, Tensor]:
         raise BundleError(f"{path}: cannot be read: {error.strerror}; give a checkpoint file") from error
     except Exception as error:
         # What torch raises for a damaged file has no common base apart from Exception.
-        raise BundleError(f"{path}: is not a checkpoint: {error}; train again, or copy it again") from error
+        # Its words are not repeated: they advise to load the file in a way that lets it run code.
+        raise BundleError(
+            f"{path}: is not a checkpoint of `python -m dualsys.train`, or is damaged; give one, such as "
+            "data/checkpoints/system1.pt, train again, or copy it again"
+        ) from error
     weights = state.get(AVERAGE) if isinstance(state, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         _fail(path, f"{AVERAGE}: expected averaged weights, found none")
