@@ -185,7 +185,10 @@ def _parse(source: Path) -> Manifest:
             )
         text = source.read_bytes()
     except OSError as error:
-        remedy = "give the folder of a bundle, or export one"
+        remedy = (
+            "name the folder of a bundle with slow.bundle or fast.bundle (in a file, a relative path starts "
+            "where that file is), or export one"
+        )
         _fail(source, f"cannot be read: {error.strerror}", remedy, error)
     try:
         version = msgspec.json.decode(text, type=dict[str, Any]).get("format")

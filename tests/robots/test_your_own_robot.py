@@ -57,5 +57,9 @@ def test_the_driver_keeps_the_contract_by_the_test_of_the_page(folder: Path) -> 
 def test_in_the_simulators_place_it_has_the_axes_that_plans_are_made_for(folder: Path) -> None:
     config = load_config(folder / "my.yaml")
     assert config.robot.driver == "my_arm"
+    # The shipped models, which are in the clone and not beside this file.
+    assert [bundle.parts[-4:] for bundle in (config.slow.bundle, config.fast.bundle)] == [
+        ("dualsys", "bundles", "tabletop", system) for system in ("system2", "system1")
+    ]
     (found,) = deploy.robot_found(config)
     assert (found.level, found.says) == ("ok", "my_arm answers: 8 axes, 250 readings per second")

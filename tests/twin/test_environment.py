@@ -139,3 +139,7 @@ def test_a_fault_is_one_message_and_exit_code_2(
     monkeypatch.setattr(sys, "argv", ["environment", "none.yaml"])
     assert main() == 2
     assert capsys.readouterr().err.startswith("error: none.yaml: 1 fault\n  cannot be read")
+    table = Path(__file__).parents[2] / "configs" / "tabletop.yaml"
+    monkeypatch.setattr(sys, "argv", ["environment", str(table)])
+    assert main() == 2
+    assert "robot.driver: got 'pybullet', expected gymnasium" in capsys.readouterr().err

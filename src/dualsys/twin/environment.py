@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dualsys.cameras.fitting import Fit
 from dualsys.clock import NS_PER_MS, NS_PER_S, period_ns
 from dualsys.config import SystemConfig, load_config
-from dualsys.errors import DualsysError
+from dualsys.errors import ConfigError, DualsysError
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.control.core import ControlCore
 from dualsys.fast.planner.core import PlannerCore
@@ -310,6 +310,9 @@ def _run(given: Arguments) -> None:
     places = {f"{owner}.bundle": str(given.bundles / system) for owner, system in
               (("slow", "system2"), ("fast", "system1"))} if given.bundles else {}  # fmt: skip
     config = load_config(given.config, places)
+    if config.robot.driver != "gymnasium":
+        fault = f"robot.driver: got {config.robot.driver!r}, expected gymnasium"
+        raise ConfigError(str(given.config), [f"{fault}; the twin of the simulated table is `dualsys twin`"])
     results = []
     for result in evaluate_environment(config, given.episodes, given.seed, given.instruction):
         results.append(result)
