@@ -126,8 +126,11 @@ def tiny() -> System1Net:
     return net.eval().requires_grad_(False)
 
 
-def recording(net: System1Net, episodes: int = 12, length: int = 40) -> ActionData:
-    """Random sights; the expert always plays what the state says, which a chunk from earlier cannot know."""
+def recording(net: System1Net, episodes: int = 12, length: int = 40, coin: int = 0) -> ActionData:
+    """Random sights; the expert always plays what the state says, which a chunk from earlier cannot know.
+
+    In each episode, a coin decides its last `coin` steps.
+    """
     rng, config, count = np.random.default_rng(8), net.config, episodes * length
     state = rng.uniform(-1, 1, (count, config.proprioception)).astype(np.float32)
     chunks = np.zeros((count, 2, config.horizon, 4), np.float16)
@@ -143,7 +146,7 @@ def recording(net: System1Net, episodes: int = 12, length: int = 40) -> ActionDa
         active=np.zeros(count, np.int8),
         aims=np.zeros((count, 2, 8), np.float32),
         played=np.zeros((count, 4), np.float32),
-        tossed=np.zeros((count, 2), np.bool_),
+        tossed=np.repeat((np.arange(count) % length >= length - coin)[:, None], 2, axis=1),
         latents=np.zeros((count // 2, 2, config.latent_tokens, config.latent_width), np.float16),
     )
 
@@ -177,6 +180,43 @@ def test_a_planned_action_is_that_of_the_chunk_of_system_1(tiny: System1Net) -> 
     assert (one.action.abs() <= 1.0).all()
     untrained = ResidualNet(4, tiny.summary_size)
     torch.testing.assert_close(one.error(untrained), one.target - one.action)
+
+
+def test_where_a_coin_decides_what_the_expert_plays_nothing_is_to_be_corrected(tiny: System1Net) -> None:
+    torch.manual_seed(4)
+    one = planned(tiny, StalePairs([recording(tiny, coin=15)], 4, tiny.config.latents), 64)
+    assert one.tossed.any()
+    assert not one.tossed.all()
+    assert torch.equal(one.target[one.tossed], one.action[one.tossed])
+    left = one.error(ResidualNet(4, tiny.summary_size))
+    assert (left[~one.tossed].abs().amax(dim=1) > 0.0).all()
+
+
+def test_chunks_from_where_a_coin_decides_are_drawn_more_often_on_request() -> None:
+    rare = np.zeros((len(DATA.wrist), 4), np.bool_)
+    rare[100:104] = True
+    for share, expected in ((0.0, 4 / len(DATA.wrist)), (0.5, 0.5), (1.0, 1.0)):
+        torch.manual_seed(6)
+        pairs = StalePairs([replace(DATA, tossed=rare)], HORIZON, LATENTS, coin_share=share)
+        ((before, now),) = pairs.draw(1000)
+        row = before["proprioception"][:, 0].numpy().astype(np.int64)
+        assert rare[row, 0].mean() == pytest.approx(expected, abs=0.05)
+        assert (np.diff(row) >= 0).all()
+        later = now["proprioception"][:, 0].numpy().astype(np.int64)
+        np.testing.assert_array_equal(now["tossed"].numpy(), rare[later, 0])
+
+
+def test_what_a_head_changes_where_a_coin_decides_is_measured_by_itself(
+    tiny: System1Net, head: ResidualNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(residual, "CHUNKS", 12)
+    untrained = ResidualNet(4, tiny.summary_size)
+    parts = [recording(tiny, episodes=20, coin=15)]
+    assert residual.measure(tiny, untrained, parts, seed=3)["tossed_changed_rms"] == 0.0
+    figures = residual.measure(tiny, head, parts, seed=3)
+    assert figures["tossed_changed_rms"] > 0.0
+    assert figures["tossed_rms"] > 0.0
+    assert "tossed_rms" not in residual.measure(tiny, head, [recording(tiny)], seed=3)
 
 
 @pytest.fixture

@@ -8,9 +8,14 @@ Source: A2C2, arXiv:2509.23224. System 1 is frozen. A training example is one ac
 * the target is the action that the expert of the instruction would take there, the first of the chunk that
   was recorded as its label.
 
-The loss is the mean square of target - (planned + correction), over all k alike. What happened between the
-two steps is what the driver of the recording did, who mostly followed the same instruction; where the words
-changed meanwhile, the chunk is for the old ones, and latents and target are for the new ones.
+The loss is the mean square of target - (planned + correction), over all k alike. Where the toss of a coin
+decides what the expert would take, any way of the chunk is as good: there the target is the planned action
+itself. The expert's would be another way half of the time, and the least mean square lies between the ways.
+
+What happened between the two steps is what the driver of the recording did, who mostly followed the same
+instruction; where the words changed meanwhile, the chunk is for the old ones, and latents and target are for
+the new ones. Where the driver has come past the coin on another way than the chunk's, the target is on his:
+so it is at work, where a chunk that was planned before the coin comes in after it.
 
 `python -m dualsys.train.residual --system1 CHECKPOINT --system2 CHECKPOINT --recordings FOLDER...` trains a
 head and leaves a checkpoint for `dualsys export --residual`. `python -m dualsys.train` does so as a stage.
@@ -22,7 +27,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +55,9 @@ LATER = 4
 PEAK_RATE = 1e-3
 OTHER_SHARE = 0.2
 """Share of chunks for any instruction of the scene; the rest are for the one in force."""
+COIN_SHARE = 0.15
+"""Share of chunks that are planned from where a coin decides, besides those that chance brings: these are
+one in two hundred, and what follows them hangs on them."""
 HELD_OUT = 10
 """One episode of so many is kept from training, for `measure`."""
 MEASURED_BATCHES = 12
@@ -62,19 +70,28 @@ class StalePairs:
         parts: Recordings.
         horizon: Actions of a chunk.
         latents: How many latents System 1 reads.
+        coin_share: Share of chunks that are planned from where a coin decides, besides those that chance
+            brings; of a recording that has such steps.
         held_out: Draw from the episodes that are kept from training, and from no others.
     """
 
     def __init__(
-        self, parts: Sequence[ActionData], horizon: int, latents: int, *, held_out: bool = False
+        self,
+        parts: Sequence[ActionData],
+        horizon: int,
+        latents: int,
+        *,
+        coin_share: float = 0.0,
+        held_out: bool = False,
     ) -> None:
-        self._parts, self._horizon, self._latents = parts, horizon, latents
-        self._last_rows, self._rows = [], []
+        self._parts, self._horizon, self._latents, self._coin_share = parts, horizon, latents, coin_share
+        self._last_rows, self._rows, self._coins = [], [], []
         for part in parts:
             episode = np.unique(part.first_step, return_inverse=True)[1]
             self._last_rows.append(last_rows(part.first_step))
             kept = (episode % HELD_OUT == HELD_OUT - 1) == held_out
             self._rows.append(np.flatnonzero(kept))
+            self._coins.append(np.flatnonzero(kept & part.tossed[np.arange(len(kept)), part.active]))
         self._shares = torch.tensor([float(len(rows)) for rows in self._rows])
 
     def draw(self, chunks: int) -> list[tuple[dict[str, Tensor], dict[str, Tensor]]]:
@@ -82,16 +99,20 @@ class StalePairs:
 
         Returns:
             Two batches as of `action.seen_at`: of B chunks, and of B * `LATER` steps, those of a chunk next
-            to each other, with `step` int64, the number of the action that is then played, and `target`
-            float32 `[B * LATER, A]`, the expert's.
+            to each other, with `step` int64, the number of the action that is then played, `target` float32
+            `[B * LATER, A]`, the expert's, and `tossed` bool, a coin decided that.
         """
         drawn = torch.multinomial(self._shares, chunks, replacement=True)
         counts = torch.bincount(drawn, minlength=len(self._parts)).tolist()
         return [self._draw_from(number, count) for number, count in enumerate(counts) if count]
 
     def _draw_from(self, number: int, size: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        part, rows = self._parts[number], self._rows[number]
-        row = rows[np.sort(torch.randint(len(rows), (size,)).numpy())]
+        part, rows, coins = self._parts[number], self._rows[number], self._coins[number]
+        row = rows[torch.randint(len(rows), (size,)).numpy()]
+        if self._coin_share > 0.0 and len(coins):
+            chosen = torch.rand(size).numpy() < self._coin_share
+            row = np.where(chosen, coins[torch.randint(len(coins), (size,)).numpy()], row)
+        row = np.sort(row)
         step = torch.randint(self._horizon, (size, LATER)).numpy()
         later = np.minimum(row[:, None] + step, self._last_rows[number][row][:, None])
         step = later - row[:, None]
@@ -108,6 +129,7 @@ class StalePairs:
         seen = seen_at(part, flat, variant, later_frames)
         seen["step"] = torch.from_numpy(step.reshape(-1))
         seen["target"] = torch.from_numpy(part.chunks[flat, variant, 0].astype(np.float32))
+        seen["tossed"] = torch.from_numpy(part.tossed[flat, variant])
         return planned_from, seen
 
 
@@ -119,7 +141,8 @@ class Example:
         action: `[B, A]`, planned.
         phase: `[B, 2]`.
         features: `[B, F]`, from `System1Net.summary`.
-        target: `[B, A]`.
+        target: `[B, A]`, the expert's, or the planned action where a coin would decide that.
+        tossed: bool `[B]`, a coin would.
         step: int64 `[B]`, the number of the action in its chunk.
     """
 
@@ -127,10 +150,11 @@ class Example:
     phase: Tensor
     features: Tensor
     target: Tensor
+    tossed: Tensor
     step: Tensor
 
     def error(self, head: ResidualNet) -> Tensor:
-        """What is left of the difference to the expert's action after the correction, `[B, A]`."""
+        """What is left of the difference to the target after the correction, `[B, A]`."""
         return self.target - self.action - head(self.action, self.phase, self.features)
 
 
@@ -142,15 +166,15 @@ def planned(net: System1Net, pairs: StalePairs, chunks: int) -> Example:
         context = net.condition(_encoded(net, before))
         noise = torch.randn(len(before["wrist"]), net.config.horizon, net.config.actions)
         chunk = sample(field_of(net, context, EULER_STEPS), noise.to(device()), EULER_STEPS).float()
-        step = now["step"].to(device())
-        found.setdefault("action", []).append(
-            chunk.repeat_interleave(LATER, 0)[torch.arange(len(step), device=step.device), step].clamp(
-                -1.0, 1.0
-            )
-        )
+        step, tossed = now["step"].to(device()), now["tossed"].to(device())
+        action = chunk.repeat_interleave(LATER, 0)[torch.arange(len(step), device=step.device), step]
+        action = action.clamp(-1.0, 1.0)
+        found.setdefault("action", []).append(action)
         found.setdefault("phase", []).append(phase_of(step, net.config.horizon))
         found.setdefault("features", []).append(net.summary(_encoded(net, now)).float())
-        found.setdefault("target", []).append(now["target"].to(device()))
+        target = torch.where(tossed.unsqueeze(1), action, now["target"].to(device()))
+        found.setdefault("target", []).append(target)
+        found.setdefault("tossed", []).append(tossed)
         found.setdefault("step", []).append(step)
     return Example(**{name: torch.cat(values) for name, values in found.items()})
 
@@ -188,7 +212,7 @@ def train_residual(
     head.trained_on.copy_(digest)
     stage = Stage(name, head, steps=steps, peak_rate=PEAK_RATE, folder=folder)
     _require_trained_on(stage.checkpoint, head, digest)
-    pairs = StalePairs(parts, net.config.horizon, net.config.latents)
+    pairs = StalePairs(parts, net.config.horizon, net.config.latents, coin_share=COIN_SHARE)
 
     def loss_of(_: int) -> dict[str, Tensor]:
         return {"residual": planned(frozen, pairs, CHUNKS).error(head).square().mean()}
@@ -203,26 +227,36 @@ def measure(net: System1Net, head: ResidualNet, parts: Sequence[ActionData], see
     """How far actions are from the expert's on episodes kept from training, planned and corrected.
 
     Root mean squares of the normalised motion, and shares of wrong gripper commands, by quarter of the chunk.
+    Where a coin decides what the expert does, there is nothing to correct: `tossed_rms` is the planned motion
+    there, and `tossed_changed_rms` what the head makes of it; both are left out where there is no coin.
     """
     frozen = _frozen(net)
-    pairs = StalePairs(parts, net.config.horizon, net.config.latents, held_out=True)
+    horizon, latents = net.config.horizon, net.config.latents
     torch.manual_seed(seed)
     with mixed_precision():
-        drawn = [planned(frozen, pairs, CHUNKS) for _ in range(MEASURED_BATCHES)]
+        natural = _drawn(frozen, StalePairs(parts, horizon, latents, held_out=True))
+        coins = _drawn(frozen, StalePairs(parts, horizon, latents, held_out=True, coin_share=1.0))
     found: dict[str, float] = {}
-    quarter = max(1, net.config.horizon // 4)
-    step = torch.cat([one.step for one in drawn])
-    target = torch.cat([one.target for one in drawn])
+    quarter = max(1, horizon // 4)
     for way in ("planned", "corrected"):
-        parts_left = [one.target - one.action if way == "planned" else one.error(head) for one in drawn]
-        left = torch.cat(parts_left)
-        wrong = (target[:, 3] - left[:, 3] > 0) != (target[:, 3] > 0)
-        for first in range(0, net.config.horizon, quarter):
-            among = (step >= first) & (step < first + quarter)
+        left = natural.target - natural.action if way == "planned" else natural.error(head)
+        wrong = (natural.target[:, 3] - left[:, 3] > 0) != (natural.target[:, 3] > 0)
+        for first in range(0, horizon, quarter):
+            among = (natural.step >= first) & (natural.step < first + quarter) & ~natural.tossed
             name = f"{way}_{first}_to_{first + quarter - 1}"
             found[f"{name}_rms"] = float(left[among, :3].square().mean().sqrt())
             found[f"{name}_gripper_wrong"] = float(wrong[among].float().mean())
+    if coins.tossed.any():
+        found["tossed_rms"] = float(coins.action[coins.tossed, :3].square().mean().sqrt())
+        found["tossed_changed_rms"] = float(coins.error(head)[coins.tossed, :3].square().mean().sqrt())
     return {name: round(value, 4) for name, value in found.items()}
+
+
+def _drawn(frozen: System1Net, pairs: StalePairs) -> Example:
+    """All that is measured on."""
+    batches = [planned(frozen, pairs, CHUNKS) for _ in range(MEASURED_BATCHES)]
+    joined = {one.name: torch.cat([getattr(batch, one.name) for batch in batches]) for one in fields(Example)}
+    return Example(**joined)
 
 
 def digest_of(net: System1Net) -> Tensor:
