@@ -263,10 +263,10 @@ def test_ipc_addresses_are_allowed_up_to_the_length_that_the_kernel_takes(plain:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "expected settings such as"),
+        ("", "expected settings such as 'name: tabletop', and found none"),
         ("- 1\n", "expected settings such as"),
         ("a: [", "is not YAML"),
-        ("name: a\nname: b\n", "setting 'name' is given twice"),
+        ("name: a\nname: b\n", "setting 'name' is given twice in line 2, column 1"),
         ("1: a\n", "setting 1 is not a name"),
         ("name: !!python/object:os.system x\n", "is not YAML"),
     ],

@@ -398,9 +398,8 @@ def load_config(path: str | Path, overrides: Mapping[str, object] | None = None)
         raise ConfigError(str(path), [f"cannot be read: {reason}; give the path of a YAML file"]) from error
     tree = parse_yaml(text, str(path))
     if not isinstance(tree, dict):
-        raise ConfigError(
-            str(path), [f"expected settings such as 'name: tabletop', got {type(tree).__name__}"]
-        )
+        found = "found none" if tree is None else f"got a {type(tree).__name__}"
+        raise ConfigError(str(path), [f"expected settings such as 'name: tabletop', and {found}"])
     faults = apply_overrides(SystemConfig, tree, overrides or {})
     try:
         config = SystemConfig.model_validate(tree, context={"folder": path.resolve().parent})

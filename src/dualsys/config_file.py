@@ -92,7 +92,7 @@ def parse_yaml(text: str, source: str) -> object:
     try:
         tree: object = yaml.load(text, _UniqueKeyLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(
-            source, [f"is not YAML that can be read: {' '.join(str(error).split())}"]
-        ) from error
+        # The library knows a text and not its file, which is named already.
+        told = " ".join(str(error).split()).replace('in "<unicode string>", line', "in line")
+        raise ConfigError(source, [f"is not YAML that can be read: {told}"]) from error
     return tree

@@ -28,7 +28,7 @@ BENCHES = {
     "delay": "success, smoothness and reaction of every chunk strategy, by the delays of both systems (twin)",
     "plan": "what a plan of System 1 costs, in ONNX Runtime and in torch (extra train)",
     "jitter": "how punctual the control loop is, at several rates and loads, beside a loop in C",
-    "tick": "where the time of a control tick goes, stage by stage (extra sim)",
+    "tick": "where the time of a control tick goes, stage by stage",
     "bus": "what it costs to move observations and latents, beside other ways (extras bench and sim)",
     "uplink": "how old latents get on narrow lines, with fixed and adaptive observations (extra sim)",
     "split": "what it costs to send features in place of images (extra sim)",
