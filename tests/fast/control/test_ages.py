@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import SpecError
-from dualsys.fast.control.ages import FRESH, Ages, Stamps, judge
+from dualsys.fast.control.ages import FRESH, Ages, Stamps, fresh_until_ns, judge
 
 NOW_NS = 10**12
 AGES = Ages()
@@ -55,3 +57,18 @@ def test_ages_that_make_no_sense_are_refused_by_name(name: str) -> None:
 def test_ages_are_read_from_settings_in_ms() -> None:
     given = {f"{name}_{kind}_ms": limit_ms(name, kind) for name in FIELDS for kind in ("soft", "hard")}
     assert Ages.from_ms(given | {"gap_hard_ms": 200.0}) == AGES
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=9, max_size=9),
+    st.lists(st.integers(-1, 60), min_size=3, max_size=3),
+    st.integers(0, 120),
+)
+def test_up_to_when_nothing_is_too_old_is_exactly_what_the_judgement_says(
+    ages: list[int], made: list[int], now_ns: int
+) -> None:
+    limits = Ages(*ages)
+    latent_ns, observation_ns, plan_ns = made
+    # The reading is as fresh as can be: it is judged at every tick.
+    found = judge(limits, Stamps(latent_ns, observation_ns, plan_ns, now_ns), now_ns)
+    assert (now_ns <= fresh_until_ns(limits, *made)) == (found == FRESH)

@@ -167,6 +167,29 @@ def test_axis_by_axis_the_commands_are_those_of_the_formulas_on_arrays_to_the_la
     assert made[2:] == expected[2:]
 
 
+@settings(max_examples=50)
+@given(
+    st.lists(st.floats(0.0, 8.0), min_size=AXES, max_size=AXES).map(np.array),
+    st.lists(st.floats(-3.0, 3.0), min_size=AXES, max_size=AXES).map(np.array),
+    st.lists(st.floats(-1.0, 1.0), min_size=AXES, max_size=AXES).map(np.array),
+    st.booleans(),
+)
+def test_where_roots_are_left_out_the_commands_are_those_of_the_formulas_to_the_last_bit(
+    stops: NDArray[np.float64], parts: NDArray[np.float64], speed: NDArray[np.float64], up: bool
+) -> None:
+    """About where a limit gets near, in stopping distances, and about what is made up for within a tick."""
+    limits = PANDA_LIMITS
+    velocity = speed * limits.velocity
+    room = stops * limits.velocity * (limits.velocity / limits.braking + DT_S) / 4
+    command = limits.clip(limits.upper - room if up else limits.lower + room)
+    target = command + velocity * DT_S + parts * 0.5 * limits.acceleration * DT_S**2
+    made = limit_step(limits, target, velocity, command, velocity, DT_S)
+    expected = on_arrays(limits, target, velocity, command, velocity)
+    assert made.position.tobytes() == expected.position.tobytes()
+    assert made.velocity.tobytes() == expected.velocity.tobytes()
+    assert made[2:] == expected[2:]
+
+
 def test_what_is_not_a_number_is_never_made_one() -> None:
     wrong = np.full(AXES, np.nan)
     for given_row in range(3):

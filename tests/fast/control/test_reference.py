@@ -60,3 +60,25 @@ def test_a_join_never_moves_the_set_point_of_this_moment(
     after = max(now_ms, start_ms) * MS
     np.testing.assert_allclose(joined.at(after)[0], later.at(after)[0], atol=1e-12)
     assert (np.diff(joined.t_ns) > 0).all()
+
+
+knots = st.lists(st.integers(1, 10**9), min_size=1, max_size=6)
+
+
+@given(knots, knots, st.integers(0, 4 * 10**9), st.integers(1, 10**9), st.integers(0, 2**32 - 1))
+def test_a_joined_reference_is_the_one_through_all_its_knots_to_the_last_bit(
+    early: list[int], late: list[int], t_ns: int, ahead_ns: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = np.cumsum(early, dtype=np.int64), t_ns + ahead_ns + np.cumsum(late, dtype=np.int64)
+    before = Reference.through(first, rng.normal(size=(len(first), 3)))
+    later = Reference.through(second, rng.normal(size=(len(second), 3)))
+    kept = (first > t_ns) & (first < second[0])
+    times = np.concatenate([[t_ns], first[kept], second])
+    rows = np.concatenate([[before.at(t_ns)[0]], before.setpoints[kept], later.setpoints])
+    slopes = np.diff(rows, axis=0) / (np.diff(times) * 1e-9)[:, None]
+    joined = before.followed_by(later, t_ns)
+    assert joined.t_ns == times.tolist()
+    assert joined.setpoints.tobytes() == rows.tobytes()
+    assert np.array(joined.rows).tobytes() == rows.tobytes()
+    assert np.array(joined.slopes).tobytes() == slopes.tobytes()

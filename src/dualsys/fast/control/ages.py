@@ -72,6 +72,9 @@ class Staleness(NamedTuple):
 FRESH = Staleness("", "")
 """Nothing is too old."""
 
+FOR_EVER_NS = 2**63 - 1
+"""Later than any stamp."""
+
 
 def judge(ages: Ages, stamps: Stamps, now_ns: int) -> Staleness:
     """What is too old now. A reading past its hard age is not judged here: that stops control."""
@@ -97,6 +100,20 @@ def judge(ages: Ages, stamps: Stamps, now_ns: int) -> Staleness:
         oldest_ms = ages.reading_soft_ns // NS_PER_MS
         return Staleness("", f"the reading of the arm is more than {oldest_ms} ms old")
     return FRESH
+
+
+def fresh_until_ns(ages: Ages, latent_ns: int, observation_ns: int, plan_ns: int) -> int:
+    """Edge time up to which `judge` finds nothing too old, but perhaps the reading; stamps as in `Stamps`.
+
+    They change with a plan and not with a tick, and so does this.
+    """
+    stamped = (
+        (latent_ns, ages.latent_soft_ns, ages.latent_hard_ns),
+        (observation_ns, ages.observation_soft_ns, ages.observation_hard_ns),
+        (plan_ns, ages.plan_soft_ns, ages.plan_hard_ns),
+    )
+    known = [stamp_ns + min(soft_ns, hard_ns) for stamp_ns, soft_ns, hard_ns in stamped if stamp_ns >= 0]
+    return min(known, default=FOR_EVER_NS)
 
 
 def _old(what: str, age_ns: int, oldest_ns: int) -> str:

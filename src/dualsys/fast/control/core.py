@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from dualsys.errors import RobotError, SpecError
+from dualsys.fast.control.ages import FOR_EVER_NS, FRESH, Stamps, fresh_until_ns, judge
 from dualsys.fast.control.ages import Ages as Ages
-from dualsys.fast.control.ages import Stamps, judge
 from dualsys.fast.control.follower import MALFORMED, REFUSALS, PlanFollower
 from dualsys.fast.control.gaps import GapWatch
 from dualsys.fast.control.limiter import Smoothing, make_limiter
@@ -101,6 +101,7 @@ class ControlCore:
         self._step: Step | None = None
 
         self._followed = Followed()
+        self._fresh_until_ns = FOR_EVER_NS
         self._malformed = 0
         self.last_refusal = ""
 
@@ -165,6 +166,7 @@ class ControlCore:
         if plan.latent_seq >= 0:
             latent_ns = max(latent_ns, plan.t_latent_ns)
         self._followed = Followed(plan.seq, now_ns, latent_ns, plan.t_observation_ns)
+        self._fresh_until_ns = fresh_until_ns(self._ages, latent_ns, plan.t_observation_ns, now_ns)
         self._follow_arm = False
         if self._mode in (Mode.WAITING, Mode.HOLDING):
             self._enter(Mode.RUNNING, "")
@@ -291,7 +293,7 @@ class ControlCore:
     def _restart_epoch(self, reason: str) -> None:
         self._epoch += 1
         self._follower.clear()
-        self._followed = Followed()
+        self._followed, self._fresh_until_ns = Followed(), FOR_EVER_NS
         self._malformed = 0
         self._latched = self._braking = self._adrift = False
         if self._mode is Mode.WAITING:
@@ -338,9 +340,11 @@ class ControlCore:
         if not self._follower.has_plan or self._latched or self._mode is Mode.STOPPED:
             return
         reading_ns = -1 if self._reading is None else self._reading.t_ns
-        followed = self._followed
-        stamps = Stamps(followed.latent_ns, followed.observation_ns, followed.came_ns, reading_ns)
-        hold, slow = judge(self._ages, stamps, now_ns)
+        hold, slow = FRESH
+        if now_ns > self._fresh_until_ns or now_ns - reading_ns > self._ages.reading_soft_ns:
+            followed = self._followed
+            stamps = Stamps(followed.latent_ns, followed.observation_ns, followed.came_ns, reading_ns)
+            hold, slow = judge(self._ages, stamps, now_ns)
         if hold:
             self._hold(hold, latched=True)
         elif self._mode is Mode.HOLDING:

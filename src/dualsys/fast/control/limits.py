@@ -24,6 +24,9 @@ FloatArray = NDArray[np.float64]
 ROUNDING = 1e-9
 """Relative excess that is rounding and not a request for more than is allowed."""
 
+FAR = 2.0
+"""Room in terms of what stopping takes that is more than enough, whatever the rounding."""
+
 CATCH_UP_S = 0.1
 """Time constant of making up for what the limits made the command miss; shorter, corners become lunges."""
 
@@ -203,7 +206,9 @@ class AxisLimits:
     An arm has so few axes that each call of numpy costs many times what its numbers do, and far more where
     the caches are cold, as they are a tick later. So axes are worked out one by one, with the operations of
     the formulas on arrays in their order: the results are those, to the last bit. A limit is taken where the
-    two are equal, as numpy does, and what is not a number is never taken for a limit.
+    two are equal, as numpy does, and what is not a number is never taken for a limit. Two roots are left out
+    where their results are known: what is made up for within a tick needs no stopping speed, and where a
+    position limit is farther than `FAR` times what stopping takes, no speed is too great for it.
 
     Args:
         limits: What the arm can do.
@@ -213,12 +218,15 @@ class AxisLimits:
     def __init__(self, limits: Limits, dt_s: float) -> None:
         self._dt_s = dt_s
         self._catch_up_s = max(dt_s, CATCH_UP_S)
+        stopping = limits.velocity * (limits.velocity / limits.braking + dt_s)
         columns = (
             limits.lower,
             limits.upper,
             limits.velocity,
             limits.acceleration * dt_s,
             limits.braking * dt_s,
+            limits.lower + FAR * stopping,
+            limits.upper - FAR * stopping,
         )
         self._axes = list(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -233,7 +241,7 @@ class AxisLimits:
         dt_s, catch_up_s = self._dt_s, self._catch_up_s
         positions, speeds, wishes = [], [], []
         outside = differs = False
-        for (lower, upper, fastest, change, slowing), aim, rate, start, before in zip(
+        for (lower, upper, fastest, change, slowing, low_end, high_end), aim, rate, start, before in zip(
             self._axes, target, target_velocity, command, velocity, strict=True
         ):
             inside = lower if aim <= lower else aim
@@ -243,22 +251,24 @@ class AxisLimits:
             pace = fastest if pace >= fastest else pace
             error = inside - pace * dt_s - start
             gap = abs(error)
-            chase = _stopping_speed(gap / dt_s, change)
+            chase, at_once = gap / dt_s, 0.5 * change
             # What half the acceleration corrects in one tick is corrected at once; the rest decays.
-            decaying, at_once = gap / catch_up_s, 0.5 * change
-            most = at_once if decaying <= at_once else decaying
-            wanted = pace + math.copysign(most if chase >= most else chase, error)
+            if not chase < at_once:
+                chase, decaying = _stopping_speed(chase, change), gap / catch_up_s
+                most = at_once if decaying <= at_once else decaying
+                chase = most if chase >= most else chase
+            wanted = pace + math.copysign(chase, error)
             low, high = before - change, before + change
             low = -fastest if low <= -fastest else low
             high = fastest if high >= fastest else high
             speed = low if wanted <= low else wanted
             speed = high if speed >= high else speed
             # An axis is never so fast towards a position limit that it could not stop there.
-            if speed > 0.0:
+            if speed > 0.0 and not start < high_end:
                 room = upper - start
                 rise = _stopping_speed(room / dt_s, slowing) if room > 0.0 else 0.0
                 speed = rise if speed >= rise else speed
-            elif speed < 0.0:
+            elif speed < 0.0 and not start > low_end:
                 room = start - lower
                 fall = _stopping_speed(room / dt_s, slowing) if room > 0.0 else 0.0
                 speed = -fall if speed <= -fall else speed
@@ -276,7 +286,7 @@ class AxisLimits:
         """See `brake_step`."""
         dt_s = self._dt_s
         positions, speeds = [], []
-        for (lower, upper, _, change, _), start, before in zip(self._axes, command, velocity, strict=True):
+        for (lower, upper, _, change, *_), start, before in zip(self._axes, command, velocity, strict=True):
             less = -change if before <= -change else before
             less = change if less >= change else less
             position = start + (before - less) * dt_s
@@ -290,7 +300,7 @@ class AxisLimits:
         """Whether what was wanted of an axis would have taken too much speed, and too much acceleration."""
         slack = 1.0 + ROUNDING
         too_fast = too_sudden = False
-        for (_, _, fastest, change, _), wish, before in zip(self._axes, wanted, velocity, strict=True):
+        for (_, _, fastest, change, *_), wish, before in zip(self._axes, wanted, velocity, strict=True):
             too_fast = too_fast or abs(wish) > slack * fastest
             too_sudden = too_sudden or abs(wish - before) > slack * change
         return too_fast, too_sudden

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from operator import lt
 from typing import Any, Self
 
 import numpy as np
@@ -51,10 +52,13 @@ class Reference:
 
     @classmethod
     def through(cls, t_ns: NDArray[np.int64], setpoints: FloatArray) -> Self:
-        """A reference through knots that are known to be valid."""
-        slopes = np.diff(setpoints, axis=0) / (np.diff(t_ns) * NS_TO_S)[:, None]
-        rest = [0.0] * setpoints.shape[1]
-        return cls(t_ns.tolist(), setpoints, setpoints.tolist(), slopes.tolist(), rest)
+        """Lines through set-points [N, A] at times [N]; both are known to be valid."""
+        spans_s, moves = _between(t_ns, setpoints)
+        return cls._of(t_ns.tolist(), setpoints, moves / spans_s)
+
+    @classmethod
+    def _of(cls, t_ns: list[int], setpoints: FloatArray, slopes: FloatArray) -> Self:
+        return cls(t_ns, setpoints, setpoints.tolist(), slopes.tolist(), [0.0] * setpoints.shape[1])
 
     @property
     def start_ns(self) -> int:
@@ -85,9 +89,30 @@ class Reference:
         if later.start_ns <= t_ns:
             return later
         first, last = bisect_right(self.t_ns, t_ns), bisect_right(self.t_ns, later.start_ns - 1)
+        here = self.at(t_ns)[0]
         times = [t_ns, *self.t_ns[first:last], *later.t_ns]
-        rows = [np.array([self.at(t_ns)[0]]), self.setpoints[first:last], later.setpoints]
-        return Reference.through(np.array(times, dtype=np.int64), np.concatenate(rows))
+        rows = [here, *self.rows[first:last], *later.rows]
+        setpoints = np.concatenate([[here], self.setpoints[first:last], later.setpoints])
+        # Only two lines are new: from here to the next knot, and from the last knot that is kept to the join.
+        slopes = [
+            _slope(times, rows, 0),
+            *self.slopes[first : max(first, last - 1)],
+            *([_slope(times, rows, last - first)] if last > first else []),
+            *later.slopes,
+        ]
+        return Reference(times, setpoints, rows, slopes, self.rest)
+
+
+def _between(t_ns: NDArray[np.int64], setpoints: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """From each knot to the next: time [N - 1, 1] in s, and difference of the set-points [N - 1, A]."""
+    spans_s: FloatArray = np.subtract(t_ns[1:], t_ns[:-1])[:, None] * np.float64(NS_TO_S)
+    return spans_s, setpoints[1:] - setpoints[:-1]
+
+
+def _slope(times: list[int], rows: list[list[float]], index: int) -> list[float]:
+    """Rate of change [A] per second from one knot to the next, as `through` has it to the last bit."""
+    span_s = (times[index + 1] - times[index]) * NS_TO_S
+    return [(end - start) / span_s for start, end in zip(rows[index], rows[index + 1], strict=True)]
 
 
 def read_plan(plan: Plan, limits: Limits, gross_rad: float) -> tuple[Reference, bool]:
@@ -117,14 +142,16 @@ def read_plan(plan: Plan, limits: Limits, gross_rad: float) -> tuple[Reference, 
         raise PlanRefusedError("shape", f"plan.setpoints: expected {expected}, got {got}")
     if not np.isfinite(setpoints).all():
         raise PlanRefusedError("finite", "plan.setpoints: expected finite numbers, got NaN or infinity")
-    if times[0] < 0 or not (times[1:] > times[:-1]).all():
+    known = times.tolist()
+    if known[0] < 0 or not all(map(lt, known, known[1:])):
         raise PlanRefusedError("times", "plan.t_ns: expected strictly increasing times from zero on")
     inside = limits.clip(setpoints)
     moved = bool((inside != setpoints).any())
     if moved:
         _refuse_far_outside(setpoints - inside, limits.joints, gross_rad)
-    _refuse_far_apart(times, inside, limits, gross_rad)
-    return Reference.through(times, inside), moved
+    spans_s, moves = _between(times, inside)
+    _refuse_far_apart(spans_s, moves, limits, gross_rad)
+    return Reference._of(known, inside, moves / spans_s), moved
 
 
 def _refuse_far_outside(beyond: FloatArray, joints: int, gross_rad: float) -> None:
@@ -137,11 +164,10 @@ def _refuse_far_outside(beyond: FloatArray, joints: int, gross_rad: float) -> No
         )
 
 
-def _refuse_far_apart(times: NDArray[np.int64], inside: FloatArray, limits: Limits, gross_rad: float) -> None:
+def _refuse_far_apart(spans_s: FloatArray, moves: FloatArray, limits: Limits, gross_rad: float) -> None:
     """Refuse a plan for joints that cannot get from one set-point to the next in time."""
     joints = limits.joints
-    possible = limits.velocity[:joints] * (np.diff(times) * NS_TO_S)[:, None]
-    beyond = (np.abs(np.diff(inside[:, :joints], axis=0)) - possible).max(initial=0.0)
+    beyond = (np.abs(moves[:, :joints]) - limits.velocity[:joints] * spans_s).max(initial=0.0)
     if beyond > gross_rad:
         raise PlanRefusedError(
             "gross",
