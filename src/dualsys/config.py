@@ -251,6 +251,12 @@ class ControlConfig(Section):
         default=None, ge=0, le=1023, description="the only CPU control may use, with real-time; null: any"
     )
     spin_ms: float = Field(default=0.05, ge=0, le=0.5, description="last part of a wait, spent spinning")
+    prepare_ms: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="spent awake before each tick: a plan is taken in, the caches are filled; 0: none",
+    )
     smoothing: Literal["limiter", "ruckig"] = Field(
         default="limiter",
         description="follow plans exactly within the limits, or smoothly with limited jerk (extra ruckig)",

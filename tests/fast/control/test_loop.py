@@ -97,6 +97,8 @@ class Bench:
         pacing: Pacing | None = None,
         wait: Callable[[int], object] | None = None,
         realtime: Realtime | None = None,
+        prepare_ns: int = 0,
+        dry_run: Callable[[int], None] | None = None,
     ) -> None:
         self.clock = clock
         self.channel = Channel()
@@ -105,6 +107,7 @@ class Bench:
         self.loop = ControlLoop(
             self.core, self.robot, self.channel, self.channel, self.channel, clock,
             pacing or Periodic(PERIOD_NS), wait=wait, state_every=state_every, realtime=realtime,
+            prepare_ns=prepare_ns, dry_run=dry_run,
         )  # fmt: skip
         self.ticks = ticks
         self.events: dict[int, Callable[[], None]] = {}
@@ -311,3 +314,31 @@ def test_the_status_tells_what_was_granted_one_by_one(clock: VirtualClock) -> No
     assert status.values["realtime"] == "SCHED_FIFO 50; not granted: no"
     assert status.values["realtime.scheduler"] == "ok: SCHED_FIFO 50"
     assert status.values["realtime.memory"] == "refused: no"
+
+
+def test_a_tick_is_prepared_shortly_before_its_deadline_and_a_plan_is_taken_in_then(
+    clock: VirtualClock,
+) -> None:
+    prepared: list[int] = []
+    bench = Bench(clock, 20, prepare_ns=PERIOD_NS // 8, dry_run=prepared.append)
+    read: list[int] = []
+    bench.events = {index: lambda: read.append(clock.now_ns()) for index in range(1, 21)}
+    bench.events[5] = lambda: bench.channel.plans.append(bench.plan(0.5 * JOINT_1))
+    bench.loop.run()
+    assert read == [time_ns + PERIOD_NS // 8 for time_ns in prepared[:4] + prepared[5:20]]
+    assert bench.core.statistics()["plans"] == 1
+
+
+def test_a_tick_is_not_prepared_when_there_is_no_time_left_for_it(clock: VirtualClock) -> None:
+    prepared: list[int] = []
+    bench = Bench(clock, 10, prepare_ns=PERIOD_NS // 8, dry_run=prepared.append)
+    slow = bench.channel.receive
+
+    def receive() -> Plan | None:
+        clock.advance_ns(PERIOD_NS // 10)
+        return slow()
+
+    bench.channel.receive = receive  # type: ignore[method-assign]
+    bench.loop.run()
+    assert prepared == []
+    assert bench.robot.reads >= 10

@@ -79,7 +79,12 @@ SCRIPT = """
         config = SystemConfig.model_validate(
             {
                 "endpoints": ends,
-                "control": {"realtime": sys.argv[2], "rate_hz": 100.0, "state_rate_hz": 100.0},
+                "control": {
+                    "realtime": sys.argv[2],
+                    "rate_hz": 100.0,
+                    "state_rate_hz": 100.0,
+                    "prepare_ms": 0.4 if sys.argv[2] == "off" else 0.0,
+                },
             }
         )
         registry.BUILT_IN["pybullet"] = "scripted:DRIVER"

@@ -1,4 +1,8 @@
-"""The control loop: `read -> plan -> decide -> write -> publish -> answer -> pace`, in one Python thread."""
+"""The control loop: `read -> plan -> decide -> write -> publish -> answer -> pace`, in one Python thread.
+
+Between two ticks there is time. Where it may be used (`prepare_ns`), a plan is taken in shortly before the
+tick and not in it, and the code of a tick is run for nothing, so that the caches hold it at its time.
+"""
 
 from __future__ import annotations
 
@@ -79,6 +83,9 @@ class ControlLoop:
         state_every: Ticks per published state.
         realtime: What `request_realtime` said, for the status.
         punctuality: Where lateness is noted.
+        prepare_ns: How long before a deadline to begin preparing the tick, 0 for not at all; only where
+            `wait` ends by the clock.
+        dry_run: Goes through the motions of a tick at an edge time, ns, without any effect.
     """
 
     def __init__(
@@ -95,6 +102,8 @@ class ControlLoop:
         state_every: int = 1,
         realtime: Realtime | None = None,
         punctuality: Punctuality | None = None,
+        prepare_ns: int = 0,
+        dry_run: Callable[[int], None] | None = None,
     ) -> None:
         self._core = core
         self._robot = robot
@@ -107,6 +116,8 @@ class ControlLoop:
         self._state_every = state_every
         self._realtime = realtime or Realtime()
         self._punctuality = punctuality or Punctuality()
+        self._prepare_ns = prepare_ns
+        self._dry_run = dry_run
         self._latest: deque[ControlOutput] = deque(maxlen=LAST_TICKS)
         self._silent = False
         self._end_asked = False
@@ -152,17 +163,32 @@ class ControlLoop:
 
     def _next_tick(self) -> Tick:
         while True:
-            self._wait(self._pacing.due_ns(self._clock.now_ns()))
+            due_ns = self._pacing.due_ns(self._clock.now_ns())
+            if self._prepare_ns:
+                self._prepare(due_ns)
+            self._wait(due_ns)
             # Nothing begins after a wait that ended too early.
             if (tick := self._pacing.begin(self._clock.now_ns())) is not None:
                 return tick
 
-    def _tick(self, missed: int) -> ControlOutput:
-        reading = self._robot.read()
+    def _prepare(self, due_ns: int) -> None:
+        """Do what need not wait for the deadline, ns, and go through the motions of what must."""
+        self._clock.sleep_until_ns(due_ns - self._prepare_ns)
+        self._take_in_plan(self._clock.now_ns())
         now_ns = self._clock.now_ns()
+        # After a plan, or a wake-up that was late, there may be no time left: the tick comes first.
+        if self._dry_run is not None and 2 * (due_ns - now_ns) >= self._prepare_ns:
+            self._dry_run(now_ns)
+
+    def _take_in_plan(self, now_ns: int) -> None:
         plan = self._plans.receive()
         if plan is not None:
             self._core.on_plan(plan, now_ns)
+
+    def _tick(self, missed: int) -> ControlOutput:
+        reading = self._robot.read()
+        now_ns = self._clock.now_ns()
+        self._take_in_plan(now_ns)
         output = self._core.step(now_ns, reading, missed)
         self._latest.append(output)
         if output.command is not None:

@@ -19,6 +19,7 @@ from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, Clock, WallClock, period_ns
 from dualsys.errors import RobotError
 from dualsys.fast.control.core import Ages, ControlCore
+from dualsys.fast.control.dry_run import DryRun
 from dualsys.fast.control.limits import Limits
 from dualsys.fast.control.loop import ControlLoop
 from dualsys.fast.control.pacing import PacingDevice, PacingName, make_pacing, spinning
@@ -82,6 +83,12 @@ def run_control(config: SystemConfig) -> None:
             slowed_fraction=limits.slowed_fraction,
             smoothing=control.smoothing,
         )
+        # A robot's own cycle begins when it begins: there is no deadline to prepare for.
+        prepare_ns = 0 if control.pacing == "device_paced" else round(control.prepare_ms * NS_PER_MS)
+        dry_run = None
+        if prepare_ns:
+            here, own = robot.read().position, limits_of(limits, robot.spec.limits)
+            dry_run = DryRun(context, here, own, tick_ns, control.smoothing)
         loop = ControlLoop(
             core,
             robot,
@@ -90,9 +97,12 @@ def run_control(config: SystemConfig) -> None:
             service,
             clock,
             make_pacing(control.pacing, tick_ns),
-            wait=waiter(control.pacing, robot, clock, round(control.spin_ms * 1e6)),
+            # Falling asleep again between the preparation and the tick would undo it.
+            wait=waiter(control.pacing, robot, clock, max(prepare_ns, round(control.spin_ms * NS_PER_MS))),
             state_every=max(1, round(control.rate_hz / control.state_rate_hz)),
             realtime=freeze_memory(control.realtime, realtime),
+            prepare_ns=prepare_ns,
+            dry_run=dry_run,
         )
         loop.handle_signals()
         loop.run()
