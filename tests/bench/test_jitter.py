@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,14 @@ def test_page_numbers_and_figure_tell_every_cell_and_what_could_not_be_measured(
     assert tree["cells"][1]["late_us"]["p999"] == 160.0
     assert "kernel" in tree["machine"]
     assert figure.stat().st_size > 1000
+
+
+def test_the_page_tells_ticks_that_overran_from_those_that_were_woken_too_late() -> None:
+    judged = cell("control_fifo", 80.0)
+    assert jitter_page.work([judged]) == ""
+    for longest_us, says in ((1_900.0, "none overran"), (2_100.0, "some overran")):
+        times = {"p50": 90.0, "p99": 300.0, "p999": 400.0, "max": longest_us}
+        assert judged.result is not None
+        told = replace(judged, result=replace(judged.result, work_us=times))
+        assert says in jitter_page.work([told])
+        assert jitter_page.tree(told)["work_us"] == times

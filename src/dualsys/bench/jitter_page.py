@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dualsys.bench.jitter import GATE_RATE_HZ, LOADS, LOOPS, SPIN_US, Cell, Gate
+from dualsys.bench.jitter import GATE_LOAD, GATE_RATE_HZ, LOADS, LOOPS, SPIN_US, Cell, Gate
 from dualsys.bench.page import table, write
 from dualsys.doctor.machine import machine_facts
 from dualsys.telemetry.extras import figure
@@ -41,14 +41,19 @@ def tree(cell: Cell) -> dict[str, object]:
             "ticks": result.ticks,
             "missed": result.missed,
             "longest_miss": result.longest_miss,
-            "late_us": {name: round(value, 1) for name, value in result.late_us.items()},
+            "late_us": _rounded(result.late_us),
             "realtime": result.realtime,
+            **({"work_us": _rounded(result.work_us)} if result.work_us else {}),
         }
     )
     return {
         "rate_hz": cell.rate_hz, "load": cell.load, "loop": cell.loop, "seconds": cell.seconds,
         "measured": result is not None, "note": cell.note, **found,
     }  # fmt: skip
+
+
+def _rounded(times_us: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 1) for name, value in times_us.items()}
 
 
 def page(measured: Sequence[Cell], verdict: Gate, facts: dict[str, str], command: str) -> str:
@@ -58,7 +63,7 @@ def page(measured: Sequence[Cell], verdict: Gate, facts: dict[str, str], command
     parts = [
         "# How punctual control is",
         f"Lateness of a tick in µs, and ticks missed, {durations} a row. **{verdict.says}.** The bar is for "
-        f"{GATE_RATE_HZ:g} Hz with SCHED_FIFO and all loads at once.",
+        f"{GATE_RATE_HZ:g} Hz with SCHED_FIFO and all loads at once.{work(measured)}",
         "![Lateness of the control loop and of two reference loops](jitter.png)",
     ]
     for load in dict.fromkeys(cell.load for cell in measured):
@@ -93,6 +98,25 @@ def page(measured: Sequence[Cell], verdict: Gate, facts: dict[str, str], command
         "[what this cannot guarantee](../limits.md).",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def work(measured: Sequence[Cell]) -> str:
+    """What ticks took at the rate and load of the bar, so that overruns can be told from late wake-ups."""
+    found = [
+        cell.result.work_us
+        for cell in measured
+        if (cell.rate_hz, cell.load, cell.loop) == (GATE_RATE_HZ, GATE_LOAD, "control_fifo") and cell.result
+    ]
+    if not found or not found[0]:
+        return ""
+    times, period_ms = found[0], 1e3 / GATE_RATE_HZ
+    longest_ms = times["max"] / 1e3
+    says = "none overran: one that is missed was woken too late" if longest_ms < period_ms else "some overran"
+    return (
+        f" A tick itself took {times['p50']:.0f} µs there (p99 {times['p99']:.0f}), plans included, and at "
+        f"most {longest_ms:.2f} of {period_ms:g} ms, so {says}. How often that happens differs from run to "
+        "run with what the host of the machine does: compare with the rows in C."
+    )
 
 
 def row(cell: Cell) -> tuple[str, ...]:

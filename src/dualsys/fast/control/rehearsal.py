@@ -2,14 +2,15 @@
 
 `python -m dualsys.fast.control.rehearsal RATE_HZ SECONDS REALTIME PRIORITY SPIN_US` runs the loop of the
 control process with its limits, a plan every 20 ms, its state sent over a socket at every tick, and prints
-the result as JSON. Only the arm at the other end is missing.
+the result as JSON. Only the arm and the planner at the other ends are missing: plans are decoded from the
+bytes that a planner would send, which are made before the first tick.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
@@ -17,13 +18,14 @@ import msgspec
 import numpy as np
 
 from dualsys.bus.channel import LatestPublisher
+from dualsys.bus.codec import decode, encode
 from dualsys.bus.service import ServiceServer
 from dualsys.bus.sockets import close_context, open_context
-from dualsys.clock import NS_PER_MS, Clock, WallClock, nanoseconds, period_ns
+from dualsys.clock import NS_PER_MS, NS_PER_S, Clock, Tick, WallClock, nanoseconds, period_ns
 from dualsys.errors import DualsysError, RobotError
 from dualsys.fast.control.core import Ages, ControlCore
 from dualsys.fast.control.limits import FloatArray
-from dualsys.fast.control.loop import ControlLoop
+from dualsys.fast.control.loop import ControlLoop, OnHello, OnRequest
 from dualsys.fast.control.pacing import Periodic, Punctuality, spinning
 from dualsys.fast.control.realtime import RealtimeMode, freeze_memory, request_realtime
 from dualsys.messages import Plan, Tensor
@@ -48,6 +50,8 @@ class Rehearsed:
         longest_miss: Most skipped in a row.
         late_us: `p50`, `p99`, `p999` and `max` of the lateness of a tick, us.
         realtime: What was granted, in words.
+        work_us: The same of how long a tick took, from its reading to its last answer, plans included, us;
+            empty where it is not known. What is missed although no tick took a period was woken too late.
     """
 
     ticks: int
@@ -55,6 +59,7 @@ class Rehearsed:
     longest_miss: int
     late_us: dict[str, float]
     realtime: str = ""
+    work_us: dict[str, float] = field(default_factory=dict)
 
 
 class HeldArm:
@@ -63,6 +68,9 @@ class HeldArm:
     Args:
         clock: Where time comes from.
         duration_ns: How long to go on after the first reading.
+
+    Attributes:
+        read_ns: When it was read last.
     """
 
     spec = SIMULATED_PANDA
@@ -71,6 +79,7 @@ class HeldArm:
         self._clock = clock
         self._duration_ns = duration_ns
         self._end_ns = -1
+        self.read_ns = 0
         self._position = np.array(_MIDDLE)
         self._rest = np.zeros(len(_MIDDLE))
         self.loop: ControlLoop | None = None
@@ -80,7 +89,7 @@ class HeldArm:
 
     def read(self) -> ArmReading:
         """Where it is, now."""
-        now_ns = self._clock.now_ns()
+        self.read_ns = now_ns = self._clock.now_ns()
         if self._end_ns < 0:
             self._end_ns = now_ns + self._duration_ns
         if now_ns >= self._end_ns and self.loop is not None:
@@ -99,32 +108,66 @@ class HeldArm:
 
 
 class SwayingPlans:
-    """Plans that lead the first joint to and fro, one every 20 ms.
+    """Plans that lead the first joint to and fro, one every 20 ms, as the bytes that a planner sends.
 
     Args:
         clock: Where time comes from.
+        duration_ns: For how long there are plans, from now on.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, duration_ns: int) -> None:
         self._clock = clock
-        self._start_ns = self._due_ns = clock.now_ns()
-        self._seq = 0
+        self._start_ns = clock.now_ns()
+        self._frames = [
+            encode(_swaying_plan(seq, self._start_ns)) for seq in range(1, duration_ns // PLAN_NS + 2)
+        ]
+        self._last = -1
 
     def receive(self) -> Plan | None:
-        """A plan for the next third of a second, if it is time for one."""
-        now_ns = self._clock.now_ns()
-        if now_ns < self._due_ns:
+        """The newest plan for the next third of a second, if it has not been received yet."""
+        newest = min((self._clock.now_ns() - self._start_ns) // PLAN_NS, len(self._frames) - 1)
+        if newest == self._last:
             return None
-        self._due_ns = now_ns + PLAN_NS
-        self._seq += 1
-        times_ns = now_ns + np.arange(-1, PLAN_KNOTS - 1, dtype=np.int64) * PLAN_NS
-        setpoints = np.tile(np.array(_MIDDLE), (PLAN_KNOTS, 1))
-        setpoints[:, 0] = SWAY_RAD * np.sin((times_ns - self._start_ns) * 1e-9)
-        return Plan(
-            session=SESSION, episode=0, epoch=0, seq=self._seq, t_ns=Tensor.of(times_ns),
-            setpoints=Tensor.of(setpoints), latent_seq=self._seq, t_latent_ns=now_ns, t_observation_ns=now_ns,
-            splice_ns=now_ns, delay_ns=0, delay_steps=0,
-        )  # fmt: skip
+        self._last = newest
+        return decode(self._frames[newest], Plan)
+
+
+def _swaying_plan(seq: int, start_ns: int) -> Plan:
+    """The plan that comes `seq - 1` times 20 ms after a start."""
+    now_ns = start_ns + (seq - 1) * PLAN_NS
+    times_ns = now_ns + np.arange(-1, PLAN_KNOTS - 1, dtype=np.int64) * PLAN_NS
+    setpoints = np.tile(np.array(_MIDDLE), (PLAN_KNOTS, 1))
+    setpoints[:, 0] = SWAY_RAD * np.sin((times_ns - start_ns) * 1e-9)
+    return Plan(
+        session=SESSION, episode=0, epoch=0, seq=seq, t_ns=Tensor.of(times_ns),
+        setpoints=Tensor.of(setpoints), latent_seq=seq, t_latent_ns=now_ns, t_observation_ns=now_ns,
+        splice_ns=now_ns, delay_ns=0, delay_steps=0,
+    )  # fmt: skip
+
+
+class Answers:
+    """Answers questions as the last thing of a tick, and notes how long each has taken since its reading.
+
+    Args:
+        service: Where questions come from.
+        arm: Says when it was read.
+        clock: Where time comes from.
+        work: Where that is noted.
+    """
+
+    def __init__(self, service: ServiceServer, arm: HeldArm, clock: Clock, work: Punctuality) -> None:
+        self._service = service
+        self._arm = arm
+        self._clock = clock
+        self._work = work
+        self._ticks = 0
+
+    def serve(self, on_hello: OnHello, on_request: OnRequest) -> int:
+        """Answer what is waiting."""
+        answered = self._service.serve(on_hello, on_request)
+        self._ticks += 1
+        self._work.note(Tick(self._ticks, 0, self._clock.now_ns() - self._arm.read_ns, 0))
+        return answered
 
 
 def rehearse(
@@ -140,16 +183,19 @@ def rehearse(
     tick_ns = period_ns(rate_hz)
     pacing = Periodic(tick_ns)
     warm_up = WARM_UP_NS // tick_ns
-    punctuality = Punctuality(round(duration_s * rate_hz) + 1, warm_up=warm_up)
+    ticks = round(duration_s * rate_hz) + 1
+    punctuality, work = Punctuality(ticks, warm_up=warm_up), Punctuality(ticks, warm_up=warm_up)
     context = open_context()
     with TemporaryDirectory(prefix="dualsys-") as folder:
         try:
             states = LatestPublisher(context, f"ipc://{folder}/state", bind=True, setting="rehearsal")
             service = ServiceServer(context, f"ipc://{folder}/service", setting="rehearsal")
-            arm = HeldArm(clock, WARM_UP_NS + nanoseconds(duration_s))
+            lasts_ns = WARM_UP_NS + nanoseconds(duration_s)
+            plans = SwayingPlans(clock, lasts_ns + NS_PER_S)
+            arm = HeldArm(clock, lasts_ns)
             core = ControlCore(SIMULATED_PANDA.limits, Ages(), tick_ns, session=SESSION)
             loop = ControlLoop(
-                core, arm, SwayingPlans(clock), states, service, clock, pacing,
+                core, arm, plans, states, Answers(service, arm, clock, work), clock, pacing,
                 wait=spinning(clock, round(spin_us * 1000)),
                 realtime=freeze_memory(mode, realtime), punctuality=punctuality,
             )  # fmt: skip
@@ -161,7 +207,12 @@ def rehearse(
     if core.statistics()["plans"] == 0:
         raise RobotError("rehearsal: no plan was followed, so nothing was measured")
     return Rehearsed(
-        punctuality.ticks, punctuality.missed, punctuality.longest_miss, punctuality.late_us(), str(realtime)
+        punctuality.ticks,
+        punctuality.missed,
+        punctuality.longest_miss,
+        punctuality.late_us(),
+        str(realtime),
+        work.late_us(),
     )
 
 
