@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from dualsys.bench.tick import STAGES, TickCost, measure
+from dualsys.bench.tick import STAGES, TickCost, main, measure
 from dualsys.bench.tick_page import write_page
 from dualsys.fast.control.limiter import SMOOTHINGS, Smoothing
 
@@ -40,3 +40,10 @@ def test_the_page_says_for_each_rate_whether_the_bar_is_met(tmp_path: Path) -> N
     assert "250 Hz, not prepared: p50 160 µs, MISSED" in text
     assert "250 Hz, prepared: p50 80 µs, met" in text
     assert [cost["prepare_ms"] for cost in msgspec.json.decode(numbers.read_bytes())["costs"]] == [0.0, 0.4]
+
+
+def test_what_cannot_be_measured_is_refused_by_name() -> None:
+    with pytest.raises(
+        SystemExit, match=r"--rates: got 5, .*; --prepare-ms: got 3, expected 0 to 0\.5; --ticks"
+    ):
+        main(ticks=0, rates=(5.0,), prepare_ms=3.0)

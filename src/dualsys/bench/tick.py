@@ -31,7 +31,7 @@ from dualsys.errors import RobotError
 from dualsys.fast.control.core import Ages, ControlCore
 from dualsys.fast.control.dry_run import DryRun
 from dualsys.fast.control.limiter import Smoothing
-from dualsys.fast.control.pacing import spinning
+from dualsys.fast.control.pacing import MAX_RATE_HZ, MIN_RATE_HZ, spinning
 from dualsys.messages import ArmCommand, ArmState, Hello, Plan, Reply, Request, Tensor, Welcome
 from dualsys.robots.registry import RobotSettings
 from dualsys.robots.simulated import SIMULATED_PANDA, SimulatedRobot
@@ -48,6 +48,8 @@ WARM_UP_TICKS: Final = 200
 COUNTED_TICKS: Final = 100
 TICKS_PER_PLAN: Final = 5
 SWAY_RAD: Final = 0.1
+MOST_PREPARE_MS: Final = 0.5
+"""The most that `control.prepare_ms` may be."""
 SPIN_NS: Final = 50_000
 """The default of `control.spin_ms`."""
 
@@ -301,7 +303,7 @@ def _plan(tick: int, now_ns: int) -> Plan:
 
 def main(
     ticks: int = 2000,
-    rates: str = "250,500",
+    rates: tuple[float, ...] = (250.0, 500.0),
     prepare_ms: float = 0.4,
     smoothing: Smoothing = "limiter",
     output: Path | None = None,
@@ -315,8 +317,16 @@ def main(
         smoothing: How commands are led along the plan.
         output: Folder of the page; none is written without it.
     """
+    faults = [f"--rates: got {rate:g}, expected {MIN_RATE_HZ:g} to {MAX_RATE_HZ:g}" for rate in rates
+              if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ]  # fmt: skip
+    if not 0 <= prepare_ms <= MOST_PREPARE_MS:
+        faults.append(f"--prepare-ms: got {prepare_ms:g}, expected 0 to {MOST_PREPARE_MS:g}")
+    if ticks < 1:
+        faults.append(f"--ticks: got {ticks}, expected at least 1")
+    if faults:
+        sys.exit(f"error: bench tick: {'; '.join(faults)}")
     costs = []
-    for rate_hz in map(float, rates.split(",")):
+    for rate_hz in rates:
         for prepared_ms in dict.fromkeys((0.0, prepare_ms)):
             prepared = f"prepared for {prepared_ms:g} ms" if prepared_ms else "not prepared"
             print(f"{ticks} ticks at {rate_hz:g} Hz, 7 joints and a gripper, {smoothing}, {prepared}")
