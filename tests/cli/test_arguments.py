@@ -53,7 +53,9 @@ def test_settings_are_told_from_options_by_their_dot() -> None:
     assert overrides == {"slow.delay_ms": "1", "fast.strategy.name": "rtc"}
 
 
-@pytest.mark.parametrize("arguments", [["--slow.delay_ms"], ["--a.b", "1", "--a.b=2"]])
+@pytest.mark.parametrize(
+    "arguments", [["--slow.delay_ms"], ["--a.b", "--c.d", "2"], ["--a.b", "1", "--a.b=2"]]
+)
 def test_a_setting_without_value_or_given_twice_is_refused(arguments: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"has no value|given twice"):
         split_settings(arguments)
@@ -119,6 +121,20 @@ def test_planner_and_control_do_not_start_at_an_address_that_is_taken(
     assert f"{address} is in use by another process" in captured.err
     assert "'endpoints.planner.service'" in captured.err
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("command", ["run", "fast"])
+def test_a_wrong_option_of_the_robot_is_told_before_anything_starts(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    if command == "run":
+        pytest.importorskip("pybullet")
+    folder = ["--run.folder", str(tmp_path / "runs")]
+    assert main([command, str(repository / CONFIG), "--robot.options.arm", "iiwa", *folder]) == 2
+    captured = capsys.readouterr()
+    assert "robot.options.arm: got 'iiwa', expected one of panda, iiwa14, xarm6" in captured.err
+    assert captured.out == ""
+    assert not (tmp_path / "runs").exists()
 
 
 def test_full_speed_and_options_become_settings(repository: Path) -> None:

@@ -353,7 +353,7 @@ def split_settings(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             continue
         name = name.replace("-", "_")
         given: str | None = value if equals else next(tokens, None)
-        if given is None:
+        if given is None or (not equals and given.startswith("--")):
             raise ConfigError("command line", [f"--{name}: has no value; write --{name} VALUE"])
         if name in overrides:
             raise ConfigError("command line", [f"--{name}: is given twice"])

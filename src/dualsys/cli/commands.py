@@ -134,6 +134,7 @@ def bench(arguments: Sequence[str]) -> int:
 def run(command: RunCommand, overrides: Overrides) -> int:
     """Run a whole system."""
     from dualsys.cli.process import process_command
+    from dualsys.cli.robot_command import require_robot
     from dualsys.cli.world import require_task, scenes_for
     from dualsys.fast.planner.preflight import require_runnable
     from dualsys.robots.registry import driver_named
@@ -152,6 +153,7 @@ def run(command: RunCommand, overrides: Overrides) -> int:
             given["run.task"], seeds = found
             config = load_config(command.config, given)
     require_runnable(config.fast)
+    require_robot(config)
     summary = Run(config, Console(), process_command, seeds).execute()
     return {"finished": DONE, "interrupted": INTERRUPTED}.get(summary.state, RUN_FAILED)
 
@@ -195,6 +197,7 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
     from tempfile import TemporaryDirectory
 
     from dualsys.cli.process import process_command
+    from dualsys.cli.robot_command import require_robot
     from dualsys.clock import NS_PER_S, WallClock
     from dualsys.fast.planner.preflight import require_runnable
     from dualsys.recorder.extra import PROCESS as RECORDER
@@ -207,6 +210,7 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
 
     config = load_config(command.config, overrides)
     require_runnable(config.fast)
+    require_robot(config)
     clock = WallClock()
     children = Children(clock)
     names: tuple[str, ...] = ("control", "planner")

@@ -173,6 +173,17 @@ def _config_of_driver(driver: str, overrides: Mapping[str, object], folder: Path
     return load_config(blank, {**own, **given})
 
 
+def require_robot(config: SystemConfig) -> None:
+    """Make the robot of a configuration, and let go of it: it touches nothing before it connects.
+
+    Raises:
+        ConfigError: Its options are wrong.
+        RobotError: The driver cannot be used.
+        MissingExtraError: Its library is not installed.
+    """
+    open_robot(config.robot.driver, _settings(config, WallClock()))
+
+
 def _settings(config: SystemConfig, clock: WallClock) -> RobotSettings:
     ends = config.endpoints.robot
     return RobotSettings(
