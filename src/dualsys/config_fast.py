@@ -41,6 +41,12 @@ class FastConfig(Section):
     plan_hz: float = Field(default=50.0, gt=0, le=1000, description="plans started per second, at most")
     delay_ms: float = Field(default=0.0, ge=0, le=2000, description="emulated extra time that a plan takes")
     threads: int = Field(default=1, ge=1, le=64, description="threads of the System 1 runtime")
+    noise_scale: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="how much of the noise System 1 samples from that it was trained with; 0: none",
+    )
     look_again: bool = Field(
         default=True,
         description="let an arm that stands still where System 2 sees nothing go back to where it began",

@@ -124,3 +124,6 @@ def test_the_correction_is_that_of_the_configuration_and_told_where_it_is_on(rep
     stays = settings_of(load_config(repository / "configs/tabletop.yaml", {"fast.look_again": False}))
     assert stays.describe()["look_again"] is False
     assert "look_again" not in settings_of(CONFIG).describe()
+    calm = settings_of(load_config(repository / "configs/tabletop.yaml", {"fast.noise_scale": 0.3}))
+    assert (calm.noise_scale, calm.describe()["noise_scale"]) == (0.3, 0.3)
+    assert "noise_scale" not in settings_of(CONFIG).describe()

@@ -105,6 +105,7 @@ class _Run:
             open_m=arm.open_m,
             expected_delay_ns=settings.system1_delay.expected_ns,
             latent_codec=settings.latent_codec,
+            noise_scale=settings.noise_scale,
             look_again=settings.look_again,
             image_encoding=settings.image_encoding,
             jpeg_quality=settings.jpeg_quality,

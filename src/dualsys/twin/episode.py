@@ -140,6 +140,7 @@ class _Run:
             expected_delay_ns=settings.system1_delay.expected_ns,
             latent_codec=settings.latent_codec,
             residual=settings.residual,
+            noise_scale=settings.noise_scale,
             look_again=settings.look_again,
             features={} if parts.vision is None else parts.vision.features,
             feature_codec=settings.feature_codec,

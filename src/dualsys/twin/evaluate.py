@@ -152,6 +152,7 @@ def settings_of(
         latent=latent,
         latent_codec=slow.latent_codec,
         residual=config.fast.strategy.residual,
+        noise_scale=config.fast.noise_scale,
         look_again=config.fast.look_again,
         demand=demand_bounds(slow) if slow.on_demand.enabled else None,
         uplink=slow.uplink,

@@ -90,6 +90,7 @@ class TwinSettings:
         latent_codec: How latents travel, and so how exact they arrive.
         residual: Let the residual head of System 1 correct single actions between two plans, and while one
             is being computed.
+        noise_scale: Standard deviation of the noise that System 1 samples from.
         look_again: Let an arm that stands still where System 2 sees nothing step back.
         demand: When System 2 is asked; None: as often as it can.
         uplink: What System 2 is sent. The time that its vision tower takes is part of `system2_delay`.
@@ -120,6 +121,7 @@ class TwinSettings:
     latent: LatentMode = "true"
     latent_codec: LatentCodec = "float32"
     residual: bool = False
+    noise_scale: float = 1.0
     look_again: bool = True
     demand: DemandBounds | None = None
     uplink: UplinkMode = "images"
@@ -168,6 +170,7 @@ class TwinSettings:
             # Only where they change anything: results from before there were any keep their digests.
             **({} if self.latent_codec == "float32" else {"latent_codec": self.latent_codec}),
             **({"residual": True} if self.residual else {}),
+            **({} if self.noise_scale == 1.0 else {"noise_scale": self.noise_scale}),
             **({} if self.look_again else {"look_again": False}),
             **({} if self.demand is None else {"demand": asdict(self.demand)}),
             **(

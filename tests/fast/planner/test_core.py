@@ -11,6 +11,7 @@ from dualsys.clock import NS_PER_MS
 from dualsys.errors import ConfigError, InstructionError, SpecError
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.planner.records import PlannerSettings
 from dualsys.fast.policies.weak import WithWeak
 from dualsys.messages import Plan
 from dualsys.robots.kinematics import PANDA
@@ -178,6 +179,18 @@ def test_the_same_seed_gives_the_same_noise_whatever_the_session(make_bench: Cal
     assert jobs[0].noise.tobytes() != jobs[2].noise.tobytes()
     assert jobs[0].noise.dtype == np.float32
     assert jobs[0].noise.shape == (1, 16, 4)
+
+
+def test_noise_is_as_large_as_it_is_set_and_the_same_otherwise(make_bench: Callable[..., Any]) -> None:
+    noises = {}
+    for scale in (1.0, 0.5, 0.0):
+        bench = make_bench(settings=PlannerSettings(noise_scale=scale))
+        bench.ready(T0)
+        noises[scale] = bench.begin(T0).noise
+        assert noises[scale].dtype == np.float32
+    np.testing.assert_array_equal(noises[0.5], 0.5 * noises[1.0])
+    assert noises[1.0].any()
+    assert not noises[0.0].any()
 
 
 def test_a_weak_policy_has_noise_of_its_own_and_leaves_that_of_the_strong_one_as_it_was(

@@ -127,7 +127,7 @@ class JobMaker:
             latent_age_s=latent_age_s,
             frames=self._frames.pair(),
             proprioception=proprioception(ahead, self._motion.grip(grid_ns, arm)),
-            noise=rng.standard_normal(shape, dtype=np.float32),
+            noise=np.float32(self._settings.noise_scale) * rng.standard_normal(shape, dtype=np.float32),
             overlap=overlap,
             request=request,
             rest=self._latents.resting,

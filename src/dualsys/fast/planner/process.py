@@ -72,6 +72,7 @@ def serve_policy(policy: System1, config: SystemConfig, vision: Vision | None = 
         jpeg_quality=config.slow.jpeg_quality,
         latent_codec=config.slow.latent_codec,
         residual=config.fast.strategy.residual,
+        noise_scale=config.fast.noise_scale,
         look_again=config.fast.look_again,
         features={} if vision is None else vision.features,
         feature_codec=config.slow.feature_codec,

@@ -41,6 +41,9 @@ class PlannerSettings:
         latent_codec: The only codec in which latents are accepted.
         residual: Let the residual head of System 1, which must have one, correct single actions between two
             plans; see `planner.correction`.
+        noise_scale: Standard deviation of the noise that chunks are sampled from; 1 is what a flow is trained
+            with. Below it, plans that are made one after the other of the same scene agree better, and fewer
+            of the ways that there are get taken.
         look_again: Let an arm that stands still where System 2 sees nothing step back; see `planner.lookout`.
         features: What the vision tower of System 2 makes of each camera's image, where features travel in
             place of images; empty where images travel.
@@ -58,6 +61,7 @@ class PlannerSettings:
     jpeg_quality: int = 90
     latent_codec: LatentCodec = "float32"
     residual: bool = False
+    noise_scale: float = 1.0
     look_again: bool = True
     features: Mapping[str, TensorSpec] = field(default_factory=dict)
     feature_codec: LatentCodec = "float16"
