@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from dualsys.errors import ConfigError
 from dualsys.fast.chunking.delay import DelayEstimator
 from dualsys.fast.chunking.masks import soft_mask
 from dualsys.fast.chunking.requests import Guidance, Plain
@@ -117,3 +118,11 @@ def test_the_variants_reach_the_sampler() -> None:
     assert isinstance(guidance, Guidance)
     assert (guidance.jacobian, guidance.sigma_d) == ("constant_velocity", 0.2)
     np.testing.assert_array_equal(guidance.schedule(5), [5, 5, 5, 5, 5])
+
+
+def test_a_path_is_pulled_without_the_jacobian_only() -> None:
+    guidance = RealTimeChunking(jacobian="constant_velocity", pull="path").request(overlap(6, 2))
+    assert isinstance(guidance, Guidance)
+    assert guidance.pull == "path"
+    with pytest.raises(ConfigError, match="got path with jacobian exact, expected jacobian"):
+        RealTimeChunking(pull="path")

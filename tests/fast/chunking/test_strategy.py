@@ -46,7 +46,14 @@ def test_every_listed_strategy_is_built_by_its_name_and_says_what_it_is(name: st
 
 
 def test_the_option_names_and_defaults_are_those_of_the_class() -> None:
-    expected = {"beta": 5.0, "mask": "exp", "execution_horizon": 1, "jacobian": "exact", "sigma_d": 1.0}
+    expected = {
+        "beta": 5.0,
+        "mask": "exp",
+        "execution_horizon": 1,
+        "jacobian": "exact",
+        "sigma_d": 1.0,
+        "pull": "actions",
+    }
     assert default_options("rtc") == expected
     assert default_options("latest_overwrite") == {}
 

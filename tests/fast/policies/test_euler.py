@@ -85,6 +85,36 @@ def test_the_constant_velocity_variant_differs_measurably_from_the_exact_jacobia
     assert np.abs(constant - exact).max() > 0.05
 
 
+def test_a_path_is_pulled_as_places_are_and_what_is_no_travel_as_it_is(noise: Array, previous: Array) -> None:
+    weights, schedule = soft_mask(2, 6, 8).astype(np.float64), guidance_schedule(5.0, 5)
+
+    def places(chunk: Array) -> Array:
+        return np.column_stack([chunk[:, :3].cumsum(axis=0), chunk[:, 3]])
+
+    def travel(path: Array) -> Array:
+        return np.column_stack([np.diff(path[:, :3], axis=0, prepend=0.0), path[:, 3]])
+
+    def field(path: Array, tau: Array) -> Array:
+        return places(swirl(travel(path), tau))
+
+    wanted = travel(euler.guided(field, places(noise), places(previous), weights, schedule))
+    found = euler.guided(swirl, noise, previous, weights, schedule, travel=3)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
+    assert np.abs(found - euler.guided(swirl, noise, previous, weights, schedule)).max() > 0.05
+
+
+def test_behind_a_frozen_beginning_a_pulled_path_leads_where_it_led_and_pulled_actions_do_not() -> None:
+    aim, previous = np.zeros((8, 4)), np.zeros((8, 4))
+    aim[:, 0], previous[:, 0] = 0.5, 1.0
+    weights = (np.arange(8) < 3).astype(np.float64)
+    one_step = np.ones(1, dtype=np.float32)
+    led = euler.guided(lambda x, _: aim - x, aim, previous, weights, one_step, travel=3)
+    np.testing.assert_allclose(led[:3], previous[:3])
+    assert led[:, 0].sum() == pytest.approx(aim[:, 0].sum())
+    drifting = euler.guided(lambda x, _: aim - x, aim, previous, weights, one_step)
+    assert drifting[:, 0].sum() == pytest.approx(aim[:, 0].sum() + 3 * 0.5)
+
+
 def test_the_two_variants_agree_where_the_velocity_is_constant(noise: Array, previous: Array) -> None:
     weights, schedule = soft_mask(2, 6, 8).astype(np.float64), guidance_schedule(2.0, 5)
     constant = euler.guided(lambda x, _: np.ones_like(x), noise, previous, weights, schedule)

@@ -15,6 +15,7 @@ from dualsys.fast.chunking.requests import (
     RollForward,
     noises_for,
 )
+from dualsys.fast.policies import euler
 from dualsys.fast.policies.sampling import draw
 
 from .double import HORIZON, FieldPolicy, exactly_guided
@@ -68,6 +69,17 @@ def test_exact_guidance_is_the_vector_jacobian_product_of_a_nonlinear_network(si
     np.testing.assert_allclose(draw(policy, request, noise, 1), expected, atol=1e-6)
     constant = Guidance(PREVIOUS, WEIGHTS, 5.0, sigma_d, "constant_velocity")
     assert np.abs(draw(policy, constant, noise, 1) - expected).max() > 0.05
+
+
+def test_of_a_path_the_gripper_is_no_part() -> None:
+    noise = noise_for(Plain())
+    way = Guidance(PREVIOUS, WEIGHTS, 5.0, jacobian="constant_velocity", pull="path")
+    field = FieldPolicy()
+    expected = euler.guided(
+        lambda x, tau: field.velocity(x.astype(np.float32), tau.astype(np.float32), 1),
+        noise[0], PREVIOUS, WEIGHTS, guidance_schedule(5.0, 5), travel=3,
+    )  # fmt: skip
+    np.testing.assert_allclose(draw(FieldPolicy(), way, noise, 1), expected, atol=1e-6)
 
 
 def test_without_weights_every_guided_variant_is_the_plain_sample() -> None:

@@ -20,6 +20,10 @@ Jacobian = Literal["exact", "constant_velocity"]
 """How the error of the predicted chunk is carried back to the noisy one: by the vector-Jacobian product of
 the network, or as if its velocity did not depend on the chunk (the identity in place of the Jacobian)."""
 
+Pull = Literal["actions", "path"]
+"""What of a chunk is pulled towards the planned motion: each action to the one that is planned for its time,
+or, of actions that are travel, the places that they lead to."""
+
 
 @dataclass(frozen=True)
 class Plain:
@@ -47,6 +51,7 @@ class Guidance:
         beta: Largest guidance weight.
         sigma_d: Spread of the data in the guidance weight; 1 is the paper's.
         jacobian: How the error is carried back.
+        pull: What is compared with the planned motion.
     """
 
     previous: ActionArray
@@ -54,6 +59,7 @@ class Guidance:
     beta: float
     sigma_d: float = 1.0
     jacobian: Jacobian = "exact"
+    pull: Pull = "actions"
 
     def schedule(self, steps: int) -> NDArray[np.float32]:
         """Guidance weight float32 `[steps]` of each Euler step."""

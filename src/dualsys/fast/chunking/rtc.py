@@ -7,6 +7,12 @@ the chunk is ready are guided with weight one; nothing of the chunk is overwritt
 
 Two variants of others are options: the identity in place of J, which needs no gradient of the network, and a
 spread `sigma_d` of the data below one, which raises w until its cap holds at every step.
+
+One is our own. The paper's actions are places, ours are travel: a chunk that begins with what is already
+planned ends beside where it was to lead, by what these first actions are off, and is not told to make that
+good. With `pull: path` places are compared, the sums of travel: what comes behind the frozen actions leads
+back. In places the guided velocity is u + w W (C Y - C A1) with C the running sum, so in travel it is
+v + w C^-1 W C (Y - A1). There is no such form with J: its steps of that size diverge.
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ import math
 
 from dualsys.fast.chunking.asynchronous import Continuing
 from dualsys.fast.chunking.masks import MaskShape, soft_mask
-from dualsys.fast.chunking.requests import Guidance, Jacobian, Request
+from dualsys.fast.chunking.requests import Guidance, Jacobian, Pull, Request
 from dualsys.fast.chunking.strategy import About, Overlap
 from dualsys.fast.policies.policy import Capability
 
@@ -30,6 +36,7 @@ class RealTimeChunking(Continuing):
             overlap ends no later than H - s_min.
         jacobian: `exact`: by the vector-Jacobian product of the network; `constant_velocity`: without it.
         sigma_d: Spread of the data in the guidance weight; 1 is the paper's.
+        pull: What is compared with the planned motion: `actions`, or the `path` they lead along.
 
     Raises:
         ConfigError: A value that is not allowed; names all of them.
@@ -50,17 +57,24 @@ class RealTimeChunking(Continuing):
         execution_horizon: int = 1,
         jacobian: Jacobian = "exact",
         sigma_d: float = 1.0,
+        pull: Pull = "actions",
     ) -> None:
         faults = []
         if not (math.isfinite(beta) and beta >= 0):
             faults.append(f"beta: expected a finite number >= 0, got {beta}")
         if not (math.isfinite(sigma_d) and sigma_d > 0):
             faults.append(f"sigma_d: expected a finite number > 0, got {sigma_d}")
+        if pull == "path" and jacobian != "constant_velocity":
+            faults.append(
+                f"pull: got path with jacobian {jacobian}, expected jacobian constant_velocity with it; "
+                "guided graphs compare actions"
+            )
         super().__init__(execution_horizon, tuple(faults))
         self._beta = float(beta)
         self._mask = mask
         self._jacobian: Jacobian = jacobian
         self._sigma_d = float(sigma_d)
+        self._pull: Pull = pull
 
     @property
     def needs(self) -> frozenset[Capability]:
@@ -74,7 +88,7 @@ class RealTimeChunking(Continuing):
     def continuing(self, overlap: Overlap, shared: int) -> Request:
         """Guidance over the planned motion."""
         weights = soft_mask(overlap.delay_steps, shared, len(overlap.previous), self._mask)
-        return Guidance(overlap.held(shared), weights, self._beta, self._sigma_d, self._jacobian)
+        return Guidance(overlap.held(shared), weights, self._beta, self._sigma_d, self._jacobian, self._pull)
 
 
 STRATEGY = RealTimeChunking

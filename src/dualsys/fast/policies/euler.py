@@ -27,7 +27,12 @@ def sample(field: Field, noise: Array, steps: int) -> Array:
 
 
 def guided(
-    field: Field, noise: Array, previous: Array, weights: Array, guidance: NDArray[np.float32]
+    field: Field,
+    noise: Array,
+    previous: Array,
+    weights: Array,
+    guidance: NDArray[np.float32],
+    travel: int = 0,
 ) -> Array:
     """A sample under guidance that takes the velocity for constant: the identity in place of the Jacobian.
 
@@ -40,12 +45,19 @@ def guided(
         previous: Y, `[H, A]`.
         weights: W, `[H]`.
         guidance: float32 `[n]`, w of each step; their number is the number of steps.
+        travel: So many of the A components, the first, are travel whose sums are compared; see
+            `chunking.rtc`.
     """
     x, steps = noise, len(guidance)
     for step in range(steps):
         tau = step / steps
         velocity = field(x, _times(noise, tau))
-        error = weights[:, None] * (previous - (x + (1.0 - tau) * velocity))
+        gap = previous - (x + (1.0 - tau) * velocity)
+        error = weights[:, None] * gap
+        if travel:
+            aside = weights[:, None] * gap[:, :travel].cumsum(axis=0)
+            error[:, :travel] = aside
+            error[1:, :travel] -= aside[:-1]
         x = x + (velocity + guidance[step] * error) / steps
     return x
 

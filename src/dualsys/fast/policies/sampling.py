@@ -66,7 +66,9 @@ def _guided(policy: System1, request: Guidance, noise: Float32Array, condition: 
         sampler = cast(GuidedSampler, policy)
         return sampler.guided(noise, condition, request.previous, request.weights, schedule)
     field = _field(policy, condition)
-    return _single(euler.guided(field, noise, request.previous, request.weights, schedule))
+    # Tool actions are travel but for the gripper, which stands last.
+    travel = len(policy.action.names) - 1 if request.pull == "path" else 0
+    return _single(euler.guided(field, noise, request.previous, request.weights, schedule, travel))
 
 
 def _best(policy: System1, request: Candidates, noise: Float32Array, condition: Condition) -> Float32Array:
