@@ -290,7 +290,7 @@ def test_every_setting_has_a_description_and_every_number_a_range() -> None:
         if field.annotation in (int, float):
             assert " to " in allowed(path, field), path
         if field.annotation is float and not path.endswith(
-            ("fraction", "beta", "decay", "line.loss", "line.burst")
+            ("fraction", "scale", "beta", "decay", "line.loss", "line.burst")
         ):
             assert unit_of(path), f"{path}: the name of a setting says its unit"
 
