@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import numpy as np
 import tyro
+import zmq
 
 from dualsys.bench.bus_codecs import demo_scenes
 from dualsys.bench.fleet_robots import Robots, Scene
@@ -42,6 +43,8 @@ LARGEST_FLEET = 128
 SIZES = (1, 2, 4, 8, 16)
 SHIPPED = "shipped"
 _ROUNDS = 15
+_SOCKETS_PER_ROBOT = 16
+"""More than one opens, those that watch its connections among them; libzmq allows 1023 unless it is told."""
 _END_S = 20.0
 
 
@@ -297,6 +300,7 @@ class _Fleets:
         seconds = min(options.seconds, 2.0) if options.smoke else options.seconds
         with served(self._bundle, self._batch, options) as config:
             context = open_context()
+            context.set(zmq.MAX_SOCKETS, _SOCKETS_PER_ROBOT * LARGEST_FLEET)
             try:
                 ends = config.endpoints.slow
                 clock = WallClock()
