@@ -12,7 +12,8 @@ One is our own. The paper's actions are places, ours are travel: a chunk that be
 planned ends beside where it was to lead, by what these first actions are off, and is not told to make that
 good. With `pull: path` places are compared, the sums of travel: what comes behind the frozen actions leads
 back. In places the guided velocity is u + w W (C Y - C A1) with C the running sum, so in travel it is
-v + w C^-1 W C (Y - A1). There is no such form with J: its steps of that size diverge.
+v + w C^-1 W C (Y - A1). The same with J was tried with steps of this size, and did far worse than either; it
+is not offered.
 """
 
 from __future__ import annotations

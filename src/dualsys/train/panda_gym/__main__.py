@@ -1,8 +1,9 @@
 """`python -m dualsys.train.panda_gym`: from nothing to the two bundles of a panda-gym task.
 
 Stages: still pictures, runs of the scripted expert, System 2, its latents, System 1, and the bundles. Every
-stage keeps what it made, so an interrupted run goes on where it stopped; the same seed gives the same data
-and the same batches. `python -m dualsys.twin.environment` then runs episodes of unseen seeds.
+stage keeps what it made, so an interrupted run goes on where it stopped; the same seed gives the same scenes,
+motions, labels and order of batches. Pictures are the same but for single pixels: PyBullet's renderer is not
+quite repeatable. `python -m dualsys.twin.environment` then runs episodes of unseen seeds.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Site:
 def make_shards(
     folder: Path, count: int, site: Site, make: Callable[[Studio, Site, int], Arrays], processes: int = 1
 ) -> None:
-    """Make the shards that are missing, several at a time; what is in a shard does not depend on how many."""
+    """Make the shards that are missing, several at a time; what is asked of a shard does not depend on it."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(count) if not (folder / f"{number:04d}").exists()]
     if not missing:
