@@ -11,6 +11,13 @@ seed gives the same data and the same batches.
 
 from __future__ import annotations
 
+import sys
+
+from dualsys.train.entry import TRAIN, start
+
+if __name__ == "__main__":
+    sys.exit(start("dualsys.train.__main__", "training", TRAIN))
+
 import copy
 import json
 from dataclasses import dataclass
@@ -236,7 +243,3 @@ def _train_system1(
 ) -> System1Net:
     net = copy.deepcopy(start).requires_grad_(True)
     return train_system1(net, parts, runs, name=name, steps=steps, seed=recipe.seed, peak_rate=rate)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,11 @@ The counterpart of `dualsys.bench.first_plan`, for what torch costs a process: i
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+
+from dualsys.train.entry import start
+
+if __name__ == "__main__":
+    sys.exit(start("dualsys.train.first_plan", "a plan in torch", {"torch": "train"}))
 
 import torch
 
@@ -17,12 +21,12 @@ from dualsys.models.system1 import System1Config, System1Net
 STEPS = 5
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Make the plan and print what the process has come to; returns 0."""
+def main() -> None:
+    """Make the plan and print what the process has come to."""
     torch.set_num_threads(1)
     config = System1Config()
     net = System1Net(config)
-    net.load_state_dict(torch.load(arguments[0], map_location="cpu", weights_only=True))
+    net.load_state_dict(torch.load(sys.argv[1], map_location="cpu", weights_only=True))
     net.eval().requires_grad_(False)
     image = torch.zeros(1, config.wrist_px, config.wrist_px, 3, dtype=torch.uint8)
     with torch.no_grad():
@@ -38,8 +42,3 @@ def main(arguments: Sequence[str]) -> int:
 
         sample_guided(differentiated(velocity), chunk, chunk, weights, guidance)
     tell()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -23,6 +23,13 @@ head and leaves a checkpoint for `dualsys export --residual`. `python -m dualsys
 
 from __future__ import annotations
 
+import sys
+
+from dualsys.train.entry import TRAIN, start
+
+if __name__ == "__main__":
+    sys.exit(start("dualsys.train.residual", "training a residual head", TRAIN))
+
 import copy
 import hashlib
 import json
@@ -358,7 +365,3 @@ def main() -> None:
     figures = measure(system1, head, parts, recipe.seed)
     (recipe.out / f"{recipe.name}.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(figures, indent=1))
-
-
-if __name__ == "__main__":
-    main()

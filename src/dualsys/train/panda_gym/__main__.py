@@ -8,6 +8,13 @@ quite repeatable. `python -m dualsys.twin.environment` then runs episodes of uns
 
 from __future__ import annotations
 
+import sys
+
+from dualsys.train.entry import PANDA_GYM, start
+
+if __name__ == "__main__":
+    sys.exit(start("dualsys.train.panda_gym.__main__", "training for panda-gym", PANDA_GYM))
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,7 +228,3 @@ def _system1(recipe: Recipe, system2: System2Net, runs: Arrays, data: Path) -> S
         seed=recipe.seed,
         batch=sizes.system1_batch,
     )
-
-
-if __name__ == "__main__":
-    main()

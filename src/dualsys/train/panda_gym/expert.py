@@ -5,6 +5,13 @@ It knows the truth of the scene; what learns from it can hardly do better.
 
 from __future__ import annotations
 
+import sys
+
+from dualsys.train.entry import PANDA_GYM, start
+
+if __name__ == "__main__":
+    sys.exit(start("dualsys.train.panda_gym.expert", "the expert of panda-gym", PANDA_GYM))
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +76,3 @@ def main() -> None:
         env.close()
     median = f"; median {np.median(taken):g} steps" if taken else ""
     print(f"{len(taken)} of {given.episodes} within {options.steps} steps{median}")
-
-
-if __name__ == "__main__":
-    main()
