@@ -119,6 +119,13 @@ def test_overrides_are_read_as_yaml_and_win_over_the_file(plain: Path) -> None:
     assert (config.slow.delay_ms, config.slow.rate_hz, config.run.instruction) == (300, None, "pick 2")
 
 
+def test_an_empty_text_is_a_text_and_not_the_lack_of_one(plain: Path) -> None:
+    (fault,) = faults_of(plain, {"run.instruction": ""})
+    expected = "run.instruction: got '', expected text that is not empty, or null (what to say; null: "
+    assert fault.startswith(expected)
+    assert load_config(plain, {"run.instruction": "null", "slow.rate_hz": ""}).run.instruction is None
+
+
 def test_off_is_a_word_and_true_a_truth_value(tmp_path: Path, plain: Path) -> None:
     assert load_config(plain, {"control.realtime": "off"}).control.realtime == "off"
     path = tmp_path / "written.yaml"

@@ -122,7 +122,8 @@ def allowed(path: str, field: FieldInfo) -> str:
         text = "names and values"
     else:
         pattern = next((item.pattern for item in field.metadata if getattr(item, "pattern", None)), None)
-        text = f"text that matches {pattern}" if pattern else "text"
+        shortest = max((getattr(item, "min_length", 0) for item in field.metadata), default=0)
+        text = f"text that matches {pattern}" if pattern else "text that is not empty" if shortest else "text"
     return f"{text}, or null" if optional else text
 
 

@@ -37,11 +37,12 @@ def apply_overrides(
 def _override_value(dotted: str, annotation: object, given: object) -> object:
     if not isinstance(given, str):
         return given
-    if type(None) in get_args(annotation) and given in ("null", ""):
+    if type(None) in get_args(annotation) and (given == "null" or (not given and annotation != str | None)):
         return None
     if is_path(annotation):
         return str(Path(given).resolve())
     if annotation is str or annotation == str | None:
+        # An empty text is a text, and not the lack of one: whether it may be empty is for the schema to say.
         return given
     return parse_yaml(given, f"--{dotted}")
 

@@ -160,6 +160,11 @@ def test_full_speed_and_options_become_settings(repository: Path) -> None:
             ["say", "go", "CONFIG", "--endpoints.planner.service", "ipc:///tmp/nobody"],
             "configs/tabletop.yaml says; another configuration can be named)",
         ),
+        (
+            ["run", "CONFIG", "--instruction", ""],
+            "run.instruction: got '', expected text that is not empty, or null",
+        ),
+        (["say", " ", "CONFIG"], "TEXT: got ' ', expected words, such as \"pick up the blue cube\""),
     ],
 )
 def test_an_error_is_one_message_without_a_traceback_and_exit_code_2(

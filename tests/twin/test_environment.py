@@ -133,6 +133,26 @@ def test_the_same_seed_gives_the_same_trace_and_another_seed_another() -> None:
     assert episode(5).trace_sha256 != episode(6).trace_sha256
 
 
+@pytest.mark.parametrize(("said", "told"), [("", "'' has no words"), ("juggle", "unknown words: juggle")])
+def test_an_instruction_that_is_not_understood_is_refused_before_an_environment_is_made(
+    said: str,
+    told: str,
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def make(*_: object) -> None:
+        raise AssertionError("an environment was made")
+
+    monkeypatch.setattr("dualsys_sim.environment.EnvironmentCore", make)
+    config = repository / "configs" / "panda_gym_reach.yaml"
+    monkeypatch.setattr(sys, "argv", ["environment", str(config), "--instruction", said])
+    assert main() == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --instruction: ")
+    assert f"{told}; known words: " in error
+
+
 def test_a_fault_is_one_message_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,7 +34,14 @@ from dualsys.cli.arguments import (
     parse,
 )
 from dualsys.config import SystemConfig, load_config
-from dualsys.errors import BusError, DualsysError, PeerTimeoutError
+from dualsys.errors import (
+    BundleError,
+    BusError,
+    DualsysError,
+    InstructionError,
+    MismatchError,
+    PeerTimeoutError,
+)
 
 if TYPE_CHECKING:
     from dualsys.supervisor.peers import Peer
@@ -134,9 +141,7 @@ def bench(arguments: Sequence[str]) -> int:
 def run(command: RunCommand, overrides: Overrides) -> int:
     """Run a whole system."""
     from dualsys.cli.process import process_command
-    from dualsys.cli.robot_command import require_robot
     from dualsys.cli.world import require_task, scenes_for
-    from dualsys.fast.planner.preflight import require_runnable
     from dualsys.robots.registry import driver_named
     from dualsys.supervisor.run import Run
 
@@ -146,16 +151,36 @@ def run(command: RunCommand, overrides: Overrides) -> int:
     table = driver_named(config.robot.driver).at_table
     if table:
         require_task(config.run.task)
+    _require_system(config)
     if table and config.run.instruction is not None:
         task = config.run.task if "run.task" in given else None
         found = scenes_for(config.run.instruction, task, config.run.seed, config.run.episodes)
         if found is not None:
             given["run.task"], seeds = found
             config = load_config(command.config, given)
-    require_runnable(config.fast)
-    require_robot(config)
     summary = Run(config, Console(), process_command, seeds).execute()
     return {"finished": DONE, "interrupted": INTERRUPTED}.get(summary.state, RUN_FAILED)
+
+
+def _require_system(config: SystemConfig) -> None:
+    """Return if both bundles can be run as the settings say, and together, and the robot can be made.
+
+    Raises:
+        DualsysError: Says what is wrong, before anything is started or written.
+    """
+    from dualsys.cli.robot_command import require_robot
+    from dualsys.fast.planner.preflight import require_runnable, require_tower
+    from dualsys.slow.preflight import require_servable
+
+    system1 = require_runnable(config.fast)
+    require_tower(config.slow)
+    system2 = require_servable(config.slow, config.run.instruction)
+    try:
+        system1.specs.require_equal(system2.specs)
+    except MismatchError as error:
+        pair = f"fast.bundle {config.fast.bundle} (ours), slow.bundle {config.slow.bundle} (theirs)"
+        raise BundleError(f"{pair}: {error}") from error
+    require_robot(config)
 
 
 def run_settings(command: RunCommand) -> dict[str, object]:
@@ -199,7 +224,7 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
     from dualsys.cli.process import process_command
     from dualsys.cli.robot_command import require_robot
     from dualsys.clock import NS_PER_S, WallClock
-    from dualsys.fast.planner.preflight import require_runnable
+    from dualsys.fast.planner.preflight import require_runnable, require_tower
     from dualsys.recorder.extra import PROCESS as RECORDER
     from dualsys.recorder.extra import recorded_to
     from dualsys.supervisor.addresses import require_free
@@ -210,6 +235,7 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
 
     config = load_config(command.config, overrides)
     require_runnable(config.fast)
+    require_tower(config.slow)
     require_robot(config)
     clock = WallClock()
     children = Children(clock)
@@ -249,8 +275,11 @@ def fast(command: FastCommand, overrides: Overrides) -> int:
 
 def say(command: SayCommand, overrides: Overrides) -> int:
     """Give a running system a new instruction; the first one starts the motion."""
+    from dualsys.slow.vocabulary import split_words
     from dualsys.supervisor.peers import RefusedError
 
+    if not split_words(command.text):
+        raise InstructionError(f'TEXT: got {command.text!r}, expected words, such as "pick up the blue cube"')
     config = load_config(command.config, overrides)
     with _peers(config, command.config) as peers:
         if peers["planner"].ask("status").get("planner.episode") == "-1":

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dualsys.cameras.fitting import Fit
 from dualsys.clock import NS_PER_MS, NS_PER_S, period_ns
 from dualsys.config import SystemConfig, load_config
-from dualsys.errors import ConfigError, DualsysError
+from dualsys.errors import ConfigError, DualsysError, InstructionError
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.control.core import ControlCore
 from dualsys.fast.planner.core import PlannerCore
@@ -255,11 +255,17 @@ def evaluate_environment(
     Raises:
         ConfigError: The options do not fit the environment, or it has no time limit.
         BundleError: A bundle cannot be loaded.
+        InstructionError: System 2 does not understand the instruction.
     """
     from dualsys_sim.environment import EnvironmentCore
 
     settings = settings_of(config)
     parts = Bundles(config.fast.bundle, config.slow.bundle, weak=config.fast.weak_bundle).load()
+    if instruction is not None:
+        try:
+            parts.system2.check_instruction(instruction)
+        except InstructionError as error:
+            raise InstructionError(f"--instruction: {error}") from error
     watchdog_ns = round(config.sim.watchdog_ms * NS_PER_MS)
     core = EnvironmentCore(EnvironmentOptions.of(config.robot.options), watchdog_ns)
     try:

@@ -1,10 +1,10 @@
-"""Whether the chosen strategy can be run with the bundles of System 1, said before any process is started."""
+"""Whether the planner can do what is asked of it with its bundles, said before any process is started."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dualsys.bundles import MANIFEST, load_manifest
+from dualsys.bundles import MANIFEST, VISION, Manifest, half_file, load_manifest
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import BundleError, ConfigError
 from dualsys.fast.chunking.delay import steps_begun
@@ -14,17 +14,21 @@ from dualsys.fast.policies.offer import offered_by, with_weak
 from dualsys.fast.policies.weak import weak_manifest
 
 if TYPE_CHECKING:
+    from dualsys.config import SlowConfig
     from dualsys.config_fast import FastConfig
 
 DELAY, NAME, OPTIONS = "fast.delay_ms", "fast.strategy.name", "fast.strategy.options"
 LEAST = "execution_horizon"
 
 
-def require_runnable(fast: FastConfig) -> None:
-    """Return if the bundle has what the strategy needs, and chunks that are long enough for the delay.
+def require_runnable(fast: FastConfig) -> Manifest:
+    """Return if System 1 has what the strategy needs, and chunks that are long enough for the delay.
 
     Args:
         fast: Settings of System 1.
+
+    Returns:
+        The manifest of that bundle.
 
     Raises:
         BundleError: The bundle is missing, damaged or of another role, or does not say what its chunks are;
@@ -63,3 +67,23 @@ def require_runnable(fast: FastConfig) -> None:
         faults += [f"{settings}: {fault} ({chunks})" for fault in error.faults]
     if faults:
         raise ConfigError("strategy and bundle", faults)
+    return manifest
+
+
+def require_tower(slow: SlowConfig) -> None:
+    """Return if the vision tower of System 2 is here, where the planner is to run it.
+
+    Where images go up, no bundle of System 2 is looked for: the machine next to the arm needs none.
+
+    Args:
+        slow: Settings of System 2.
+
+    Raises:
+        BundleError: The bundle is missing, damaged or of another role, or has no halves.
+    """
+    if slow.uplink != "features":
+        return
+    try:
+        half_file(slow.bundle, load_manifest(slow.bundle, "system2"), VISION)
+    except BundleError as error:
+        raise BundleError(f"slow.bundle: {error}") from error
