@@ -97,6 +97,8 @@ def test_without_keys_that_it_needs_the_rest_is_still_looked_at(configure: Confi
     assert [one.level for name in ("keys", "cameras", "system 2", "robot") for one in of(found, name)] == [
         "problem"
     ] * 4
+    remedies = {one.remedy for name in ("keys", "cameras", "system 2", "robot") for one in of(found, name)}
+    assert remedies == {"docs/security.md has the steps"}
 
 
 def test_the_bundle_of_a_weak_policy_is_checked_and_plans_are_made_with_it(

@@ -40,6 +40,16 @@ def test_a_key_that_cannot_be_read_or_is_not_allowed_is_a_problem() -> None:
     assert [one.level for one in edge.keys({"security.robot": "edge"}, "edge", (), "")] == ["ok"]
 
 
+def test_what_runs_here_is_served_with_the_key_of_this_machine_and_no_other() -> None:
+    named = {"security.planner": "edge", "security.control": "cloud", "security.robot": "arm"}
+    control, robot = edge.keys(named, "edge", ("cloud",), "")
+    assert control.says == "security.control names 'cloud', but runs here, where the key is 'edge'"
+    assert control.remedy.startswith("set security.control to 'edge'")
+    assert (
+        robot.remedy == "on the machine 'arm' run `dualsys keys show`, and here `dualsys keys allow arm KEY`"
+    )
+
+
 @pytest.mark.parametrize(("median_s", "level"), [(0.005, "ok"), (0.016, "warning"), (0.021, "problem")])
 def test_plans_that_take_longer_than_their_period_are_a_problem(median_s: float, level: str) -> None:
     assert edge.plans(median_s, 0.03, 50.0).level == level

@@ -165,7 +165,9 @@ def _cameras(config: SystemConfig, policy: System1) -> list[Finding]:
         feeds = feeds_of(config, wanted_by(policy.specs.observation, policy.wrist), context, clock)
         return examine_cameras(feeds, clock, CAMERA_S)
     except DualsysError as error:
-        return [Finding("cameras", "problem", str(error), "docs/cameras.md tells what can be set")]
+        return [
+            Finding("cameras", "problem", str(error), _remedy(error, "docs/cameras.md tells what can be set"))
+        ]
     finally:
         if context is not None:
             close_context(context)
@@ -180,7 +182,7 @@ def _system2(config: SystemConfig) -> Finding:
         welcome = next((found for _ in range(KNOCKS) if (found := peer.knock()) is not None), None)
         peer.close()
     except DualsysError as error:
-        return Finding("system 2", "problem", str(error), "docs/security.md has the steps")
+        return Finding("system 2", "problem", str(error), edge.KEY_STEPS)
     finally:
         if context is not None:
             close_context(context)
@@ -211,6 +213,11 @@ def robot_found(config: SystemConfig) -> list[Finding]:
             robot.close()
     except DualsysError as error:
         remedy = "switch it on, start whoever speaks for it (`dualsys sim`), end another control"
-        return [Finding("robot", "problem", str(error), remedy)]
+        return [Finding("robot", "problem", str(error), _remedy(error, remedy))]
     led = driver_named(config.robot.driver).geometry(config.robot.options).axes
     return edge.robot(spec.name, spec.axes, spec.rate_hz, led, config.control.rate_hz)
+
+
+def _remedy(error: DualsysError, otherwise: str) -> str:
+    """What to do about a fault: where it is the keys, no look at a device will help."""
+    return edge.KEY_STEPS if isinstance(error, KeyStoreError) else otherwise

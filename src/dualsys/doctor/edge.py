@@ -14,6 +14,12 @@ UNWANTED: Final = ("torch", "pybullet", "dualsys_sim.world")
 GOOD_SHARE: Final = 0.7
 """Part of the period of plans that computing one may take."""
 
+KEY_STEPS: Final = "docs/security.md has the steps"
+"""What to do about a key store that cannot be used, wherever that was noticed."""
+
+SERVED_HERE: Final = ("security.planner", "security.control")
+"""Whose addresses an edge machine serves itself, and so with its own key and no other."""
+
 
 @dataclass(frozen=True)
 class Package:
@@ -63,18 +69,27 @@ def keys(named: Mapping[str, str], own: str | None, allowed: Sequence[str], faul
     if not named:
         return [Finding("keys", "ok", "no keys are asked for: every address is private to this machine")]
     if fault:
-        return [Finding("keys", "problem", fault, "docs/security.md has the steps")]
-    unknown = {setting: name for setting, name in named.items() if name != own and name not in allowed}
+        return [Finding("keys", "problem", fault, KEY_STEPS)]
     findings = [
-        Finding(
-            "keys", "problem", f"{setting} names {name!r}, which is not allowed here",
-            f"on the machine {name!r} run `dualsys keys show`, and here `dualsys keys allow {name} KEY`",
-        )
-        for setting, name in unknown.items()
-    ]  # fmt: skip
-    if not unknown:
+        _wrong_key(setting, name, own)
+        for setting, name in named.items()
+        if name != own and (setting in SERVED_HERE or name not in allowed)
+    ]
+    if not findings:
         findings.append(Finding("keys", "ok", f"own key {own!r}; allowed: {', '.join(allowed) or 'nobody'}"))
     return findings
+
+
+def _wrong_key(setting: str, name: str, own: str | None) -> Finding:
+    if setting in SERVED_HERE:
+        return Finding(
+            "keys", "problem", f"{setting} names {name!r}, but runs here, where the key is {own!r}",
+            f"set {setting} to {own!r}; or look at the machine {name!r}, if that is the edge",
+        )  # fmt: skip
+    return Finding(
+        "keys", "problem", f"{setting} names {name!r}, which is not allowed here",
+        f"on the machine {name!r} run `dualsys keys show`, and here `dualsys keys allow {name} KEY`",
+    )  # fmt: skip
 
 
 def plans(median_s: float, slowest_s: float, plan_hz: float) -> Finding:
