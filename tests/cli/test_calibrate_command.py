@@ -165,13 +165,37 @@ def test_a_joint_that_was_not_moved_is_told_and_nothing_is_written(
     assert not command.file.exists()
 
 
+@pytest.mark.parametrize(("port", "lacking"), [("/dev/ttyNOBODY", 0), ("", 3)])
+def test_nobody_is_asked_for_anything_before_the_port_is_open_and_every_servo_is_found(
+    double: ServoDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: str, lacking: int
+) -> None:
+    if port:
+        monkeypatch.undo()
+    double.servos.pop(lacking, None)
+    person = ScriptedPerson(double)
+    command = CalibrateCommand(tmp_path / "so101.yaml", port=port or double.port)
+    with pytest.raises(RobotError, match="cannot be opened" if port else "servo 3"):
+        calibrate(command, person, double.clock)
+    assert person.told == []
+    assert all(servo.torques == [] for servo in double.servos.values())
+
+
+def test_without_anybody_at_the_terminal_the_motors_are_left_as_they_are(
+    double: ServoDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    with pytest.raises(RobotError, match="nobody pressed Enter"):
+        calibrate(command_for(double, tmp_path), Terminal(), double.clock)
+    assert all(servo.torques == [] for servo in double.servos.values())
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--arm", "toaster", "--port", "x"], "--arm: got 'toaster'"),
         (["--arm", "panda", "--port", "x", "--model", "x"], "got 'x', expected one of sts3215"),
         ([], "--port: is missing"),
-        (["--driver", "feetech", "--port", "/dev/ttyNOBODY"], "nobody pressed Enter"),
+        (["--driver", "feetech", "--port", "/dev/ttyNOBODY"], "/dev/ttyNOBODY cannot be opened: "),
     ],
 )
 def test_what_is_wrong_on_the_command_line_is_told(

@@ -12,7 +12,8 @@ from dualsys.fast.control.limits import FloatArray
 from dualsys.robots import dynamixel, feetech
 from dualsys.robots.contract import ArmReading
 from dualsys.robots.registry import RobotSettings
-from dualsys.robots.servo_arm import ServoArm, ServoFamily
+from dualsys.robots.servo_arm import ServoArm
+from dualsys.robots.servo_family import ServoFamily
 
 from .servo_double import DynamixelWire, FeetechWire, Wire
 

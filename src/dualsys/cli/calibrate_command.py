@@ -78,6 +78,8 @@ def calibrate(command: CalibrateCommand, person: Person | None = None, clock: Cl
         path.write_text(draft.to_yaml(), "utf-8")
         settings = RobotSettings("", "", "", 5.0, clock, options={"arm": str(path)})
         arm = OPEN[command.driver](settings)
+    # Nobody is asked to hold an arm that cannot be reached.
+    arm.find()
     person.ask("The motors will be switched off. Hold the arm, so that it does not fall;")
     arm.connect_limp()
     try:

@@ -14,8 +14,9 @@ from typing import Final
 
 from dualsys.errors import MissingExtraError, RobotError
 from dualsys.robots.registry import RobotDriver, RobotSettings
-from dualsys.robots.servo_arm import ServoArm, ServoFamily
+from dualsys.robots.servo_arm import ServoArm
 from dualsys.robots.servo_bus import Packet, PacketCalls
+from dualsys.robots.servo_family import ServoFamily
 from dualsys.robots.servo_port import SerialPort
 from dualsys.robots.servo_registers import Register, RegisterMap, ServoModel
 

@@ -8,23 +8,23 @@ old, and says so.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
 
 from dualsys.clock import nanoseconds
-from dualsys.errors import ConfigError, DualsysError, RobotError
+from dualsys.errors import DualsysError, RobotError
 from dualsys.fast.control.limits import FloatArray
 from dualsys.robots.contract import ArmReading, RobotSpec
 from dualsys.robots.registry import RobotSettings
-from dualsys.robots.servo_bus import Answers, PacketCalls, ServoBus, check_time, patience_ns
-from dualsys.robots.servo_calibration import ArmFile, JointEntry, load_arm
+from dualsys.robots.servo_bus import Answers, ServoBus, check_time, patience_ns
+from dualsys.robots.servo_calibration import JointEntry
+from dualsys.robots.servo_family import ServoFamily, arm_of
 from dualsys.robots.servo_health import Health, Losses
 from dualsys.robots.servo_port import SerialPort
-from dualsys.robots.servo_registers import RegisterMap, ServoModel, ServoSample, sample_of
+from dualsys.robots.servo_registers import ServoModel, ServoSample, sample_of
 
 PUSHED_RAD: Final = 0.1
 """Distance from its goal at which an axis that shall hold is taken to be held back, and holds where it is."""
@@ -36,25 +36,6 @@ POLL_NS: Final = 200_000
 """How often answers are looked for where they are waited for, ns."""
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ServoFamily:
-    """Servos of one maker that share a protocol and a table.
-
-    Attributes:
-        name: Of the driver.
-        extra: Which extra installs the SDK.
-        models: Every model that is driven, by name.
-        registers: Their table.
-        calls: Loads the SDK, and puts the port in.
-    """
-
-    name: str
-    extra: str
-    models: Mapping[str, ServoModel]
-    registers: RegisterMap
-    calls: Callable[[SerialPort], PacketCalls]
 
 
 class ServoArm:
@@ -131,18 +112,20 @@ class ServoArm:
             RobotError: The port cannot be opened; a servo is missing, of another model, in another mode, or
                 has a fault; or the arm is connected already.
         """
-        self._open()
-        try:
-            for joint, model in zip(self._arm.joints, self._models, strict=True):
-                self._check_servo(joint, model)
+        with self._found():
             reading = self._measure()
             if self._fault:
                 raise RobotError(f"{self._spec.name} cannot be switched on: {self._fault}")
             self._switch_on(reading)
-        except DualsysError:
-            self._connected = False
-            self._bus.close()
-            raise
+
+    def find(self) -> None:
+        """Find every servo and check it, as `connect` does, and let go of the port: nothing is switched.
+
+        Raises:
+            RobotError: As `connect`.
+        """
+        with self._found():
+            self._let_go()
 
     def connect_limp(self) -> None:
         """Find every servo, and switch the motors off: the arm can be moved by hand, and sinks.
@@ -150,17 +133,11 @@ class ServoArm:
         Raises:
             RobotError: As `connect`.
         """
-        self._open()
-        try:
-            for joint, model in zip(self._arm.joints, self._models, strict=True):
-                self._check_servo(joint, model)
-                self._bus.put(joint.id, self._family.registers.torque, 0)
+        with self._found():
+            for servo in self._ids:
+                self._bus.put(servo, self._family.registers.torque, 0)
             self._limp = True
             self._measure()
-        except DualsysError:
-            self._connected = False
-            self._bus.close()
-            raise
 
     def read(self) -> ArmReading:
         """The newest reading, stamped when the servos were asked for it.
@@ -230,15 +207,27 @@ class ServoArm:
         if not self._connected:
             return
         self._rest("the connection is closed")
-        self._connected = False
-        self._bus.close()
+        self._let_go()
 
-    def _open(self) -> None:
+    @contextmanager
+    def _found(self) -> Iterator[None]:
+        """Open the port and check every servo; what fails then, or within this, closes it again."""
         if self._connected:
             raise RobotError("the arm is connected already: close it first")
         self._reset()
         self._port.open(self._family.extra)
         self._connected = True
+        try:
+            for joint, model in zip(self._arm.joints, self._models, strict=True):
+                self._check_servo(joint, model)
+            yield
+        except DualsysError:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        self._connected = False
+        self._bus.close()
 
     def _check_servo(self, joint: JointEntry, model: ServoModel) -> None:
         number = self._bus.ping(joint.id)
@@ -412,33 +401,3 @@ class ServoArm:
                 self._bus.put(servo, self._family.registers.torque, 0)
             except RobotError as error:
                 _LOG.warning("%s may still be powered, switch off its supply: %s", name, error)
-
-
-def arm_of(settings: RobotSettings, family: ServoFamily) -> ArmFile:
-    """The file of the arm that the options name, with the port that they name.
-
-    Raises:
-        ConfigError: It has faults, or none is named.
-        RobotError: An option is unknown.
-    """
-    settings.require_options("arm", "port")
-    path, port = settings.options.get("arm"), settings.options.get("port")
-    if not isinstance(path, str) or not path:
-        fault = (
-            f"robot.options.arm: got {path!r}, expected the file of the arm; `dualsys calibrate` makes one"
-        )
-        raise ConfigError(f"robot.driver {family.name!r}", [fault])
-    if port is not None and (not isinstance(port, str) or not port):
-        raise ConfigError(
-            f"robot.driver {family.name!r}",
-            [f"robot.options.port: got {port!r}, expected a serial port such as /dev/ttyACM0"],
-        )
-    arm = load_arm(Path(path).expanduser())
-    faults = [
-        f"joints.{number}.model: got {joint.model!r}, expected one of {', '.join(family.models)}"
-        for number, joint in enumerate(arm.joints)
-        if joint.model not in family.models
-    ]
-    if faults:
-        raise ConfigError(path, faults)
-    return arm if port is None else arm.model_copy(update={"port": port})
