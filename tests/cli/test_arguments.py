@@ -75,7 +75,7 @@ def test_an_option_and_a_setting_that_contradict_each_other_are_refused() -> Non
 
 def test_none_and_no_are_nothing_to_type(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, told in (
-        (["run", str(CONFIG), "--seed", "None"], "['None']"),
+        (["run", str(CONFIG), "--seed", "None"], "got 'None', expected a whole number"),
         (["run", str(CONFIG), "--no-residual"], "Unrecognized options: --no-residual"),
         (["run", str(CONFIG), "--episodes", "three"], "three"),
     ):

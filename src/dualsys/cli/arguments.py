@@ -11,6 +11,7 @@ import tyro
 from tyro.conf import Positional
 
 from dualsys.bus.link_profiles import ProfileName
+from dualsys.cli.numbers import numbers
 from dualsys.config_faults import in_yaml
 from dualsys.config_links import DEFAULT_KEYS
 from dualsys.errors import ConfigError
@@ -333,7 +334,8 @@ def parse(argv: Sequence[str]) -> tuple[Command, dict[str, str]]:
     # None is what an option that was left out is, and nothing to type. So is False: --residual switches on
     # what a configuration leaves off, and a --no-residual would switch off nothing.
     marks = (tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff)
-    command = tyro.cli(Command, args=rest, prog="dualsys", description=_DESCRIPTION, config=marks)
+    with numbers():
+        command = tyro.cli(Command, args=rest, prog="dualsys", description=_DESCRIPTION, config=marks)
     return command, overrides
 
 
