@@ -32,7 +32,8 @@ from dualsys.bundles import MANIFEST
 from dualsys.clock import NS_PER_S, WallClock
 from dualsys.models import System1Config, System1Net, System2Config, System2Net
 from dualsys.specs import SystemSpecs
-from dualsys.train.action import ActionData, encode_latents, set_state_scale, train_system1
+from dualsys.train.action import ActionData, set_state_scale, train_system1
+from dualsys.train.examples import action_data
 from dualsys.train.export import export_system1, export_system2, system_specs
 from dualsys.train.recordings import Arrays, Bundles, load, record
 from dualsys.train.residual import measure, train_residual
@@ -214,19 +215,8 @@ def _check_system2(recipe: Recipe, net: System2Net) -> dict[str, float]:
 
 
 def _with_latents(net: System2Net, shown: Arrays, folder: Path, name: str = "latents") -> ActionData:
-    latents = encode_latents(net, shown["fixed"], shown["words"], folder / f"{name}.npy")  # type: ignore[arg-type]
-    names = (
-        "wrist",
-        "proprioception",
-        "first_step",
-        "first_frame",
-        "chunks",
-        "active",
-        "aims",
-        "played",
-        "tossed",
-    )
-    return ActionData(**{name: shown[name] for name in names}, latents=latents)  # type: ignore[arg-type]
+    """A recording with its latents, which are kept beside it."""
+    return action_data(net, shown, folder / f"{name}.npy")
 
 
 def _new_system1(recipe: Recipe, system2: System2Net, learned: ActionData) -> System1Net:

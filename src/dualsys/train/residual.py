@@ -48,8 +48,9 @@ from dualsys.models.flow import sample
 from dualsys.models.residual import ResidualNet
 from dualsys.models.system1 import System1Net
 from dualsys.models.system2 import System2Net
-from dualsys.train.action import ActionData, draw_latents, encode_latents, last_rows, seen_at
+from dualsys.train.action import ActionData, draw_latents, last_rows, seen_at
 from dualsys.train.checkpoint import averaged_weights, load_network, load_system1, require_fit
+from dualsys.train.examples import action_data
 from dualsys.train.graphs import EULER_STEPS, field_of, phase_of
 from dualsys.train.loop import Stage, device, mixed_precision
 from dualsys.train.recordings import load
@@ -308,24 +309,6 @@ def _frozen(net: System1Net) -> System1Net:
     return frozen.to(device()).float().eval().requires_grad_(False)
 
 
-def actions_of(system2: System2Net, folder: Path, latents: str) -> ActionData:
-    """A recording with its latents, which are kept in `<folder>/<latents>.npy`."""
-    shown = load(folder)
-    found = encode_latents(system2, shown["fixed"], shown["words"], folder / f"{latents}.npy")  # type: ignore[arg-type]
-    names = (
-        "wrist",
-        "proprioception",
-        "first_step",
-        "first_frame",
-        "chunks",
-        "active",
-        "aims",
-        "played",
-        "tossed",
-    )
-    return ActionData(**{name: shown[name] for name in names}, latents=found)  # type: ignore[arg-type]
-
-
 @dataclass(frozen=True)
 class ResidualRecipe:
     """Train a residual head for a System 1 that is there already.
@@ -360,7 +343,10 @@ def main() -> None:
     system1, system2 = load_system1(recipe.system1), load_network(recipe.system2)
     if not isinstance(system2, System2Net):
         raise BundleError(f"{recipe.system2}: expected a System 2, got a System 1; give its checkpoint")
-    parts = [actions_of(system2.to(device()), folder, recipe.latents) for folder in recipe.recordings]
+    system2 = system2.to(device())
+    parts = [
+        action_data(system2, load(folder), folder / f"{recipe.latents}.npy") for folder in recipe.recordings
+    ]
     head = train_residual(system1, parts, recipe.out, steps=recipe.steps, seed=recipe.seed, name=recipe.name)
     figures = measure(system1, head, parts, recipe.seed)
     (recipe.out / f"{recipe.name}.json").write_text(json.dumps(figures, indent=1) + "\n")

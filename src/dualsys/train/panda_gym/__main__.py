@@ -26,7 +26,8 @@ import tyro
 from dualsys.config import load_config
 from dualsys.models import System1Config, System1Net, System2Config, System2Net
 from dualsys.robots.gymnasium import EnvironmentOptions
-from dualsys.train.action import ActionData, encode_latents, set_state_scale, train_system1
+from dualsys.train.action import set_state_scale, train_system1
+from dualsys.train.examples import action_data
 from dualsys.train.export import export_system1, export_system2, system_specs
 from dualsys.train.panda_gym.data import (
     WRIST_PX,
@@ -188,20 +189,8 @@ def _system2(recipe: Recipe, options: EnvironmentOptions, seen: list[VisionData]
 
 
 def _system1(recipe: Recipe, system2: System2Net, runs: Arrays, data: Path) -> System1Net:
-    sizes, fixed, words = SIZES[recipe.task], runs["fixed"], runs["words"]
-    latents = encode_latents(system2, fixed, words, data / "latents.npy")  # type: ignore[arg-type]
-    names = (
-        "wrist",
-        "proprioception",
-        "first_step",
-        "first_frame",
-        "chunks",
-        "active",
-        "aims",
-        "played",
-        "tossed",
-    )
-    part = ActionData(latents=latents, **{name: runs[name] for name in names})  # type: ignore[arg-type]
+    sizes = SIZES[recipe.task]
+    part = action_data(system2, runs, data / "latents.npy")
     torch.manual_seed(recipe.seed)
     net = System1Net(
         System1Config(
