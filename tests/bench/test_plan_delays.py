@@ -11,15 +11,8 @@ from dualsys.bench.plan_delays import durations_ns, main, thinned_ms
 from dualsys.clock import NS_PER_MS
 from dualsys.messages import Tensor
 from dualsys.recorder.ledger import Ledger
-from dualsys.recorder.records import (
-    Envelope,
-    PlanHeader,
-    PlannerBegin,
-    PlannerChunk,
-    PlannerJob,
-    PlannerLatent,
-    Record,
-)
+from dualsys.recorder.records import PlanHeader, PlannerBegin, PlannerChunk, PlannerJob, PlannerLatent, Record
+from dualsys.recorder.topics import Envelope
 from dualsys.recorder.writer import RecordingWriter
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
 from dualsys.twin.latency import Empirical, SampleFile, parse_latency

@@ -11,8 +11,9 @@ from dualsys.bus.codec import decode, encode
 from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.clock import VirtualClock
 from dualsys.recorder.ledger import Ledger
-from dualsys.recorder.records import AnyRecord, Envelope, Record
+from dualsys.recorder.records import Record
 from dualsys.recorder.tap import Tap
+from dualsys.recorder.topics import AnyRecord, Envelope
 from dualsys.recorder.writer import RecordingWriter
 
 FLUSH_EVERY = 400

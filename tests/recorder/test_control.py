@@ -23,16 +23,10 @@ from dualsys.fast.control.modes import Mode
 from dualsys.fast.control.readings import Tolerances
 from dualsys.messages import Plan, Tensor
 from dualsys.recorder.control import RecordedControlCore
-from dualsys.recorder.records import (
-    ControlBegin,
-    ControlPlan,
-    ControlRequest,
-    ControlTick,
-    Envelope,
-    vector,
-)
+from dualsys.recorder.records import ControlBegin, ControlPlan, ControlRequest, ControlTick, vector
 from dualsys.recorder.replay import replay
 from dualsys.recorder.replay_control import core_of
+from dualsys.recorder.topics import Envelope
 from dualsys.robots.contract import ArmReading
 from dualsys.robots.simulated import SIMULATED_PANDA
 

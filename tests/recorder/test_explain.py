@@ -13,12 +13,8 @@ from dualsys.clock import NS_PER_MS
 from dualsys.errors import RecordingError
 from dualsys.messages import LatentPacket
 from dualsys.recorder.explain import explain, moment
-from dualsys.recorder.records import (
-    ControlPlan,
-    Envelope,
-    PlannerLatent,
-    PlannerObservation,
-)
+from dualsys.recorder.records import ControlPlan, PlannerLatent, PlannerObservation
+from dualsys.recorder.topics import Envelope
 
 from .conftest import ListTap
 from .test_control import PERIOD_NS, SESSION, Rig, run

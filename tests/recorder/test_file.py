@@ -19,7 +19,8 @@ from dualsys.messages import Tensor
 from dualsys.recorder.chain import LINK, SEAL, verify
 from dualsys.recorder.planner import header
 from dualsys.recorder.reading import RecordingReader
-from dualsys.recorder.records import TOPICS, ControlTick, Event, PlannerRepeat, Record, vector
+from dualsys.recorder.records import ControlTick, Event, PlannerRepeat, Record, vector
+from dualsys.recorder.topics import TOPICS
 from dualsys.recorder.writer import RecordingWriter, schema_of, to_json
 
 CHUNKS, TICKS = 5, 20

@@ -27,7 +27,6 @@ from dualsys.recorder.geometries import KINEMATICS
 from dualsys.recorder.planner import RecordedPlannerCore, UplinkJournal, open_core
 from dualsys.recorder.reading import RecordingReader
 from dualsys.recorder.records import (
-    Envelope,
     PlanHeader,
     PlannerBegin,
     PlannerCall,
@@ -40,6 +39,7 @@ from dualsys.recorder.records import (
     PlannerRepeat,
 )
 from dualsys.recorder.replay_planner import PlannerReplay
+from dualsys.recorder.topics import Envelope
 from dualsys.recorder.verdict import Difference
 from dualsys.robots.kinematics import PANDA, Chain, transform
 from dualsys.robots.tabletop import ARMS as TABLE_ARMS

@@ -15,8 +15,8 @@ from dualsys.fast.control.ages import Ages
 from dualsys.fast.control.limiter import SMOOTHINGS, Smoothing
 from dualsys.messages import Plan, Tensor
 from dualsys.recorder.control import RecordedControlCore
-from dualsys.recorder.records import Envelope
 from dualsys.recorder.replay import replay
+from dualsys.recorder.topics import Envelope
 from dualsys.robots.contract import ArmReading
 from dualsys.robots.simulated import SIMULATED_PANDA
 

@@ -17,7 +17,6 @@ from dualsys.messages import Hello, Reply, Request, Welcome
 from dualsys.recorder.ledger import Ledger
 from dualsys.recorder.records import (
     ControlTick,
-    Envelope,
     Event,
     Lost,
     ModeChange,
@@ -27,6 +26,7 @@ from dualsys.recorder.records import (
     Rejected,
 )
 from dualsys.recorder.tap import RecordedService, Tap, Watch, open_tap, versions
+from dualsys.recorder.topics import Envelope
 
 from .conftest import ListTap
 

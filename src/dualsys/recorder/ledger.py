@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from dualsys.recorder.records import ControlTick, Envelope, Lost, ModeChange, Record, RecorderEnd
+from dualsys.recorder.records import ControlTick, Lost, ModeChange, Record, RecorderEnd
+from dualsys.recorder.topics import Envelope
 
 
 class Ledger:

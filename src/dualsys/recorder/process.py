@@ -14,8 +14,8 @@ from dualsys.bus.sockets import ZmqContext, attach, close_context, open_context,
 from dualsys.clock import NS_PER_MS, NS_PER_S, Clock, WallClock
 from dualsys.errors import ConfigError, MessageError
 from dualsys.recorder.ledger import Ledger
-from dualsys.recorder.records import Envelope
 from dualsys.recorder.tap import QUEUED_RECORDS, SETTING
+from dualsys.recorder.topics import Envelope
 
 if TYPE_CHECKING:
     from dualsys.config import SystemConfig

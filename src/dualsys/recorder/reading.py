@@ -18,7 +18,8 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 from dualsys.errors import RecordingError
 from dualsys.recorder.chain import MAX_RECORD_BYTES
 from dualsys.recorder.extra import FILE_NAME
-from dualsys.recorder.records import TOPICS, Record
+from dualsys.recorder.records import Record
+from dualsys.recorder.topics import TOPICS
 from dualsys.recorder.writer import PROFILE
 
 _KINDS = {topic: kind for kind, topic in TOPICS.items()}

@@ -1,4 +1,4 @@
-"""What the flight recorder writes down: one frozen struct for each topic.
+"""What the flight recorder writes down: one frozen struct for each topic, see `topics`.
 
 Control and the planner are pure functions of what they take in. So a record of every input in the order in
 which it was taken, with what came of it, is enough to compute every decision again, to the bit.
@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.messages import ControlState, LatentCodec, Message, Plan, Tensor
+from dualsys.messages import ControlState, LatentCodec, Plan, Tensor
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
 SCHEMA_VERSION: Final = 3
@@ -385,66 +385,3 @@ class RecorderEnd(Record, frozen=True, tag="recorder_end"):
     lost: dict[str, int]
     rejected: int
     fault: str
-
-
-AnyRecord = (
-    ControlBegin
-    | ControlTick
-    | ControlPlan
-    | ControlRequest
-    | ModeChange
-    | Question
-    | Rejected
-    | PlannerBegin
-    | PlannerCall
-    | PlannerState
-    | PlannerFrame
-    | PlannerObservation
-    | PlannerRate
-    | PlannerDemand
-    | PlannerLatent
-    | PlannerJob
-    | PlannerChunk
-    | PlannerRepeat
-    | Event
-    | Lost
-    | RecorderEnd
-)
-
-TOPICS: Final[dict[type[Record], str]] = {
-    ControlBegin: "/control/begin",
-    ControlTick: "/control/tick",
-    ControlPlan: "/control/plan",
-    ControlRequest: "/control/request",
-    ModeChange: "/control/mode",
-    Question: "/questions",
-    Rejected: "/rejected",
-    PlannerBegin: "/planner/begin",
-    PlannerCall: "/planner/call",
-    PlannerState: "/planner/state",
-    PlannerFrame: "/planner/frame",
-    PlannerObservation: "/planner/observation",
-    PlannerRate: "/planner/rate",
-    PlannerDemand: "/planner/demand",
-    PlannerLatent: "/planner/latent",
-    PlannerJob: "/planner/job",
-    PlannerChunk: "/planner/chunk",
-    PlannerRepeat: "/planner/repeat",
-    Event: "/events",
-    Lost: "/recorder/lost",
-    RecorderEnd: "/recorder/end",
-}
-"""Where each kind of record lies in the file."""
-
-
-class Envelope(Message, frozen=True, tag="record"):
-    """A record on its way to the recorder.
-
-    Attributes:
-        source: The process that took it.
-        number: Counts the records that the process took, those that could not be sent included.
-    """
-
-    source: str
-    number: int
-    record: AnyRecord

@@ -19,7 +19,8 @@ from dualsys.bus.sockets import ZmqContext, attach, open_socket
 from dualsys.clock import Clock
 from dualsys.errors import MessageError
 from dualsys.messages import Hello, Message, Reply, Request, Welcome
-from dualsys.recorder.records import AnyRecord, Envelope, Question, Rejected
+from dualsys.recorder.records import Question, Rejected
+from dualsys.recorder.topics import AnyRecord, Envelope
 
 if TYPE_CHECKING:
     from dualsys.config import SystemConfig

@@ -16,7 +16,8 @@ from mcap.writer import CompressionType, Writer
 import dualsys
 from dualsys.errors import RecordingError
 from dualsys.recorder.chain import ChainedFile
-from dualsys.recorder.records import TOPICS, Record
+from dualsys.recorder.records import Record
+from dualsys.recorder.topics import TOPICS
 
 PROFILE: Final = "dualsys"
 CHUNK_BYTES: Final = 1024 * 1024
