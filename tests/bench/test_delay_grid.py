@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from dualsys.bench.delay_grid import (
-    CORRECTED,
+    ALTERED,
     JITTER,
     MAIN,
     OTHERS,
@@ -124,7 +124,7 @@ def test_a_correction_is_run_beside_the_same_strategy_without_it_and_only_where_
     assert "this bundle has no residual head" in found.why
     assert objection(corrected, Offering("sampler", "guided", "residual")) is None
     labels = {point.variant.label for point in points(SETTINGS, SCRIPTED_ACTION)}
-    assert labels == {*MAIN, *OTHERS, *CORRECTED}
+    assert labels == {*MAIN, *OTHERS, *ALTERED}
 
 
 def test_what_fails_for_one_reason_is_told_once() -> None:
@@ -194,5 +194,21 @@ def test_the_estimate_grows_with_episodes_and_shrinks_with_workers() -> None:
     assert estimate_s(found, 100, 2) == pytest.approx(50 * estimate_s(found, 2, 2))
     assert estimate_s(found, 100, 1) == pytest.approx(2 * estimate_s(found, 100, 2))
     # The full size is made for about two hours on two cores, the smoke test for less than two minutes.
-    assert 1.5 * 3600 < estimate_s(found, 100, 2) < 2.25 * 3600
+    assert 3600 < estimate_s(found, 100, 2) < 2.25 * 3600
     assert estimate_s(points(SETTINGS, SCRIPTED_ACTION, SMOKE_SWEEPS), 1, 1) < 60
+
+
+def test_a_second_way_differs_from_the_strategy_in_what_its_name_says_and_in_nothing_else() -> None:
+    settings = dataclasses.replace(SETTINGS, noise_scale=0.5)
+
+    def of(label: str) -> TwinSettings:
+        (found,) = points(settings, SCRIPTED_ACTION, (Sweep("system1", "follow", (label,), (120,)),))
+        return found.cell.settings
+
+    plain = of("rtc")
+    assert plain.noise_scale == 0.5
+    assert of("rtc+noise") == dataclasses.replace(plain, noise_scale=1.0)
+    by_path = {"jacobian": "constant_velocity", "pull": "path"}
+    assert of("rtc+path") == dataclasses.replace(
+        plain, strategy_options={**plain.strategy_options, **by_path}
+    )

@@ -31,7 +31,9 @@ class Variant:
         options: Those of its options that are not its defaults.
         plays_half: Its option `execution_horizon` is half of a chunk.
         plan_cpu_s: Processor time of a plan, roughly, for the estimate.
-        residual: The residual head of System 1 corrects single actions besides.
+        altered: What is not as the main strategies have it: `residual`, and the residual head of System 1
+            corrects single actions besides; `path`, and paths are compared in place of actions; `noise`, and
+            System 1 samples from all the noise that it was trained with.
     """
 
     name: StrategyName
@@ -39,12 +41,12 @@ class Variant:
     options: Mapping[str, object] = field(default_factory=dict)
     plays_half: bool = False
     plan_cpu_s: float = 0.008
-    residual: bool = False
+    altered: Literal["", "residual", "path", "noise"] = ""
 
     @property
     def label(self) -> str:
         """Its name in this benchmark."""
-        return f"{self.name}+residual" if self.residual else self.name
+        return f"{self.name}+{self.altered}" if self.altered else self.name
 
     def options_for(self, action: ActionSpec) -> dict[str, object]:
         """All options, for such chunks."""
@@ -122,19 +124,30 @@ VARIANTS = (
         "naive_async",
         "As `naive_async`, and the residual head of System 1 corrects each action by what is seen when it is "
         "played, after A2C2 (arXiv:2509.23224): the base strategy of that paper.",
-        residual=True,
+        altered="residual",
     ),
     Variant(
         "rtc",
         "As `rtc`, with the residual head besides.",
         plan_cpu_s=0.013,
-        residual=True,
+        altered="residual",
+    ),
+    Variant(
+        "rtc",
+        "As `rtc`, but guided by where the actions lead and not by the actions, and without the network's "
+        "Jacobian.",
+        {"jacobian": "constant_velocity", "pull": "path"},
+        altered="path",
+    ),
+    *(
+        Variant(name, f"As `{name}`, from all of the noise.", plan_cpu_s=cost_s, altered="noise")
+        for name, cost_s in (("naive_async", 0.008), ("rtc", 0.013), ("rtc_prefix", 0.008))
     ),
 )
 MAIN: tuple[StrategyName, ...] = ("synchronous", "naive_async", "temporal_ensemble", "rtc", "rtc_prefix")
 OTHERS: tuple[StrategyName, ...] = tuple(one.name for one in VARIANTS if one.name not in MAIN)
-CORRECTED: tuple[str, ...] = tuple(one.label for one in VARIANTS if one.residual)
-"""Labels of the strategies with a residual head."""
+ALTERED: tuple[str, ...] = tuple(one.label for one in VARIANTS if one.altered)
+"""Labels of the strategies that are run in a second way."""
 
 JITTER = "jitter"
 SYSTEM1_DELAYS: tuple[int | str, ...] = (0, 40, 80, 120, 160, 200, 300, JITTER)
@@ -158,7 +171,7 @@ TASK_S = {"pick": 2.6, "around": 3.0, "conveyor": 3.2, "intercept": 3.8, "follow
 """Simulated time of an episode, s, roughly, for the estimate."""
 SHARES = {"follow": 0.5}
 """Part of the episodes that a task has: an episode of `follow` takes as long as four of the others."""
-WORLD_CPU_S = 0.30
+WORLD_CPU_S = 0.13
 """Processor time of a simulated second without plans, roughly, for the estimate."""
 
 
@@ -176,6 +189,8 @@ ENDS = (0, 200)
 """What a strategy loses by a delay of System 1 is what it does at the second, against the first."""
 PAIR: tuple[StrategyName, ...] = ("naive_async", "rtc")
 """The strategies whose smoothness is compared."""
+SECOND_WAYS = ("rtc+path", *(one.label for one in VARIANTS if one.altered == "noise"))
+"""What is run besides the main strategies where success is at stake and the delay long."""
 
 SWEEPS = (
     Sweep("system1", "around", MAIN, SYSTEM1_DELAYS),
@@ -188,7 +203,12 @@ SWEEPS = (
     Sweep("system1", "pick", MAIN, ENDS),
     Sweep("system1", "pick", PAIR, (120, 300)),
     Sweep("system1", "around", OTHERS, (120,)),
-    Sweep("system1", "around", CORRECTED, (120,)),
+    Sweep("system1", "around", ("naive_async+residual", "rtc+residual"), (120,)),
+    Sweep("system1", "around", SECOND_WAYS, (200,)),
+    Sweep("system1", "intercept", SECOND_WAYS, (200,)),
+    Sweep("system1", "follow", ("rtc+path",), (120, 200)),
+    Sweep("system1", "follow", ("naive_async+residual",), (200,)),
+    Sweep("system1", "conveyor", ("naive_async+residual",), (300,)),
     Sweep("system2", "conveyor", ("rtc",), SYSTEM2_DELAYS_MS),
     Sweep("system2", "conveyor", ("naive_async",), (0, 800)),
 )
@@ -267,7 +287,8 @@ def _point(
         plan_hz=NS_PER_S / action.step_ns,
         ages=replace(AGES, plan_hard_ns=settings.ages.plan_hard_ns),
         latent="true",
-        residual=variant.residual,
+        residual=variant.altered == "residual",
+        noise_scale=1.0 if variant.altered == "noise" else settings.noise_scale,
     )
     suffix = "" if isinstance(delay, str) else "ms"
     name = f"{sweep.task}-{variant.label}-{sweep.varied}-{delay}{suffix}"

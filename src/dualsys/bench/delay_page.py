@@ -19,7 +19,7 @@ from dualsys.bench.delay_figures import (
     time_to_success,
 )
 from dualsys.bench.delay_grid import (
-    CORRECTED,
+    ALTERED,
     JITTER,
     MAIN,
     OTHERS,
@@ -263,7 +263,7 @@ def _system2(everyone: Sequence[Found], pictures: Mapping[str, Path]) -> list[Bl
 
 def _all_strategies(everyone: Sequence[Found]) -> list[Block]:
     """Every strategy that was to be run at the points where it was not only the main ones."""
-    compared = {*OTHERS, *CORRECTED}
+    compared = {*OTHERS, *ALTERED}
     wanted = {
         (one.point.task, one.point.delay)
         for one in everyone

@@ -17,10 +17,12 @@ from dualsys.train.action import PREVIOUS_FRAME_STEPS
 from dualsys_sim import arena
 from dualsys_sim.runner import Actor, Step
 
-DELAYS: Final = (0, 1, 2, 2, 3, 5)
+DELAYS: Final = (0, 2, 3, 5, 5, 7)
 """Policy steps from an observation to the moment that its plan is played, one of these for each episode."""
-PREFIX_CHANCE: Final = 0.5
+PREFIX_CHANCE: Final = 0.7
 """How likely the plans of an episode are to begin with what will have been played of the last one by then."""
+NOISE_SCALES: Final = (0.5, 1.0)
+"""Standard deviation of the noise that plans are sampled from, one of these for each episode."""
 
 
 class PolicyActor:
@@ -38,6 +40,7 @@ class PolicyActor:
         delays = [delay for delay in DELAYS if 2 * delay <= system1.action.horizon]
         self._plan_delay_steps = delays[int(rng.integers(len(delays)))]
         self._prefix = rng.random() < PREFIX_CHANCE
+        self._noise_scale = NOISE_SCALES[int(rng.integers(len(NOISE_SCALES)))]
         self._latents: deque[tuple[int, str, NDArray[np.float32]]] = deque(maxlen=24)
         self._features: deque[NDArray[np.float32]] = deque(maxlen=PREVIOUS_FRAME_STEPS + 1)
         self._chunk: tuple[int, NDArray[np.float32]] | None = None
@@ -89,6 +92,7 @@ class PolicyActor:
         tokens = np.stack([latent[2] for latent in read])
         condition = self._system1.condition(tokens, ages_s, frames, state)
         noise = self._rng.standard_normal(self._system1.action.chunk.shape).astype(np.float32)
+        noise *= np.float32(self._noise_scale)
         if not self._prefix or self._chunk is None or not self._plan_delay_steps:
             return self._system1.sample(noise, condition)
         start, chunk = self._chunk
