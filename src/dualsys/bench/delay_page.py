@@ -33,6 +33,7 @@ from dualsys.bench.delay_grid import (
     by_reason,
 )
 from dualsys.bench.document import Block, Code, Heading, Picture, Table, Text
+from dualsys.bench.page import noise_text
 from dualsys.clock import NS_PER_MS
 from dualsys.fast.chunking.strategy import strategy_class
 from dualsys.specs import ActionSpec
@@ -396,6 +397,7 @@ def _how(results: Sequence[Result], plan: Plan, command: str) -> list[Block]:
             "numbers to the bit on the same machine and versions. The numbers of this page are in "
             "`delay.json`; those of every episode are written to `delay-episodes.json` beside the kept ones."
         ),
+        *(Text(noise_text(one.report.settings)) for one in results[:1]),
         Text(systems + "."),
         Text(", ".join(f"{name} {number}" for name, number in versions.items()) + "."),
     ]

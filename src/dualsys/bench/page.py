@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *rows])
 
 
+def noise_text(settings: Mapping[str, Any]) -> str:
+    """How much noise System 1 samples from, by the settings of a report, in a sentence."""
+    scale = settings.get("noise_scale", 1.0)
+    return (
+        f"System 1, trained with noise of standard deviation 1, samples from {scale:g} (`fast.noise_scale`)."
+    )
+
+
 def how_measured(report: Report, command: str, episodes: int, seed: int) -> str:
     """The paragraph that lets anybody repeat the page."""
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
@@ -43,7 +51,7 @@ def how_measured(report: Report, command: str, episodes: int, seed: int) -> str:
         f"Each cell: {episodes} episodes, seeds from {seed} on, none of which training has seen. Success "
         "with its Wilson 95 % interval. Runs on the digital twin: the world moves on while either system "
         "computes, and the same command gives the same numbers to the bit on the same machine and "
-        "versions.\n\n"
+        f"versions. {noise_text(report.settings)}\n\n"
         f"{systems}.\n\n"
         f"{versions}.\n"
     )
