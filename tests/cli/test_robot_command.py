@@ -117,7 +117,7 @@ def test_a_jog_that_is_not_complete_is_refused(
 
 
 @pytest.mark.parametrize(
-    "words", [["--by-rad", "0.2"], ["--by-m", "0"], ["--by-rad", "-0.01"], ["--by-m", "nan"]]
+    "words", [["--by-rad", "0.2"], ["--by-m", "0"], ["--by-rad", "-0.01"], ["--by-m", "1"]]
 )
 def test_a_check_moves_an_axis_a_little_only(
     driver: Callable[[RobotDriver], None], capsys: pytest.CaptureFixture[str], words: list[str]

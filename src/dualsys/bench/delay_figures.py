@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dualsys.bench.cells import Measured
-from dualsys.bench.delay_grid import JITTER, VARIANTS, Point, Varied
+from dualsys.bench.delay_grid import JITTER, MAIN, VARIANTS, Point, Varied
 from dualsys.telemetry.extras import figure
 from dualsys.telemetry.statistics import percentiles
 from dualsys.twin.report import Report
@@ -169,12 +169,14 @@ def _quartiles(values: Sequence[float]) -> Spread | None:
 
 
 def _curves(results: Sequence[Result], varied: Varied, task: str) -> Iterator[tuple[str, list[Result]]]:
-    """The results of each strategy that was measured at several delays; of each one if none was."""
+    """The results of each main strategy that was measured at several delays; of each one if none was."""
     wanted = [one for one in results if (one.point.varied, one.point.task) == (varied, task)]
     found = {
         variant.label: [one for one in wanted if one.point.variant.label == variant.label]
         for variant in VARIANTS
     }
+    # Those that are run in a second way have tables of their own, and no colours.
+    found = {name: found[name] for name in MAIN if found[name]} or found
     least = min(2, max(map(len, found.values())))
     for name, curve in found.items():
         if curve and len(curve) >= least:
