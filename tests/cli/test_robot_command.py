@@ -127,6 +127,18 @@ def test_a_check_moves_an_axis_a_little_only(
     assert f"check: {words[0]}: got" in capsys.readouterr().err
 
 
+def test_a_distance_that_is_no_number_is_refused_before_anything_moves(
+    driver: Callable[[RobotDriver], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[object] = []
+    driver(RobotDriver("an arm", open=opened.append))
+    with pytest.raises(SystemExit) as ended:
+        main(["robot", "check", "link", "--i-am-at-the-stop", "--by-m", "nan"])
+    assert ended.value.code == 2
+    assert "--by-m: got 'nan', expected a number" in capsys.readouterr().err
+    assert not opened
+
+
 def test_where_a_driver_hangs_is_printed(
     driver: Callable[[RobotDriver], None],
     monkeypatch: pytest.MonkeyPatch,
