@@ -252,10 +252,10 @@ class ControlConfig(Section):
     )
     spin_ms: float = Field(default=0.05, ge=0, le=0.5, description="last part of a wait, spent spinning")
     prepare_ms: float = Field(
-        default=0.0,
+        default=0.4,
         ge=0,
         le=0.5,
-        description="spent awake before each tick: a plan is taken in, the caches are filled; 0: none",
+        description="with real-time, awake before each tick: a plan is taken in, caches are filled; 0: none",
     )
     smoothing: Literal["limiter", "ruckig"] = Field(
         default="limiter",

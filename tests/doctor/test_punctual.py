@@ -9,6 +9,7 @@ import pytest
 
 from dualsys.doctor.punctual import punctuality
 from dualsys.errors import RobotError
+from dualsys.fast.control.realtime import RealtimeMode
 from dualsys.fast.control.rehearsal import Rehearsed, main, read_rehearsed, rehearsal_command
 
 
@@ -35,15 +36,16 @@ def test_missed_ticks_lateness_and_long_pauses_are_judged(found: Rehearsed, leve
     assert bool(finding.remedy) == (level != "ok")
 
 
-def test_a_rehearsal_is_the_control_loop_in_a_process_of_its_own() -> None:
-    command = rehearsal_command(100.0, 0.3, "off", spin_us=50.0)
+@pytest.mark.parametrize("mode", ["off", "best_effort"])
+def test_a_rehearsal_is_the_control_loop_in_a_process_of_its_own(mode: RealtimeMode) -> None:
+    command = rehearsal_command(100.0, 0.3, mode, spin_us=50.0, prepare_us=400.0)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert (done.returncode, done.stderr) == (0, "")
     found = read_rehearsed(done.stdout)
     assert found.ticks + found.missed >= 30
     assert found.ticks >= 1
     assert 0 <= found.late_us["p50"] <= found.late_us["p99"] <= found.late_us["max"]
-    assert found.realtime == "not asked for"
+    assert (found.realtime == "not asked for") == (mode == "off")
 
 
 def test_a_rehearsal_loads_no_inference_and_no_event_loop() -> None:
@@ -65,8 +67,8 @@ def test_what_is_no_result_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["500", "1", "always", "50", "0"], "REALTIME must be one of"),
-        (["5000", "1", "off", "50", "0"], "50 to 1000 Hz"),
+        (["500", "1", "always", "50", "0", "0"], "REALTIME must be one of"),
+        (["5000", "1", "off", "50", "0", "0"], "50 to 1000 Hz"),
         (["500", "1", "off", "50"], "not enough values"),
     ],
 )

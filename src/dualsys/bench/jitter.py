@@ -3,7 +3,7 @@
 Each cell is one loop in a process of its own, for so many seconds, under one load: nothing, four processes
 that count, the models of both systems computing without a pause, or all of them. The loops are the control
 loop of dualsys (see `fast.control.rehearsal`), with and without real-time privileges, and with them but
-without spinning before its deadlines; a C program that does nothing but wake up, with and without privileges;
+asleep until its deadlines; a C program that does nothing but wake up, with and without privileges;
 and a naive Python loop. Cells are measured one after the other.
 """
 
@@ -34,7 +34,7 @@ LoadName = Literal["idle", "hogs", "models", "all"]
 
 LOOPS: dict[LoopName, str] = {
     "control_fifo": "control loop, SCHED_FIFO",
-    "control_fifo_sleep": "the same without spinning",
+    "control_fifo_sleep": "the same, asleep until its deadlines",
     "control": "control loop",
     "c_fifo": "C, SCHED_FIFO",
     "c": "C",
@@ -49,8 +49,8 @@ LOADS: dict[LoadName, tuple[str, tuple[str, ...]]] = {
 }
 RATES_HZ = (100.0, 200.0, 500.0, 1000.0)
 PRIORITY = 50
-SPIN_US = 50.0
-"""The default of `control.spin_ms`."""
+SPIN_US, PREPARE_US = 50.0, 400.0
+"""The defaults of `control.spin_ms` and `control.prepare_ms`."""
 
 GATE_RATE_HZ, GATE_LOAD = 500.0, "all"
 GATE_MISSED, GATE_RATIO = 1e-4, 1.5
@@ -262,8 +262,8 @@ def _measured(cell: Cell, program: Path | None, fault: str, bundle: Path) -> Cel
     tick_ns = period_ns(cell.rate_hz)
     if cell.loop in OURS:
         mode: Literal["enforce", "off"] = "off" if cell.loop == "control" else "enforce"
-        spin_us = 0.0 if cell.loop == "control_fifo_sleep" else SPIN_US
-        command = rehearsal_command(cell.rate_hz, cell.seconds, mode, PRIORITY, spin_us)
+        early_us = (0.0, 0.0) if cell.loop == "control_fifo_sleep" else (SPIN_US, PREPARE_US)
+        command = rehearsal_command(cell.rate_hz, cell.seconds, mode, PRIORITY, *early_us)
     elif cell.loop == "naive":
         command = [sys.executable, "-m", "dualsys.bench.jitter_naive"]
         command += [f"{cell.rate_hz:g}", f"{cell.seconds:g}", str(bundle)]

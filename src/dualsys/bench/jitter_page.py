@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dualsys.bench.jitter import GATE_LOAD, GATE_RATE_HZ, LOADS, LOOPS, SPIN_US, Cell, Gate
+from dualsys.bench.jitter import GATE_LOAD, GATE_RATE_HZ, LOADS, LOOPS, PREPARE_US, SPIN_US, Cell, Gate
 from dualsys.bench.page import table, write
 from dualsys.doctor.machine import machine_facts
 from dualsys.telemetry.extras import figure
@@ -81,9 +81,10 @@ def page(measured: Sequence[Cell], verdict: Gate, facts: dict[str, str], command
     parts += [
         "## What the loops are",
         "* **control loop**: that of dualsys, in a process of its own, with its limits, a new plan every "
-        "20 ms and its state published at every tick; the arm is held in memory. It sleeps until "
-        f"{SPIN_US:g} µs before a deadline and spins for the rest, which the C loop does not; the row below "
-        "it sleeps to the end.\n"
+        "20 ms and its state published at every tick; the arm is held in memory. With SCHED_FIFO it sleeps "
+        f"until {PREPARE_US:g} µs before a deadline, prepares the tick and spins for the rest "
+        f"(`control.prepare_ms`); without, it spins for {SPIN_US:g} µs (`control.spin_ms`). The C loop does "
+        "neither, and the row below SCHED_FIFO sleeps to the end as well.\n"
         "* **C**: wakes up at absolute deadlines and does nothing else: the least lateness that the system "
         "allows. What it misses, nothing that runs here can keep.\n"
         "* **naive Python**: wall clock, a sleep of what is left of the period, inference of System 1 in a "

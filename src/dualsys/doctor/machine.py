@@ -183,7 +183,12 @@ def punctuality_found(config: SystemConfig, jitter_s: float) -> Finding:
     """Rehearse the control loop in a process of its own, and judge how punctual it was."""
     control = config.control
     command = rehearsal_command(
-        control.rate_hz, jitter_s, control.realtime, control.realtime_priority, 1000 * control.spin_ms
+        control.rate_hz,
+        jitter_s,
+        control.realtime,
+        control.realtime_priority,
+        1000 * control.spin_ms,
+        0.0 if control.pacing == "device_paced" else 1000 * control.prepare_ms,
     )
     try:
         done = subprocess.run(

@@ -83,7 +83,7 @@ SCRIPT = """
                     "realtime": sys.argv[2],
                     "rate_hz": 100.0,
                     "state_rate_hz": 100.0,
-                    "prepare_ms": 0.4 if sys.argv[2] == "off" else 0.0,
+                    "prepare_ms": 0.4,
                 },
             }
         )
@@ -128,6 +128,8 @@ def test_control_publishes_answers_and_ends_with_the_arm_stopped_and_nothing_hea
     asked = {name for name in status if name.startswith("realtime.")}
     every = {"realtime.scheduler", "realtime.memory", "realtime.collector"}
     assert asked == (every if realtime == "best_effort" else set())
+    first = status.get("realtime.scheduler", "refused").startswith("ok")
+    assert status["prepared_us"] == ("400" if first else "0")
     wait_for_tick(client, 20)
     assert states.wait(5 * NS_PER_S)
     state = states.receive()

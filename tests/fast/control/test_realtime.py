@@ -54,6 +54,23 @@ def test_what_was_granted_is_told(grant: list[int]) -> None:
     assert grant == [42]
 
 
+@pytest.mark.parametrize(
+    ("grants", "expected_ns"),
+    [
+        ((realtime.Grant("scheduler", True, "SCHED_FIFO 50"),), 400_000),
+        ((realtime.Grant("memory", True, ""), realtime.Grant("scheduler", False, "")), 0),
+        ((realtime.Grant("memory", True, "memory locked"),), 0),
+        ((), 0),
+    ],
+)
+def test_ticks_are_prepared_only_where_control_runs_before_others(
+    grants: tuple[realtime.Grant, ...], expected_ns: int
+) -> None:
+    report = realtime.Realtime(grants)
+    assert realtime.preparation_ns(0.4, report) == expected_ns
+    assert realtime.preparation_ns(0.0, report) == 0
+
+
 @pytest.mark.fault_row(41)
 @pytest.mark.usefixtures("refuse")
 def test_best_effort_runs_without_and_says_so() -> None:

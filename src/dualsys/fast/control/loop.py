@@ -241,6 +241,7 @@ class ControlLoop:
             "last_refusal": self._core.last_refusal,
             "realtime": str(self._realtime),
             "missed_longest": str(punctuality.longest_miss),
+            "prepared_us": f"{self._prepare_ns / 1000:g}",
         }
         values |= self._realtime.values()
         values |= {f"late_{name}_us": f"{value:.0f}" for name, value in punctuality.late_us().items()}

@@ -23,7 +23,7 @@ from dualsys.fast.control.dry_run import DryRun
 from dualsys.fast.control.limits import Limits
 from dualsys.fast.control.loop import ControlLoop
 from dualsys.fast.control.pacing import PacingDevice, PacingName, make_pacing, spinning
-from dualsys.fast.control.realtime import freeze_memory, request_realtime
+from dualsys.fast.control.realtime import freeze_memory, preparation_ns, request_realtime
 from dualsys.messages import Plan
 from dualsys.recorder.control import recorded_core
 from dualsys.recorder.tap import open_service, open_tap
@@ -84,7 +84,8 @@ def run_control(config: SystemConfig) -> None:
             smoothing=control.smoothing,
         )
         # A robot's own cycle begins when it begins: there is no deadline to prepare for.
-        prepare_ns = 0 if control.pacing == "device_paced" else round(control.prepare_ms * NS_PER_MS)
+        device_paced = control.pacing == "device_paced"
+        prepare_ns = 0 if device_paced else preparation_ns(control.prepare_ms, realtime)
         dry_run = None
         if prepare_ns:
             here, own = robot.read().position, limits_of(limits, robot.spec.limits)

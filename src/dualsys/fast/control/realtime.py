@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from dualsys.clock import nanoseconds
 from dualsys.errors import RobotError
 
 RealtimeMode = Literal["off", "best_effort", "enforce"]
@@ -44,6 +45,11 @@ class Realtime:
     def ok(self) -> bool:
         """Whether nothing was refused."""
         return all(grant.ok for grant in self.grants)
+
+    @property
+    def before_others(self) -> bool:
+        """Whether this process is run before those that take turns."""
+        return any(grant.ok for grant in self.grants if grant.name == "scheduler")
 
     def __str__(self) -> str:
         if not self.grants:
@@ -84,6 +90,19 @@ def request_realtime(mode: RealtimeMode, priority: int, cpu: int | None = None) 
             "or the limits rtprio and memlock (`dualsys doctor` shows how), or choose 'best_effort'"
         )
     return realtime
+
+
+def preparation_ns(prepare_ms: float, realtime: Realtime) -> int:
+    """How long before each deadline to prepare a tick, ns: none where this process takes turns with others.
+
+    There each moment awake is paid for with its place in the queue: beside programs that use every CPU, far
+    more ticks would be missed than without a preparation (docs/control.md has the figures).
+
+    Args:
+        prepare_ms: What the configuration allows.
+        realtime: What the system has granted.
+    """
+    return nanoseconds(prepare_ms * 1e-3) if realtime.before_others else 0
 
 
 def freeze_memory(mode: RealtimeMode, realtime: Realtime) -> Realtime:

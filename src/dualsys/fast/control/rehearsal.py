@@ -1,9 +1,9 @@
 """The control loop on an arm that is held in memory: how punctual is it on this machine?
 
-`python -m dualsys.fast.control.rehearsal RATE_HZ SECONDS REALTIME PRIORITY SPIN_US` runs the loop of the
-control process with its limits, a plan every 20 ms, its state sent over a socket at every tick, and prints
-the result as JSON. Only the arm and the planner at the other ends are missing: plans are decoded from the
-bytes that a planner would send, which are made before the first tick.
+`python -m dualsys.fast.control.rehearsal RATE_HZ SECONDS REALTIME PRIORITY SPIN_US PREPARE_US` runs the loop
+of the control process with its limits, a plan every 20 ms, its state sent over a socket at every tick, and
+prints the result as JSON. Only the arm and the planner at the other ends are missing: plans are decoded from
+the bytes that a planner would send, which are made before the first tick.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, Clock, Tick, WallClock, nanoseconds, period_ns
 from dualsys.errors import DualsysError, RobotError
 from dualsys.fast.control.core import Ages, ControlCore
+from dualsys.fast.control.dry_run import DryRun
 from dualsys.fast.control.limits import FloatArray
 from dualsys.fast.control.loop import ControlLoop, OnHello, OnRequest
 from dualsys.fast.control.pacing import Periodic, Punctuality, spinning
-from dualsys.fast.control.realtime import RealtimeMode, freeze_memory, request_realtime
+from dualsys.fast.control.realtime import RealtimeMode, freeze_memory, preparation_ns, request_realtime
 from dualsys.messages import Plan, Tensor
 from dualsys.robots.contract import ArmReading
 from dualsys.robots.simulated import SIMULATED_PANDA
@@ -171,9 +172,16 @@ class Answers:
 
 
 def rehearse(
-    rate_hz: float, duration_s: float, mode: RealtimeMode, priority: int, spin_us: float
+    rate_hz: float, duration_s: float, mode: RealtimeMode, priority: int, spin_us: float, prepare_us: float
 ) -> Rehearsed:
     """Run the control loop in this process, which is real-time afterwards if that was granted.
+
+    Args:
+        rate_hz: Ticks per second.
+        duration_s: For how long, behind a warm-up.
+        mode, priority: See `request_realtime`.
+        spin_us: As `control.spin_ms`, us.
+        prepare_us: As `control.prepare_ms`, us.
 
     Raises:
         RobotError: The rate cannot be held, real-time was demanded and refused, or a tick failed.
@@ -184,6 +192,7 @@ def rehearse(
     pacing = Periodic(tick_ns)
     warm_up = WARM_UP_NS // tick_ns
     ticks = round(duration_s * rate_hz) + 1
+    prepare_ns = preparation_ns(prepare_us / 1e3, realtime)
     punctuality, work = Punctuality(ticks, warm_up=warm_up), Punctuality(ticks, warm_up=warm_up)
     context = open_context()
     with TemporaryDirectory(prefix="dualsys-") as folder:
@@ -193,11 +202,13 @@ def rehearse(
             lasts_ns = WARM_UP_NS + nanoseconds(duration_s)
             plans = SwayingPlans(clock, lasts_ns + NS_PER_S)
             arm = HeldArm(clock, lasts_ns)
-            core = ControlCore(SIMULATED_PANDA.limits, Ages(), tick_ns, session=SESSION)
+            limits = SIMULATED_PANDA.limits
+            core = ControlCore(limits, Ages(), tick_ns, session=SESSION)
             loop = ControlLoop(
                 core, arm, plans, states, Answers(service, arm, clock, work), clock, pacing,
-                wait=spinning(clock, round(spin_us * 1000)),
-                realtime=freeze_memory(mode, realtime), punctuality=punctuality,
+                wait=spinning(clock, max(prepare_ns, nanoseconds(spin_us * 1e-6))),
+                realtime=freeze_memory(mode, realtime), punctuality=punctuality, prepare_ns=prepare_ns,
+                dry_run=DryRun(context, arm.read().position, limits, tick_ns) if prepare_ns else None,
             )  # fmt: skip
             arm.loop = loop
             loop.handle_signals()
@@ -217,10 +228,15 @@ def rehearse(
 
 
 def rehearsal_command(
-    rate_hz: float, duration_s: float, mode: RealtimeMode, priority: int = 50, spin_us: float = 0.0
+    rate_hz: float,
+    duration_s: float,
+    mode: RealtimeMode,
+    priority: int = 50,
+    spin_us: float = 0.0,
+    prepare_us: float = 0.0,
 ) -> list[str]:
     """The command line that runs a rehearsal in a process of its own."""
-    options = [f"{rate_hz:g}", f"{duration_s:g}", mode, str(priority), f"{spin_us:g}"]
+    options = [f"{rate_hz:g}", f"{duration_s:g}", mode, str(priority), f"{spin_us:g}", f"{prepare_us:g}"]
     return [sys.executable, "-m", "dualsys.fast.control.rehearsal", *options]
 
 
@@ -239,11 +255,12 @@ def read_rehearsed(text: str) -> Rehearsed:
 def main(arguments: Sequence[str]) -> int:
     """Run one rehearsal; returns the exit code."""
     try:
-        rate_hz, duration_s, mode, priority, spin_us = arguments
+        rate_hz, duration_s, mode, priority, *early_us = arguments
+        spin_us, prepare_us = (float(text) for text in early_us)
         checked: Any = mode
         if mode not in get_args(RealtimeMode):
             raise ValueError(f"REALTIME must be one of {', '.join(get_args(RealtimeMode))}, got {mode!r}")
-        rehearsed = rehearse(float(rate_hz), float(duration_s), checked, int(priority), float(spin_us))
+        rehearsed = rehearse(float(rate_hz), float(duration_s), checked, int(priority), spin_us, prepare_us)
     except (DualsysError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
