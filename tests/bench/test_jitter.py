@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,25 @@ def test_lines_of_a_reference_loop_are_summed_up_by_the_rules_of_the_control_loo
         read_lines("Segmentation fault (core dumped)\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected_ms"),
+    [
+        ("cpu  10 0 5 900 3 0 1 7 0 0\ncpu0 10 0 5 900 3 0 1 2 0 0\n", 7000 / os.sysconf("SC_CLK_TCK")),
+        ("cpu  10 0 5 900 3 0 1\n", None),
+        ("cpu  10 0 5 900 3 0 1 many 0 0\n", None),
+        ("intr 1 2 3 4 5 6 7 8 9\n", None),
+        ("", None),
+    ],
+)
+def test_what_the_host_has_stolen_is_read_from_the_kernel_or_unknown(
+    text: str, expected_ms: float | None, tmp_path: Path
+) -> None:
+    statistics = tmp_path / "stat"
+    assert jitter.stolen_ms(statistics) is None, "there is no such file everywhere"
+    statistics.write_text(text, encoding="ascii")
+    assert jitter.stolen_ms(statistics) == expected_ms
+
+
 def test_without_a_compiler_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     program, reason = build_c_loop(tmp_path)
@@ -124,12 +144,14 @@ def test_the_models_of_the_load_compute_until_they_are_ended(kind: str) -> None:
 
 def test_page_numbers_and_figure_tell_every_cell_and_what_could_not_be_measured(tmp_path: Path) -> None:
     refused = Cell(500.0, "all", "control_fifo", 60.0, note="SCHED_FIFO 50 was refused")
-    cells = [refused, cell("control", 80.0, missed=2), cell("c_fifo", 40.0), cell("naive", 900.0)]
+    stolen = replace(cell("control", 80.0, missed=2), stolen_ms=30.0)
+    cells = [refused, stolen, cell("c_fifo", 40.0), cell("naive", 900.0)]
     text, numbers, figure = jitter_page.write_page(
         tmp_path, cells, gate(cells), "python -m dualsys.bench jitter"
     )
     page = text.read_text("utf-8")
-    assert "| control loop | 40 | 80 | 160 | 240 | 2 of 30000 | 1 |" in page
+    assert "| control loop | 40 | 80 | 160 | 240 | 2 of 30000 | 1 | 30 |" in page
+    assert "| naive Python | 450 | 900 | 1,800 | 2,700 | 0 of 30000 | 0 | unknown |" in page
     assert "control loop, SCHED_FIFO: SCHED_FIFO 50 was refused" in page
     assert "## 4 CPU hogs, planner and System 2 at work" in page
     assert "gate: not measured" in page

@@ -10,7 +10,7 @@ from dualsys.bench.page import table, write
 from dualsys.doctor.machine import machine_facts
 from dualsys.telemetry.extras import figure
 
-HEAD = ("loop", "p50", "p99", "p99.9", "max", "missed", "longest miss")
+HEAD = ("loop", "p50", "p99", "p99.9", "max", "missed", "longest miss", "stolen, ms")
 
 
 def write_page(output: Path, measured: Sequence[Cell], verdict: Gate, command: str) -> tuple[Path, ...]:
@@ -48,7 +48,7 @@ def tree(cell: Cell) -> dict[str, object]:
     )
     return {
         "rate_hz": cell.rate_hz, "load": cell.load, "loop": cell.loop, "seconds": cell.seconds,
-        "measured": result is not None, "note": cell.note, **found,
+        "measured": result is not None, "note": cell.note, "stolen_ms": cell.stolen_ms, **found,
     }  # fmt: skip
 
 
@@ -90,6 +90,9 @@ def page(measured: Sequence[Cell], verdict: Gate, facts: dict[str, str], command
         "* **naive Python**: wall clock, a sleep of what is left of the period, inference of System 1 in a "
         "thread. It has no deadlines to be late for, so its lateness is how much longer than a period an "
         "interval was; what it drifts comes on top.",
+        "Stolen: how long the host of the virtual machine kept its CPUs although they had work, all of them "
+        "together, as the kernel tells it in steps of 10 ms. Nothing that runs inside can prevent that, and "
+        "a tick that is due on such a CPU is late.",
         "Planner and System 2 at work: the models of the bundle compute without a pause, each in a process "
         "of its own. A hog is a process that counts.",
         "## How it was measured",
@@ -115,8 +118,7 @@ def work(measured: Sequence[Cell]) -> str:
     says = "none overran: one that is missed was woken too late" if longest_ms < period_ms else "some overran"
     return (
         f" A tick itself took {times['p50']:.0f} µs there (p99 {times['p99']:.0f}), plans included, and at "
-        f"most {longest_ms:.2f} of {period_ms:g} ms, so {says}. How often that happens differs from run to "
-        "run with what the host of the machine does: compare with the rows in C."
+        f"most {longest_ms:.2f} of {period_ms:g} ms, so {says}."
     )
 
 
@@ -128,7 +130,8 @@ def row(cell: Cell) -> tuple[str, ...]:
     late = (f"{result.late_us[name]:,.0f}" for name in ("p50", "p99", "p999", "max"))
     missed = f"{result.missed} of {result.ticks + result.missed}"
     name = f"{LOOPS[cell.loop]} ({cell.note})" if cell.note else LOOPS[cell.loop]
-    return (name, *late, missed, str(result.longest_miss))
+    stolen = "unknown" if cell.stolen_ms is None else f"{cell.stolen_ms:.0f}"
+    return (name, *late, missed, str(result.longest_miss), stolen)
 
 
 def draw(measured: Sequence[Cell], path: Path) -> None:
