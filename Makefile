@@ -30,7 +30,7 @@ TASK ?= reach
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.sim ## run the whole stack on three pick-and-place episodes, simulated arm included
+demo: $(VENV)/.sim ## run the whole stack on three episodes of picking, simulated arm included
 	$(VENV)/bin/dualsys run configs/tabletop.yaml --task pick --episodes $(EPISODES) --seed $(SEED)
 
 test: $(VENV)/.test ## run all tests, as CI does
@@ -39,7 +39,7 @@ test: $(VENV)/.test ## run all tests, as CI does
 fuzz: $(VENV)/.test ## feed hostile bytes to every decoder and socket, for SECONDS=60
 	$(PYTHON) tests/fuzz/fuzz.py --seconds $(SECONDS)
 
-bench: $(VENV)/.sim ## measure success under latency on the twin, and write the pages of docs/benchmarks
+bench: $(VENV)/.sim ## measure the tasks and a slow System 2 on the twin, and write those two pages of docs/benchmarks
 	$(PYTHON) -m dualsys.bench staleness
 	$(PYTHON) -m dualsys.bench tasks
 
