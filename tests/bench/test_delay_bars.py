@@ -154,7 +154,7 @@ def test_that_static_tasks_saturate_is_told_in_numbers() -> None:
         "around", {("rtc", 0): 50}
     )
     assert saturated(results) == (
-        "There is no such bar for `pick`, for static tasks saturate: the least success of its 2 cells is "
-        "97 % (`pick-naive_async-system1-300ms`)."
+        "There is no bar for success on `pick`, for static tasks saturate: the least success of its 2 cells "
+        "is 97 % (`pick-naive_async-system1-300ms`)."
     )
     assert saturated(measured("around", {("rtc", 0): 50})) == ""

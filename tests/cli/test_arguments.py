@@ -193,7 +193,7 @@ def test_drivers_are_listed_with_what_they_reach(
     assert main(["list", "robots"]) == 0
     output = capsys.readouterr().out
     assert f"{driver_package}  the arm in the next room" in output
-    assert "a Franka Panda at a table" in output
+    assert "a simulated arm at a table" in output
 
 
 def test_an_unknown_task_is_answered_with_the_known_ones(

@@ -84,8 +84,9 @@ def saturated(results: Sequence[Result]) -> str:
         return ""
     least = min(static, key=lambda one: one.report.success_rate)
     return (
-        f"There is no such bar for {' and '.join(f'`{task}`' for task in STATIC_TASKS)}, for static tasks "
-        f"saturate: the least success of its {len(static)} cells is {100 * least.report.success_rate:.0f} % "
+        f"There is no bar for success on {' and '.join(f'`{task}`' for task in STATIC_TASKS)}, for static "
+        f"tasks saturate: the least success of its {len(static)} cells is "
+        f"{100 * least.report.success_rate:.0f} % "
         f"(`{least.point.cell.name}`)."
     )
 

@@ -280,7 +280,7 @@ def _all_strategies(everyone: Sequence[Found]) -> list[Block]:
                     rows.append((f"`{variant.label}`", *_outcome(one)))
         head = ("", "success", "a minute", "time", "jump, m/s", "jerk, m/s³", "reaction 1, ms")
         blocks += [
-            Heading(f"All strategies on `{task}`, System 1 at {_delay(delay)}"),
+            Heading(f"What was measured on `{task}`, System 1 at {_delay(delay)}"),
             Table(head, tuple(rows)),
         ]
     return blocks

@@ -27,7 +27,7 @@ class SimulatedRobot(LinkRobot):
 
 
 DRIVER: Final = RobotDriver(
-    "a Franka Panda at a table, in a process of its own",
+    "a simulated arm at a table, a Panda unless told otherwise, in a process of its own",
     open=SimulatedRobot,
     simulated=True,
     geometry=geometry_of,
