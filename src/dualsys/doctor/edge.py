@@ -123,7 +123,10 @@ def robot(
     """
     if tuple(axes) != tuple(led):
         says = f"{name} has the axes {', '.join(axes)}; plans are made for {', '.join(led)}"
-        remedy = "connect the arm that the bundle of System 1 was trained for"
+        remedy = (
+            "connect the arm that the bundle of System 1 was trained for, or use a driver whose geometry is "
+            "that of this one: docs/your-own-robot.md"
+        )
         return [Finding("robot", "problem", says, remedy)]
     says = f"{name} answers: {len(axes)} axes, {rate_hz:g} readings per second"
     if rate_hz < control_hz:

@@ -57,7 +57,8 @@ class Recipe:
     Attributes:
         out: Where the bundles go, `<out>/system1` and `<out>/system2`.
         data: Where recordings and checkpoints are kept.
-        seed: Seed of everything. Training uses episode seeds above a million; evaluation stays below.
+        seed: Seed of everything. Training uses episode seeds from `seed` million to below `seed` + 3 million;
+            evaluation uses others: below a million, and by default from ten million up.
         scale: Multiplies every size.
         workers: Processes that record.
         scenes: Random still scenes, four pictures each.
