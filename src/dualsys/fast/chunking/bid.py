@@ -15,9 +15,7 @@ from dualsys.fast.chunking.asynchronous import Continuing
 from dualsys.fast.chunking.masks import MaskShape, soft_mask
 from dualsys.fast.chunking.requests import Candidates, Request
 from dualsys.fast.chunking.strategy import About, Overlap
-from dualsys.fast.policies.policy import Capability
-
-Float32Array = NDArray[np.float32]
+from dualsys.fast.policies.policy import Capability, Float32Array
 
 
 class BidirectionalDecoding(Continuing):

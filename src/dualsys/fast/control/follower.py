@@ -21,7 +21,7 @@ CATCH_UP_PACE = 1.25
 """Pace of time within the plan while it makes up for a slow stretch."""
 
 FUTURE_NS = 100 * NS_PER_MS
-"""A latent stamped further ahead than this was not stamped by the clock of this machine."""
+"""What is stamped further ahead than this was not stamped by the clock of this machine."""
 
 
 class PlanFollower:

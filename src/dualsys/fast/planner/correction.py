@@ -33,7 +33,7 @@ class Seen:
 
     Attributes:
         tokens: float32 `[K, tokens, width]`, newest latent first.
-        latent_age_s: float32 `[2]`, their ages now.
+        latent_age_s: float32 `[K]`, their ages now.
         wrist: float32 `[2, tokens, width]`, features of the newest frame, then of the one a moment ago.
         proprioception: float32 `[9]`.
     """

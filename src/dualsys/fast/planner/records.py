@@ -84,7 +84,7 @@ class PlanJob:
         latent: The newest latent.
         t_observation_ns: Stamp of the arm state or of the wrist image, whichever is older.
         tokens: float32 `[K, tokens, width]`, newest latent first.
-        latent_age_s: float32 `[2]`, ages at `grid_ns`.
+        latent_age_s: float32 `[K]`, their ages at `grid_ns`.
         frames: The newest wrist image and the one a moment before.
         proprioception: float32 `[9]`.
         noise: float32 `[K, H, 4]`, as many as the request takes.
