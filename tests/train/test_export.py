@@ -13,6 +13,7 @@ from dualsys.bundles import load_manifest
 from dualsys.errors import BundleError
 from dualsys.fast.policies.onnx import OnnxSystem1
 from dualsys.models import System1Config, System1Net, System2Net
+from dualsys.runtime import open_graph
 from dualsys.slow.backend import System2Input
 from dualsys.slow.backends.onnx import OnnxSystem2
 from dualsys.train import agreement, checkpoint, export
@@ -82,7 +83,7 @@ def test_the_halves_of_an_exported_system2_do_in_sequence_what_the_whole_does(sy
     random = torch.Generator().manual_seed(11)
     image = torch.randint(0, 256, (1, 96, 128, 3), generator=random, dtype=torch.uint8)
     words = torch.from_numpy(word_indices(WORDS, vocabulary_list()).astype(np.int64)[None])
-    sessions = {name: agreement.open_session(system2_bundle / name) for name in sorted(manifest.files)[:3]}
+    sessions = {name: open_graph(system2_bundle / name) for name in sorted(manifest.files)[:3]}
     (features,) = sessions["vision.onnx"].run(["features"], {"image": image.numpy()})
     assert (features.shape, features.dtype) == ((1, 192, 128), np.float32)
     outputs = ("tokens", "position", "presence", "goal")

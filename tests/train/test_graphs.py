@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dualsys.models import System1Net
+from dualsys.runtime import open_graph
 from dualsys.train import agreement
 from dualsys.train.action import LARGEST_AGE_S, LARGEST_GAP_S
 from dualsys.train.export import EULER_STEPS
@@ -36,7 +37,7 @@ def files(bundles: Bundles) -> dict[str, Path]:
 
 def run(path: Path, inputs: dict[str, torch.Tensor], output: str = "chunk") -> np.ndarray:
     """The chunk that a sampler makes of these inputs."""
-    return agreement.run(agreement.open_session(path), (output,), inputs)[0]
+    return agreement.run(open_graph(path), (output,), inputs)[0]
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

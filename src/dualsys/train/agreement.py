@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dualsys.bundles import FEATURES, LANGUAGE, VISION, WHOLE
+from dualsys.runtime import open_graph
 from dualsys.train.graphs import Graph
 
 CHECKS = 24
@@ -77,7 +78,7 @@ def measure(graph: Graph, net: nn.Module, path: Path, checks: int = CHECKS) -> A
         path: The ONNX file.
         checks: How many inputs.
     """
-    session = open_session(path)
+    session = open_graph(path)
     return _measured(graph, net, lambda inputs: run(session, graph.outputs, inputs), checks)
 
 
@@ -97,7 +98,7 @@ def measure_halves(
         relative to the largest element.
     """
     whole, vision, language = (graphs[name] for name in (WHOLE, VISION, LANGUAGE))
-    sessions = {name: open_session(folder / name) for name in (WHOLE, VISION, LANGUAGE)}
+    sessions = {name: open_graph(folder / name) for name in (WHOLE, VISION, LANGUAGE)}
     differences = []
 
     def halves(inputs: Mapping[str, Tensor]) -> Arrays:
@@ -112,14 +113,6 @@ def measure_halves(
 
     agreement = _measured(whole, net, halves, checks)
     return agreement, max(differences)
-
-
-def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """A graph in the runtime, on one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def run(

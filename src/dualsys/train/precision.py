@@ -17,6 +17,7 @@ from torch import nn
 
 from dualsys.bench.timing import Runs, interleave, ratio_of, timing_of, together
 from dualsys.clock import CpuClock, WallClock
+from dualsys.runtime import open_graph
 from dualsys.train import agreement
 from dualsys.train.graphs import Graph
 from dualsys.train.tracing import quiet
@@ -138,7 +139,7 @@ def _race(graph: Graph, variant: Path, float32: Path) -> tuple[Runs, Runs]:
     inputs = graph.draw(0)
 
     def runner(path: Path) -> Callable[[], object]:
-        session = agreement.open_session(path)
+        session = open_graph(path)
         return lambda: agreement.run(session, graph.outputs, inputs)
 
     ways = {"variant": runner(variant), "float32": runner(float32)}

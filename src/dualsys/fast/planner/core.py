@@ -35,7 +35,7 @@ from dualsys.fast.planner.plans import PlanWriter
 from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatistics
 from dualsys.fast.planner.rest import rest_chunk
 from dualsys.fast.planner.sight import Features, Images
-from dualsys.fast.planner.track import ActionArray, Chunk, FloatArray, Track
+from dualsys.fast.planner.track import ActionArray, Chunk, FloatArray, Track, tool_scale_m
 from dualsys.fast.policies.policy import ResidualHead, System1, WeakSampler, require_policy
 from dualsys.fast.policies.sampling import draw
 from dualsys.messages import MAX_TEXT, ControlState, LatentPacket, Observation, Plan
@@ -83,7 +83,7 @@ class PlannerCore:
         self._policy = policy
         self._strategy = strategy
         self._action = policy.action
-        self._scale_m = (policy.action.scale[0], policy.action.scale[1], policy.action.scale[2])
+        self._scale_m = tool_scale_m(policy.action)
         self._arm_model = ArmModel(kinematics, tool_rotation, self._settings.open_m)
         self._motion = PlannedMotion(self._arm_model, self._settings.max_divergence_m)
         self._latents = LatentHistory(

@@ -14,7 +14,7 @@ import numpy as np
 
 from dualsys.errors import ConfigError
 from dualsys.fast.chunking.strategy import About
-from dualsys.fast.planner.track import ActionArray, Box, Track
+from dualsys.fast.planner.track import ActionArray, Box, Track, tool_scale_m
 from dualsys.fast.policies.policy import Capability, Float32Array, ResidualHead
 from dualsys.specs import ActionSpec, TensorSpec
 
@@ -89,7 +89,7 @@ class Corrector:
         step, step_ns = self._step(now_ns), self._action.step_ns
         self._corrected = step
         start_ns = self._grid_ns + step * step_ns
-        scale_m = (self._action.scale[0], self._action.scale[1], self._action.scale[2])
+        scale_m = tool_scale_m(self._action)
         planned: ActionArray = track.displacements(start_ns, step_ns, 1, scale_m)[0][0]
         angle = 2.0 * math.pi * step / self._action.horizon
         residual = self._head.residual(

@@ -17,7 +17,7 @@ from dualsys.fast.planner.latents import Latent, LatentHistory
 from dualsys.fast.planner.lookout import Lookout
 from dualsys.fast.planner.motion import PlannedMotion
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
-from dualsys.fast.planner.track import Track
+from dualsys.fast.planner.track import Track, tool_scale_m
 from dualsys.specs import ActionSpec
 
 Lack = Literal["state", "frame", "latent"]
@@ -69,7 +69,7 @@ class JobMaker:
         self._delay = delay
         self._seed = seed
         self._settings = settings
-        self._scale_m = (action.scale[0], action.scale[1], action.scale[2])
+        self._scale_m = tool_scale_m(action)
         self._lookout = Lookout()
 
     @property

@@ -16,6 +16,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsys.specs import ActionSpec
+
 FloatArray = NDArray[np.float64]
 ActionArray = NDArray[np.float32]
 
@@ -213,3 +215,9 @@ class Track:
 
     def _grip_at(self, times_ns: NDArray[np.int64]) -> FloatArray:
         return self.grip[np.maximum(0, np.searchsorted(self.t_ns, times_ns, side="right") - 1)]
+
+
+def tool_scale_m(action: ActionSpec) -> tuple[float, float, float]:
+    """Displacement of the tool by a normalised action of one, along x, y and z, m."""
+    x_m, y_m, z_m = action.scale[:3]
+    return x_m, y_m, z_m

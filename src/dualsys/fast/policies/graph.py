@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from dualsys.errors import BundleError, PolicyError
+from dualsys.runtime import ELEMENT_TYPES, open_graph
 from dualsys.specs import TensorSpec
-
-_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
 
 
 class Graph:
@@ -21,8 +19,7 @@ class Graph:
 
     Args:
         path: The ONNX file.
-        threads: Threads within an operator. One gives the same numbers on every machine of a kind, and leaves
-            the other cores to the control loop.
+        threads: Threads within an operator, see `runtime.open_graph`.
 
     Raises:
         BundleError: Not a graph that can be run, or its shapes are not fixed.
@@ -30,17 +27,7 @@ class Graph:
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         self.path = path
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            # The runtime's own exceptions have no common base apart from Exception.
-            raise BundleError(f"{path}: not a graph that can be run: {error}; export it again") from error
+        self._session = open_graph(path, threads)
         self.inputs = self._specs(self._session.get_inputs())
         self.outputs = self._specs(self._session.get_outputs())
 
@@ -83,10 +70,10 @@ class Graph:
     def _specs(self, nodes: list[Any]) -> dict[str, TensorSpec]:
         specs = {}
         for node in nodes:
-            if node.type not in _DTYPES or not all(isinstance(size, int) for size in node.shape):
+            if node.type not in ELEMENT_TYPES or not all(isinstance(size, int) for size in node.shape):
                 raise BundleError(
                     f"{self.path}: {node.name!r}: expected a tensor of fixed shape, the graph has "
                     f"{node.type}{node.shape}; export it again"
                 )
-            specs[node.name] = TensorSpec(tuple(node.shape), _DTYPES[node.type])
+            specs[node.name] = TensorSpec(tuple(node.shape), ELEMENT_TYPES[node.type])
         return specs

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from dualsys.bundles import (
@@ -21,6 +20,7 @@ from dualsys.bundles import (
     require_finite,
 )
 from dualsys.errors import BundleError, PolicyError
+from dualsys.runtime import ELEMENT_TYPES, open_graph
 from dualsys.slow.backend import System2Input, System2Output
 from dualsys.slow.vocabulary import Vocabulary
 from dualsys.specs import SystemSpecs, TensorSpec
@@ -28,7 +28,6 @@ from dualsys.specs import SystemSpecs, TensorSpec
 IMAGE = "image"
 
 _IN_VIEW = 0.5
-_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
 _GROUNDING = {"position": (3,), "presence": (), "goal": (3,)}
 
 
@@ -46,7 +45,7 @@ class _OnnxModel:
         self._path = path
         self._vocabulary = Vocabulary(self._manifest.vocabulary, self._manifest.max_words)
         self._camera = self._only_camera(path)
-        self._session = _open(path, threads)
+        self._session = open_graph(path, threads)
         self._seen = seen
         self._outputs = [*self.specs.latent.tensors, *_GROUNDING]
         self._any_batch = False
@@ -159,7 +158,7 @@ class _OnnxModel:
         outputs = latent | {name: ("float32", shape) for name, shape in _GROUNDING.items()}
         session = self._session
         nodes = [*session.get_inputs(), *session.get_outputs()]
-        found = {node.name: (_DTYPES.get(node.type, node.type), tuple(node.shape)) for node in nodes}
+        found = {node.name: (ELEMENT_TYPES.get(node.type, node.type), tuple(node.shape)) for node in nodes}
         # An axis of open size has a name in place of a number; all must have the same.
         first = found[self._seen][1][:1] if self._seen in found else ()
         batch = first if first and isinstance(first[0], str) else (1,)
@@ -239,18 +238,6 @@ class OnnxLanguage(_OnnxModel):
     ) -> System2Output:
         """As `OnnxSystem2.encode`, from what the vision tower made of each camera's image."""
         return self.encode_batch([System2Input(features, proprioception, instruction)])[0]
-
-
-def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        # The runtime's own exceptions have no common base apart from Exception.
-        raise BundleError(f"{path}: not a graph that can be run: {error}; export it again") from error
 
 
 def _describe(instruction: str, outputs: Mapping[str, NDArray[Any]]) -> str:
