@@ -22,8 +22,8 @@ from dualsys.clock import NS_PER_MS, NS_PER_S
 from dualsys.errors import DualsysError, MessageError, SpecError
 from dualsys.fast.control.core import Ages, ControlCore
 from dualsys.fast.planner.arm import ArmModel
+from dualsys.fast.planner.connections import SlowConnection, epoch_in
 from dualsys.fast.planner.latents import LatentHistory
-from dualsys.fast.planner.links import SlowLink, epoch_in
 from dualsys.fast.planner.rate_control import RateBounds
 from dualsys.fast.planner.trips import Trips
 from dualsys.fast.planner.uplink import Uplink
@@ -142,9 +142,9 @@ def _by_planner(packet: LatentPacket) -> set[str]:
     history.expect(observation)
     if history.offer(packet, packet.episode, packet.instruction):
         assert all(np.isfinite(part).all() for part in history.read(NOW_NS))
-    link, trips = SlowLink(NS_PER_S), Trips()
-    link.welcomed(Welcome(protocol=PROTOCOL_VERSION, role="system2", details={"weights": packet.weights}))
-    assert link.admits(packet)
+    slow, trips = SlowConnection(NS_PER_S), Trips()
+    slow.welcomed(Welcome(protocol=PROTOCOL_VERSION, role="system2", details={"weights": packet.weights}))
+    assert slow.admits(packet)
     trips.sent(packet.observation_seq, sent_ns)
     bounds = RateBounds(1.0, 10.0, 40, 90, 100 * NS_PER_MS, 500 * NS_PER_MS)
     uplink = Uplink(NS_PER_S // 10, 90, sent_ns, bounds)

@@ -8,7 +8,7 @@ import pytest
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import AdmissionError, MessageError
-from dualsys.slow.admission import Capacity, Demand, PassTimes
+from dualsys.slow.admission import Capacity, PassTimes, RobotNeeds
 
 MS = NS_PER_MS
 TOLD = {"observation_rate_hz": "10", "latent_soft_ms": "1000"}
@@ -18,8 +18,8 @@ def capacity(robots: int = 99, largest: int = 4, period_ms: int = 0, delay_ms: i
     return Capacity(robots, tuple(range(1, largest + 1)), 10 * MS, period_ms * MS, delay_ms * MS)
 
 
-def demands(count: int, age_ms: int = 1000) -> dict[str, Demand]:
-    return {f"arm{number}": Demand(100 * MS, age_ms * MS) for number in range(1, count + 1)}
+def needs(count: int, age_ms: int = 1000) -> dict[str, RobotNeeds]:
+    return {f"arm{number}": RobotNeeds(100 * MS, age_ms * MS) for number in range(1, count + 1)}
 
 
 def test_an_age_is_made_of_observing_waiting_for_others_and_passes() -> None:
@@ -32,9 +32,9 @@ def test_an_age_is_made_of_observing_waiting_for_others_and_passes() -> None:
 def test_robots_are_admitted_as_long_as_no_latent_becomes_too_old() -> None:
     # Four to a pass of 200 ms: 100 + 10 + 200 + 200 * ceil(robots / 4) <= 1000 up to twelve robots.
     for count in range(1, 13):
-        capacity().admit("arm1", demands(count), 200 * MS)
+        capacity().admit("arm1", needs(count), 200 * MS)
     with pytest.raises(AdmissionError) as refused:
-        capacity().admit("arm13", demands(13), 200 * MS)
+        capacity().admit("arm13", needs(13), 200 * MS)
     assert str(refused.value) == (
         "robot 'arm13' would be number 13, and its latents up to 1110 ms old before they leave (100 ms "
         "between observations, 10 ms for others to join, 5 passes of 200 ms), where "
@@ -43,21 +43,21 @@ def test_robots_are_admitted_as_long_as_no_latent_becomes_too_old() -> None:
 
 
 def test_a_robot_that_would_ruin_the_age_of_another_is_told_whose() -> None:
-    asked = {**demands(4), "hasty": Demand(20 * MS, 400 * MS)}
+    asked = {**needs(4), "hasty": RobotNeeds(20 * MS, 400 * MS)}
     with pytest.raises(
         AdmissionError, match=r"'arm5' would be number 6.* the latents of robot 'hasty' up to"
     ):
-        capacity().admit("arm5", {**asked, "arm5": Demand(100 * MS, 1000 * MS)}, 150 * MS)
+        capacity().admit("arm5", {**asked, "arm5": RobotNeeds(100 * MS, 1000 * MS)}, 150 * MS)
 
 
 def test_there_are_no_more_robots_than_are_allowed() -> None:
-    capacity(robots=2).admit("arm2", demands(2), 0)
+    capacity(robots=2).admit("arm2", needs(2), 0)
     with pytest.raises(AdmissionError, match=r"'arm3' would be number 3, and fleet\.robots is 2"):
-        capacity(robots=2).admit("arm3", demands(3), 0)
+        capacity(robots=2).admit("arm3", needs(3), 0)
 
 
 def test_what_a_robot_needs_is_read_from_its_handshake() -> None:
-    assert Demand.of(TOLD) == Demand(100 * MS, 1000 * MS)
+    assert RobotNeeds.of(TOLD) == RobotNeeds(100 * MS, 1000 * MS)
 
 
 @pytest.mark.parametrize("name", list(TOLD))
@@ -69,7 +69,7 @@ def test_a_need_that_is_no_number_is_refused(name: str, text: str | None) -> Non
     with pytest.raises(
         MessageError, match=rf"details\.{name}: expected a number .* got {re.escape(repr(text or ''))}"
     ):
-        Demand.of(told)
+        RobotNeeds.of(told)
 
 
 def test_the_time_of_a_pass_is_that_of_the_slowest_size_without_rare_hiccups() -> None:

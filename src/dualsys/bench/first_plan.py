@@ -102,7 +102,8 @@ def _median(runs: Sequence[tuple[float, float, Told]]) -> FirstPlan:
 
 def main(arguments: Sequence[str]) -> int:
     """Make the plan and print what the process has come to; returns 0."""
-    from dualsys.fast.policies.onnx import FRAMES, TOKENS, OnnxSystem1
+    from dualsys.fast.policies.onnx import FRAMES, OnnxSystem1
+    from dualsys.fast.policies.policy import TOKENS
 
     policy = OnnxSystem1(arguments[0])
     features = policy.encode_wrist(np.zeros(policy.wrist.shape, np.uint8))

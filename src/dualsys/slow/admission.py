@@ -50,7 +50,7 @@ class PassTimes:
 
 
 @dataclass(frozen=True)
-class Demand:
+class RobotNeeds:
     """What a robot needs of System 2, as it says in the handshake.
 
     Attributes:
@@ -62,7 +62,7 @@ class Demand:
     age_ns: int
 
     @classmethod
-    def of(cls, details: Mapping[str, str]) -> Demand:
+    def of(cls, details: Mapping[str, str]) -> RobotNeeds:
         """Read the details of a handshake.
 
         Raises:
@@ -116,40 +116,40 @@ class Capacity:
         served_ns = self.wait_ns + (1 + rounds(robots, self.sizes)) * turn_ns
         return observation_ns + max(served_ns, self.delay_ns)
 
-    def admit(self, robot: str, demands: Mapping[str, Demand], pass_ns: int) -> None:
+    def admit(self, robot: str, needs: Mapping[str, RobotNeeds], pass_ns: int) -> None:
         """Return if a robot may join.
 
         Args:
             robot: The newcomer.
-            demands: Of all robots by name, the newcomer included.
+            needs: Of all robots by name, the newcomer included.
             pass_ns: Longest duration of a pass.
 
         Raises:
             AdmissionError: There are enough robots, or a latent of one of them would become too old.
         """
-        count = len(demands)
+        count = len(needs)
         if count > self.robots:
             raise AdmissionError(
                 f"robot {robot!r} would be number {count}, and fleet.robots is {self.robots}: raise it, end "
                 "another robot, or connect to another System 2"
             )
-        for name in sorted(demands, key=lambda name: name != robot):
-            demand = demands[name]
-            worst_ns = self.worst_age_ns(demand.observation_ns, count, pass_ns)
-            if worst_ns > demand.age_ns:
-                raise AdmissionError(self._too_old(robot, name, demand, count, pass_ns))
+        for name in sorted(needs, key=lambda name: name != robot):
+            own = needs[name]
+            worst_ns = self.worst_age_ns(own.observation_ns, count, pass_ns)
+            if worst_ns > own.age_ns:
+                raise AdmissionError(self._too_old(robot, name, own, count, pass_ns))
 
-    def _too_old(self, robot: str, name: str, demand: Demand, count: int, pass_ns: int) -> str:
-        worst_ns = self.worst_age_ns(demand.observation_ns, count, pass_ns)
+    def _too_old(self, robot: str, name: str, own: RobotNeeds, count: int, pass_ns: int) -> str:
+        worst_ns = self.worst_age_ns(own.observation_ns, count, pass_ns)
         turn_ns, waits = max(pass_ns, self.period_ns), 1 + rounds(count, self.sizes)
-        parts = f"{_ms(demand.observation_ns)} between observations"
+        parts = f"{_ms(own.observation_ns)} between observations"
         parts += f", {_ms(self.wait_ns)} for others to join, {waits} passes of {_ms(turn_ns)}"
         if self.delay_ns:
             parts += f", at least {_ms(self.delay_ns)} of emulated delay"
         latents = "its latents" if name == robot else f"the latents of robot {name!r}"
         return (
             f"robot {robot!r} would be number {count}, and {latents} up to {_ms(worst_ns)} old before they "
-            f"leave ({parts}), where control.ages.latent_soft_ms allows {_ms(demand.age_ns)}: connect to "
+            f"leave ({parts}), where control.ages.latent_soft_ms allows {_ms(own.age_ns)}: connect to "
             "another System 2, or raise that age"
         )
 

@@ -21,7 +21,7 @@ import msgspec
 from dualsys.clock import NS_PER_MS, NS_PER_S
 from dualsys.errors import AdmissionError, DualsysError, MessageError
 from dualsys.messages import LatentCodec, LatentPacket, Observation
-from dualsys.slow.admission import Capacity, Demand, PassTimes
+from dualsys.slow.admission import Capacity, PassTimes, RobotNeeds
 from dualsys.slow.backend import LanguageModel, System2, System2Input, encode_all
 from dualsys.slow.core import SlowCore, SlowStatistics
 from dualsys.slow.scheduler import Scheduler, Turn
@@ -80,7 +80,7 @@ class _Robot:
         self.name = name
         self.core = core
         self.session: int | None = None
-        self.demand: Demand | None = None
+        self.needs: RobotNeeds | None = None
         self.superseded = 0
         self.worst_wait_ns = 0
         self.seen_ns = 0
@@ -176,9 +176,9 @@ class Fleet:
             raise AdmissionError(
                 f"robot {name!r} has the session {session} of robot {other.name!r}: restart its planner"
             )
-        demand = Demand.of(details)
-        others = {robot.name: robot.demand for robot in self._robots.values() if robot.demand is not None}
-        self._capacity.admit(name, {**others, name: demand}, self.pass_times.longest_ns())
+        needs = RobotNeeds.of(details)
+        others = {robot.name: robot.needs for robot in self._robots.values() if robot.needs is not None}
+        self._capacity.admit(name, {**others, name: needs}, self.pass_times.longest_ns())
         robot = self._robots.get(name)
         if robot is None:
             robot = self._robots[name] = _Robot(name, self._new_core())
@@ -186,7 +186,7 @@ class Fleet:
             _LOG.info("robot %r joins, %d are served", name, len(self._robots))
         elif robot.session is not None:
             del self._sessions[robot.session]
-        robot.session, robot.demand, robot.seen_ns, robot.released = session, demand, now_ns, False
+        robot.session, robot.needs, robot.seen_ns, robot.released = session, needs, now_ns, False
         self._sessions[session] = robot
 
     def release(self, name: str) -> None:
@@ -300,8 +300,8 @@ class Fleet:
 
     def _totals(self, robot: _Robot) -> RobotStatistics:
         worst_age_ns = 0
-        if robot.demand is not None:
-            period_ns, pass_ns = robot.demand.observation_ns, self.pass_times.longest_ns()
+        if robot.needs is not None:
+            period_ns, pass_ns = robot.needs.observation_ns, self.pass_times.longest_ns()
             worst_age_ns = self._capacity.worst_age_ns(period_ns, len(self._robots), pass_ns)
         core = robot.core.statistics()
         return RobotStatistics(

@@ -15,7 +15,6 @@ long line.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import heapq
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +28,7 @@ from dualsys.bus.handshake import answer_hello, uplink_details
 from dualsys.bus.readiness import readable
 from dualsys.bus.service import ServiceServer, refusal
 from dualsys.bus.sockets import ZmqContext, close_context, gate_of, open_context
+from dualsys.bus.status import flat
 from dualsys.clock import NS_PER_MS, Clock, WallClock, period_ns
 from dualsys.config import SystemConfig
 from dualsys.config_links import SlowEndpoints
@@ -38,7 +38,7 @@ from dualsys.slow.backend import BatchedSystem2, LanguageModel, System2, batch_s
 from dualsys.slow.core import SlowStatistics
 from dualsys.slow.fleet import ROBOT_NAME, Answer, Arrival, Fleet, RobotStatistics, robot_name, stamped
 from dualsys.slow.scheduler import Turn
-from dualsys.slow.shell import flat, loop_factory, run_until, sleep_until, stop_on_signals, until_set
+from dualsys.slow.shell import loop_factory, run_until, sleep_until, stop_on_signals, until_set
 
 ROLE = "system2"
 
@@ -317,9 +317,9 @@ class SlowServer:
 
     def _status(self, request: Request) -> Reply:
         del request
-        totals = flat(dataclasses.asdict(self.statistics()))
+        totals = flat(self.statistics())
         if self._gate is not None:
-            totals |= flat(dataclasses.asdict(self._gate.statistics()), "gate.")
+            totals |= flat(self._gate.statistics(), "gate")
         return Reply(ok=True, values=self._details() | totals)
 
     def _details(self) -> dict[str, str]:
@@ -350,7 +350,7 @@ def serve(config: SystemConfig) -> None:
     load = OnnxLanguage if config.slow.uplink == "features" else OnnxSystem2
     system2: System2 | LanguageModel = load(config.slow.bundle, config.slow.threads)
     statistics = run_server(system2, config)
-    totals = flat(dataclasses.asdict(statistics))
+    totals = flat(statistics)
     print(
         "System 2 ended:", ", ".join(f"{name} {total}" for name, total in totals.items() if total), flush=True
     )

@@ -1,4 +1,4 @@
-"""What a server process on an event loop needs besides what it serves: its end, its loop, its status."""
+"""What a server process on an event loop needs besides what it serves: its end, and its loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine, Mapping
 
 from dualsys.clock import Clock, seconds
 from dualsys.errors import MissingExtraError
-from dualsys.messages import clip_text
 
 
 async def run_until(stop: asyncio.Event, work: Mapping[str, Coroutine[None, None, None]]) -> None:
@@ -87,14 +86,3 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
-
-
-def flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Name and text of every leaf, such as `core.rejected.images`."""
-    found: dict[str, str] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = clip_text(str(value))
-    return found

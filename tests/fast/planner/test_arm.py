@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dualsys.fast.planner.arm import POSTURE_BLEND_NS, ArmModel, ArmState
+from dualsys.fast.planner.arm import POSTURE_BLEND_NS, ArmModel, ArmView
 from dualsys.fast.planner.track import Track
 from dualsys.messages import ControlState
 from dualsys.robots.kinematics import PANDA, TOOL_DOWN
 
 
-def arm_at(model: ArmModel, q_rad: np.ndarray, opening_m: float = 0.08) -> ArmState:
+def arm_at(model: ArmModel, q_rad: np.ndarray, opening_m: float = 0.08) -> ArmView:
     pose = (*q_rad.tolist(), opening_m)
     return model.read(
         ControlState(

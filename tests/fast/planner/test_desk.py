@@ -8,7 +8,7 @@ import pytest
 from dualsys.bus.service import PeerToken
 from dualsys.errors import BusError, PeerTimeoutError
 from dualsys.fast.planner.contact import Answer, Question
-from dualsys.fast.planner.desk import Desk, flat_status
+from dualsys.fast.planner.desk import Desk
 from dualsys.messages import PROTOCOL_VERSION, Hello, Message, Reply, Request, Welcome
 
 CALLER = PeerToken(b"caller", b"12345678")
@@ -177,14 +177,3 @@ def test_a_handshake_is_answered_with_what_this_process_is(office: Office) -> No
     assert isinstance(answer, Welcome)
     assert answer.role == "planner"
     assert answer.details == {"weights": "w"}
-
-
-def test_a_status_is_flat(core: Any) -> None:
-    values = flat_status(core=core.statistics(), planner={"episode": 0})
-    assert values["core.jobs"] == "0"
-    assert values["planner.episode"] == "0"
-
-
-def test_only_records_make_a_status() -> None:
-    with pytest.raises(TypeError, match="got int"):
-        flat_status(core=3)

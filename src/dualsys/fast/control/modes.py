@@ -28,7 +28,7 @@ class Mode(StrEnum):
     """Following a plan."""
 
     SLOWED = "SLOWED"
-    """Following a plan at a part of its pace, because something behind it is past its soft age, see `ages`."""
+    """Following a plan at a part of its pace, because something is past its soft age, see `ages`."""
 
     HOLDING = "HOLDING"
     """Slowing to rest, then holding the last commanded pose."""

@@ -49,7 +49,7 @@ class Kinematics(Protocol):
 
 
 @dataclass(frozen=True)
-class ArmState:
+class ArmView:
     """A checked control state.
 
     Attributes:
@@ -88,7 +88,7 @@ class ArmModel:
         self._found_rad = kinematics.rest_rad
         self._found_ns = 0
 
-    def read(self, state: ControlState) -> ArmState:
+    def read(self, state: ControlState) -> ArmView:
         """Check a control state and locate the tool.
 
         Raises:
@@ -101,7 +101,7 @@ class ArmModel:
                 raise SpecError(f"control_state.{name}: expected {axes} finite numbers, got {values}")
         joints = np.array([state.position[:-1], state.command[:-1]])
         tool_m, commanded_tool_m = self._kinematics.forward(joints)[0]
-        return ArmState(
+        return ArmView(
             t_ns=state.t_ns,
             command=np.array(state.command),
             tool_m=tool_m,
@@ -115,11 +115,11 @@ class ArmModel:
         """The action, +1 or -1, that leads to an opening."""
         return 1.0 if opening_m > 0.5 * self._open_m else -1.0
 
-    def anchor(self, arm: ArmState, t_ns: int) -> None:
+    def anchor(self, arm: ArmView, t_ns: int) -> None:
         """Start from the posture that the arm is commanded to have at `t_ns`."""
         self._found_rad, self._found_ns = arm.command[:-1], t_ns
 
-    def setpoints(self, track: Track, arm: ArmState) -> tuple[FloatArray, bool]:
+    def setpoints(self, track: Track, arm: ArmView) -> tuple[FloatArray, bool]:
         """Joint set-points at the knots of a track.
 
         An arm with more joints than a pose needs can reach it in many postures. Each knot takes the one
@@ -140,7 +140,7 @@ class ArmModel:
         return np.column_stack([joints, opening_m]), bool((missed_m <= REACH_TOLERANCE_M).all())
 
 
-def proprioception(arm: ArmState, grip: float) -> NDArray[np.float32]:
+def proprioception(arm: ArmView, grip: float) -> NDArray[np.float32]:
     """The vector float32 `[9]` that both systems are shown; see `PROPRIOCEPTION`."""
     return np.array(
         [
@@ -154,7 +154,7 @@ def proprioception(arm: ArmState, grip: float) -> NDArray[np.float32]:
     )
 
 
-def rolled_forward(arm: ArmState, track: Track, t_ns: int) -> ArmState:
+def rolled_forward(arm: ArmView, track: Track, t_ns: int) -> ArmView:
     """The arm as it will be at a time if it follows a track; the same arm unless that is later.
 
     The tool will be where the track leads, as far behind the command as it is now. The gripper is left as it

@@ -18,7 +18,7 @@ from dualsys.fast.chunking.requests import Plain, RollForward
 from dualsys.fast.chunking.strategy import ChunkStrategy, require_suitable
 from dualsys.fast.planner.arm import (
     ArmModel,
-    ArmState,
+    ArmView,
     Kinematics,
     proprioception,
     require_tool_actions,
@@ -116,7 +116,7 @@ class PlannerCore:
         self._instruction = ""
         self._job_number = 0
         self._running: PlanJob | None = None
-        self._arm: ArmState | None = None
+        self._arm: ArmView | None = None
 
     @property
     def episode(self) -> int:
@@ -421,13 +421,13 @@ class PlannerCore:
             return None
         return self._plans.amend(*self._adopt(nudged, now_ns, arm), now_ns)
 
-    def _adopt(self, track: Track, now_ns: int, arm: ArmState) -> tuple[NDArray[np.int64], FloatArray]:
+    def _adopt(self, track: Track, now_ns: int, arm: ArmView) -> tuple[NDArray[np.int64], FloatArray]:
         """Make a track the planned motion; returns its knots from now on, as times and set-points."""
         t_ns, setpoints, reachable = self._motion.adopt(track, now_ns, arm)
         self._counts["unreachable_plans"] += not reachable
         return t_ns, setpoints
 
-    def _track_from(self, now_ns: int, arm: ArmState) -> Track:
+    def _track_from(self, now_ns: int, arm: ArmView) -> Track:
         """The motion that the next chunk continues."""
         track, start = self._motion.track_from(now_ns, arm)
         if start != "continued":

@@ -6,7 +6,6 @@ such requests are answered later; planning goes on meanwhile.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +15,7 @@ from dualsys.bus.service import PeerToken, refusal
 from dualsys.errors import DualsysError, InstructionError, PeerTimeoutError
 from dualsys.fast.planner.contact import Answer, Question
 from dualsys.fast.planner.core import PlannerCore
-from dualsys.messages import MAX_NUMBER, Hello, Message, Reply, Request, clip_text, whole_number
+from dualsys.messages import MAX_NUMBER, Hello, Message, Reply, Request, whole_number
 
 VERBS = ("start_episode", "end_episode", "say", "status")
 _CHECK = "check"
@@ -58,7 +57,7 @@ class Desk:
         service: Where they come in.
         slow: System 2, which checks instructions.
         details: What to tell about this process.
-        status: What to tell about its present state.
+        status: What to tell about its present state, see `bus.status`.
     """
 
     def __init__(
@@ -116,8 +115,7 @@ class Desk:
             self._core.end_episode()
             return Reply(ok=True, text="the planner is idle")
         if request.verb == "status":
-            values = {name: clip_text(text) for name, text in self._status().items()}
-            return Reply(ok=True, values=values)
+            return Reply(ok=True, values=dict(self._status()))
         raise InstructionError(f"the planner knows no {request.verb!r}: ask for {', '.join(VERBS)}")
 
     def _instructed(self, request: Request) -> Reply:
@@ -128,24 +126,6 @@ class Desk:
         epoch = _number(request, "epoch") if "epoch" in request.arguments else None
         self._core.start_episode(_number(request, "episode"), _argument(request, "instruction"), epoch)
         return Reply(ok=True, values={"epoch": str(self._core.epoch)})
-
-
-def flat_status(**records: object) -> dict[str, str]:
-    """Name and text of every field of some statistics records, such as `slow.losses`."""
-    values = {}
-    for prefix, record in records.items():
-        fields = record if isinstance(record, Mapping) else _fields(record)
-        for name, value in fields.items():
-            nested = value if isinstance(value, Mapping) else {"": value}
-            for inner, leaf in nested.items():
-                values[".".join(part for part in (prefix, str(name), str(inner)) if part)] = str(leaf)
-    return values
-
-
-def _fields(record: object) -> dict[str, object]:
-    if not dataclasses.is_dataclass(record) or isinstance(record, type):
-        raise TypeError(f"expected a mapping or a dataclass, got {type(record).__name__}")
-    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def _argument(request: Request, name: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from dualsys.fast.chunking.delay import DelayEstimator
 from dualsys.fast.chunking.requests import RollForward, noises_for
 from dualsys.fast.chunking.strategy import ChunkStrategy, Overlap
-from dualsys.fast.planner.arm import ArmState, proprioception, rolled_forward
+from dualsys.fast.planner.arm import ArmView, proprioception, rolled_forward
 from dualsys.fast.planner.frames import FrameHistory, WristFrame
 from dualsys.fast.planner.latents import Latent, LatentHistory
 from dualsys.fast.planner.lookout import Lookout
@@ -32,7 +32,7 @@ LACKS: Final = MappingProxyType(
 class Inputs:
     """What a job sees of the world."""
 
-    arm: ArmState
+    arm: ArmView
     latent: Latent
     frame: WristFrame
 
@@ -81,7 +81,7 @@ class JobMaker:
         """Forget where the arm looked from, for a new episode."""
         self._lookout = Lookout()
 
-    def inputs(self, now_ns: int, arm: ArmState | None) -> Inputs | Lack:
+    def inputs(self, now_ns: int, arm: ArmView | None) -> Inputs | Lack:
         """Arm state, latent and wrist image for a job; or the first that is missing or old."""
         latent, frame = self._latents.newest, self._frames.newest
         if arm is None or abs(now_ns - arm.t_ns) > self._settings.max_state_age_ns:

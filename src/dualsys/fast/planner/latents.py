@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from dualsys.bus.latent_codec import LatentReader
 from dualsys.clock import NS_PER_S
 from dualsys.errors import SpecError
+from dualsys.fast.policies.policy import TOKENS
 from dualsys.messages import LatentCodec, LatentPacket, Observation
 from dualsys.specs import LatentSpec
-
-TOKENS = "tokens"
-"""Name of the tensor that System 1 reads."""
 
 SET_OFF_LATENTS = 3
 """So many latents that say there is something to do set the arm off for good, until new words come.

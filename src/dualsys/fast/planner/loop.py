@@ -15,15 +15,16 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dualsys.bus.status import flat
 from dualsys.cameras.feed import Feed
 from dualsys.clock import NS_PER_MS, Clock, Pacer
 from dualsys.errors import DualsysError
 from dualsys.fast.planner.cadence import Cadence
+from dualsys.fast.planner.connections import Connection, SlowConnection, epoch_in
 from dualsys.fast.planner.contact import Answer
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.demand import Demand
-from dualsys.fast.planner.desk import Asker, Desk, Service, flat_status
-from dualsys.fast.planner.links import Link, SlowLink, epoch_in
+from dualsys.fast.planner.desk import Asker, Desk, Service
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.fast.planner.sight import ImageSight, Sight
 from dualsys.fast.planner.track import ActionArray
@@ -162,8 +163,8 @@ class PlannerLoop:
         self._rhythm = rhythm
         self._clock = clock
         self._session = session
-        self._slow = SlowLink(rhythm.silence_ns)
-        self._control = Link()
+        self._slow = SlowConnection(rhythm.silence_ns)
+        self._control = Connection()
         self._trips = Trips()
         self._met_control_ns = 0
         self._desk = Desk(core, wiring.service, wiring.slow, details, self.status)
@@ -223,27 +224,29 @@ class PlannerLoop:
     def status(self) -> dict[str, str]:
         """Everything that there is to tell, by name."""
         core = self._core
-        return flat_status(
-            planner={
-                "session": self._session,
-                "episode": core.episode,
-                "epoch": core.epoch,
-                "instruction": core.instruction,
-            },
-            core=core.statistics(),
-            loop=self.statistics(),
-            slow=self._slow.link.statistics(),
-            sight=self._sight.statistics(),
-            trip=self._trips.statistics(),
-            uplink=self._uplink.statistics(),
-            demand={} if self._demand is None else self._demand.statistics(),
-            control=self._control.statistics(),
-            camera={name: feed.statistics() for name, feed in self._wiring.cameras.items()},
+        return flat(
+            {
+                "planner": {
+                    "session": self._session,
+                    "episode": core.episode,
+                    "epoch": core.epoch,
+                    "instruction": core.instruction,
+                },
+                "core": core.statistics(),
+                "loop": self.statistics(),
+                "slow": self._slow.connection.statistics(),
+                "sight": self._sight.statistics(),
+                "trip": self._trips.statistics(),
+                "uplink": self._uplink.statistics(),
+                "demand": {} if self._demand is None else self._demand.statistics(),
+                "control": self._control.statistics(),
+                "camera": {name: feed.statistics() for name, feed in self._wiring.cameras.items()},
+            }
         )
 
     def _keep_in_touch(self, now_ns: int) -> None:
         """Shake hands where hands are not shaken, and hear what others have answered."""
-        if self._slow.link.wants_greeting(now_ns):
+        if self._slow.connection.wants_greeting(now_ns):
             self._wiring.slow.greet()
         if self._control.wants_greeting(now_ns):
             self._wiring.control.greet()
@@ -253,7 +256,7 @@ class PlannerLoop:
             elif answer.welcome is not None:
                 self._slow.welcomed(answer.welcome)
             elif answer.error is not None:
-                self._slow.link.failed(answer.error)
+                self._slow.connection.failed(answer.error)
         for answer in self._wiring.control.answers():
             self._hear_control(answer, now_ns)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualsys.clock import NS_PER_MS
-from dualsys.fast.planner.arm import ArmModel, ArmState
+from dualsys.fast.planner.arm import ArmModel, ArmView
 from dualsys.fast.planner.track import FloatArray, Track
 
 Start = Literal["continued", "divergences", "fresh_starts"]
@@ -38,7 +38,7 @@ class PlannedMotion:
         """Plan nothing."""
         self.track = None
 
-    def track_from(self, now_ns: int, arm: ArmState) -> tuple[Track, Start]:
+    def track_from(self, now_ns: int, arm: ArmView) -> tuple[Track, Start]:
         """The track to continue: what is planned, or a fresh start where the arm is commanded to be.
 
         A track that is over, or that control has not followed, is nothing to be continuous with.
@@ -54,13 +54,13 @@ class PlannedMotion:
         self.track = Track.holding(now_ns, arm.commanded_tool_m, grip)
         return self.track, start
 
-    def grip(self, t_ns: int, arm: ArmState | None) -> float:
+    def grip(self, t_ns: int, arm: ArmView | None) -> float:
         """What the gripper is told at a time, +1 or -1: by the track, or while there is none, the command."""
         if self.track is not None:
             return self.track.at(t_ns)[1]
         return 1.0 if arm is None else self._arm_model.grip_of(float(arm.command[-1]))
 
-    def adopt(self, track: Track, now_ns: int, arm: ArmState) -> tuple[NDArray[np.int64], FloatArray, bool]:
+    def adopt(self, track: Track, now_ns: int, arm: ArmView) -> tuple[NDArray[np.int64], FloatArray, bool]:
         """Plan another track.
 
         Returns:
@@ -73,7 +73,7 @@ class PlannedMotion:
         return ahead.t_ns, setpoints, reachable
 
 
-def come_to_rest(track: Track, arm: ArmState) -> Track:
+def come_to_rest(track: Track, arm: ArmView) -> Track:
     """The track; if it ended before the state was measured, a rest where the arm was led meanwhile.
 
     Control cannot stop at once where a plan ends: it brakes, and what comes next goes on from there.

@@ -19,13 +19,12 @@ from dualsys.bundles import Manifest, bundle_file, load_manifest, require_finite
 from dualsys.errors import BundleError, PolicyError
 from dualsys.fast.policies.graph import Graph
 from dualsys.fast.policies.offer import RESIDUAL, offered_by
-from dualsys.fast.policies.policy import Capability, Float32Array, System1
+from dualsys.fast.policies.policy import TOKENS, Capability, Float32Array, System1
 from dualsys.fast.policies.weak import WithWeak, told_of_weak
 from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
 WRIST, CONDITION, SAMPLER, GUIDED = "wrist.onnx", "condition.onnx", "sampler.onnx", "guided.onnx"
 VELOCITY, PREFIX = "velocity.onnx", "prefix.onnx"
-TOKENS = "tokens"
 MOST_LATENTS = 16
 """A graph that wants to read more of them at once is refused."""
 FRAMES = 2

@@ -17,6 +17,8 @@ from dualsys.specs import ActionSpec, SystemSpecs, TensorSpec
 
 Float32Array = NDArray[np.float32]
 
+TOKENS = "tokens"
+"""Name of the tensor of a latent that System 1 reads."""
 
 Condition = Any
 """What a policy has made of everything that it knows before it samples; only that policy can read it."""

@@ -13,7 +13,7 @@ RETRY_NS = 500 * NS_PER_MS
 
 
 @dataclass(frozen=True)
-class LinkStatistics:
+class ConnectionStatistics:
     """The state of one connection.
 
     Attributes:
@@ -29,7 +29,7 @@ class LinkStatistics:
     fault: str
 
 
-class Link:
+class Connection:
     """A connection that is made anew after it was lost."""
 
     def __init__(self) -> None:
@@ -70,12 +70,12 @@ class Link:
             self._losses += 1
             self._fault = reason
 
-    def statistics(self) -> LinkStatistics:
+    def statistics(self) -> ConnectionStatistics:
         """The state of the connection."""
-        return LinkStatistics(self.connected, self._handshakes, self._losses, self._fault)
+        return ConnectionStatistics(self.connected, self._handshakes, self._losses, self._fault)
 
 
-class SlowLink:
+class SlowConnection:
     """The connection to System 2.
 
     It is lost when observations stay unanswered, and when latents come from other weights than those of the
@@ -86,7 +86,7 @@ class SlowLink:
     """
 
     def __init__(self, silence_ns: int) -> None:
-        self.link = Link()
+        self.connection = Connection()
         self.dropped = 0
         self._silence_ns = silence_ns
         self._weights = ""
@@ -96,7 +96,7 @@ class SlowLink:
         """Hands were shaken."""
         self._weights = welcome.details.get("weights", "")
         self._unanswered_ns = None
-        self.link.welcomed()
+        self.connection.welcomed()
 
     def sent(self, now_ns: int) -> None:
         """An observation was sent."""
@@ -105,9 +105,9 @@ class SlowLink:
 
     def admits(self, packet: LatentPacket) -> bool:
         """Whether a latent comes from the System 2 that hands were shaken with; others are counted."""
-        if self.link.connected and packet.weights != self._weights:
-            self.link.lost(f"latents of weights {packet.weights!r} instead of {self._weights!r}")
-        if not self.link.connected:
+        if self.connection.connected and packet.weights != self._weights:
+            self.connection.lost(f"latents of weights {packet.weights!r} instead of {self._weights!r}")
+        if not self.connection.connected:
             self.dropped += 1
             return False
         self._unanswered_ns = None
@@ -117,7 +117,7 @@ class SlowLink:
         """Notice silence."""
         if self._unanswered_ns is not None and now_ns - self._unanswered_ns > self._silence_ns:
             self._unanswered_ns = None
-            self.link.lost(f"no latent for {self._silence_ns // NS_PER_MS} ms")
+            self.connection.lost(f"no latent for {self._silence_ns // NS_PER_MS} ms")
 
 
 def epoch_in(welcome: Welcome) -> int:
