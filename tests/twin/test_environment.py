@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from dualsys.clock import NS_PER_MS
 from dualsys.config import SystemConfig
+from dualsys.errors import ConfigError
 from dualsys.fast.policies.policy import Capability
 from dualsys.plugins import Option
 from dualsys.robots.gymnasium import EnvironmentOptions
 from dualsys.slow.backend import System2Output
 from dualsys.specs import ActionSpec, LatentSpec, ObservationSpec, SystemSpecs, TensorSpec
-from dualsys.twin.environment import EnvironmentResult, main, run_environment
+from dualsys.twin.environment import EnvironmentResult, evaluate_environment, main, run_environment
 from dualsys.twin.evaluate import settings_of
 from dualsys.twin.latency import Constant
 from dualsys.twin.settings import Parts
@@ -151,6 +152,20 @@ def test_an_instruction_that_is_not_understood_is_refused_before_an_environment_
     error = capsys.readouterr().err
     assert error.startswith("error: --instruction: ")
     assert f"{told}; known words: " in error
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"slow": {"uplink": "features"}}, "slow.uplink: got 'features', expected 'images'"),
+        ({"slow": {"on_demand": {"enabled": True}}}, "slow.on_demand.enabled: got true"),
+        ({"line": {"delay_ms": 50}}, "line: got one that is emulated"),
+    ],
+)
+def test_a_setting_that_would_be_left_out_is_refused(changed: dict[str, Any], told: str) -> None:
+    config = SystemConfig.model_validate({"robot": {"driver": "gymnasium", "options": OPTIONS}, **changed})
+    with pytest.raises(ConfigError, match=told):
+        next(evaluate_environment(config, 1, 0))
 
 
 def test_a_fault_is_one_message_and_exit_code_2(

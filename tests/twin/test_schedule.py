@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualsys.twin.schedule import Schedule, on_grid_ns
+from dualsys.twin.schedule import EventSchedule, on_grid_ns
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=40))
 def test_events_run_by_time_then_priority_then_order_of_entry(events: list[tuple[int, int]]) -> None:
-    schedule = Schedule()
+    schedule = EventSchedule()
     ran: list[tuple[int, int, int]] = []
     for number, (time_ns, priority) in enumerate(events):
         schedule.at(time_ns, priority, lambda now, p=priority, n=number: ran.append((now, p, n)))  # type: ignore[misc]
@@ -19,7 +19,7 @@ def test_events_run_by_time_then_priority_then_order_of_entry(events: list[tuple
 
 
 def test_an_action_may_enter_events_for_the_present() -> None:
-    schedule = Schedule()
+    schedule = EventSchedule()
     ran: list[str] = []
 
     def first(now_ns: int) -> None:
@@ -34,7 +34,7 @@ def test_an_action_may_enter_events_for_the_present() -> None:
 
 
 def test_the_past_cannot_be_scheduled() -> None:
-    schedule = Schedule()
+    schedule = EventSchedule()
     schedule.at(7, 0, lambda _: None)
     schedule.run(7)
 
@@ -43,7 +43,7 @@ def test_the_past_cannot_be_scheduled() -> None:
 
 
 def test_events_after_the_end_wait() -> None:
-    schedule = Schedule()
+    schedule = EventSchedule()
     schedule.at(3, 0, lambda _: None)
     schedule.at(4, 0, lambda _: None)
 
@@ -53,7 +53,7 @@ def test_events_after_the_end_wait() -> None:
 
 
 def test_a_stopped_schedule_runs_nothing_more() -> None:
-    schedule = Schedule()
+    schedule = EventSchedule()
     ran: list[int] = []
     schedule.at(1, 0, lambda _: schedule.stop())
     schedule.at(1, 1, ran.append)

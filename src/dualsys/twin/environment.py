@@ -21,19 +21,14 @@ from dualsys.cameras.fitting import Fit
 from dualsys.clock import NS_PER_MS, NS_PER_S, period_ns
 from dualsys.config import SystemConfig, load_config
 from dualsys.errors import ConfigError, DualsysError, InstructionError
-from dualsys.fast.chunking.strategy import make_strategy
-from dualsys.fast.control.core import ControlCore
-from dualsys.fast.planner.core import PlannerCore
-from dualsys.fast.planner.records import PlanJob, PlannerSettings
-from dualsys.fast.planner.track import Box
-from dualsys.messages import ArmCommand, ArmState, ControlState, LatentPacket
+from dualsys.messages import ArmCommand, ArmState
 from dualsys.robots.contract import ArmReading
 from dualsys.robots.gymnasium import EnvironmentOptions, geometry_of
 from dualsys.slow.core import SlowCore
-from dualsys.twin.episode import ARRIVE, CONTROL, LOOK, MOVE, PLAN
+from dualsys.twin.edge import Edge
 from dualsys.twin.evaluate import settings_of
 from dualsys.twin.pool import Bundles
-from dualsys.twin.schedule import Schedule, on_grid_ns
+from dualsys.twin.schedule import ARRIVE, CONTROL, LOOK, MOVE, PLAN, EventSchedule, on_grid_ns
 from dualsys.twin.settings import Parts, TwinSettings
 from dualsys.twin.trace import Trace
 
@@ -98,29 +93,22 @@ class _Run:
         instruction: str | None,
     ) -> None:
         self._parts, self._core, self._settings, self._seed = parts, core, settings, seed
-        session = 1 + seed % 2**31
-        arm = geometry_of(config.robot.options)
-        planner = PlannerSettings(
-            workspace=Box(arm.low_m, arm.high_m),
-            open_m=arm.open_m,
-            expected_delay_ns=settings.system1_delay.expected_ns,
-            latent_codec=settings.latent_codec,
-            noise_scale=settings.noise_scale,
-            look_again=settings.look_again,
-            image_encoding=settings.image_encoding,
-            jpeg_quality=settings.jpeg_quality,
-        )
-        strategy = make_strategy(settings.strategy, **settings.strategy_options)
         self._slow = SlowCore(parts.system2, settings.latent_codec)
-        self._planner = PlannerCore(parts.system1, strategy, arm.kinematics, session, seed, planner)
         self._tick_ns = period_ns(config.control.rate_hz)
-        limits = core.spec.limits.scaled(settings.speed_fraction, settings.acceleration_fraction)
-        self._control = ControlCore(
-            limits, settings.ages, self._tick_ns, session=session, slowed_fraction=settings.slowed_fraction
+        self._schedule, self._trace = EventSchedule(), Trace()
+        system1_delays, self._system2_delays = (np.random.default_rng([seed, number]) for number in (1, 2))
+        self._edge = Edge(
+            parts,
+            settings,
+            geometry_of(config.robot.options),
+            core.spec.limits,
+            seed=seed,
+            tick_ns=self._tick_ns,
+            delays=system1_delays,
+            schedule=self._schedule,
+            trace=self._trace,
         )
-        self._delays = [np.random.default_rng([seed, number]) for number in (1, 2)]
-        self._schedule, self._trace = Schedule(), Trace()
-        self._state: ControlState | None = None
+        self._planner, self._control = self._edge.planner, self._edge.control
         self._reading: ArmReading | None = None
         self._fits: dict[str, Fit] = {}
         self._verdict: dict[str, str] = {}
@@ -134,12 +122,12 @@ class _Run:
         self._schedule.at(0, LOOK, self._look)
         self._observations = self._times_of_observations()
         self._await_observation()
-        self._schedule.at(0, PLAN, self._plan)
+        self._schedule.at(0, PLAN, self._edge.plan)
 
     def result(self) -> EnvironmentResult:
         while not self._verdict:
             self._schedule.run(self._schedule.now_ns + NS_PER_S)
-        verdict, counters = self._verdict, self._control.statistics()
+        verdict = self._verdict
         self._trace.event(self._schedule.now_ns, "verdict", f"{verdict['verdict']} {verdict['reason']}")
         return EnvironmentResult(
             seed=self._seed,
@@ -147,10 +135,7 @@ class _Run:
             reason=verdict["reason"],
             steps=int(verdict["metrics.steps"]),
             duration_s=self._core.episode_s,
-            counters={
-                **{f"control.{name}": count for name, count in counters.items()},
-                **{f"planner.{name}": n for name, n in self._planner.statistics().counters().items()},
-            },
+            counters=self._edge.counters(),
             trace_sha256=self._trace.hexdigest(),
         )
 
@@ -175,16 +160,11 @@ class _Run:
         if output.command is not None:
             command = tuple(output.command.tolist())
             self._core.on_command(ArmCommand(seq=now_ns // self._tick_ns, position=command))
-        self._state = output.state
+        self._edge.note(output.state)
         repeated = self._planner.repeat(now_ns)
         if repeated is not None:
             self._control.on_plan(repeated, now_ns)
         self._schedule.at(now_ns + self._tick_ns, CONTROL, self._act)
-
-    def _tell_planner(self) -> None:
-        if self._state is not None:
-            self._planner.on_state(self._state)
-            self._state = None
 
     def _picture(self, camera: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         """What a camera sees, in the size that the models want."""
@@ -211,40 +191,15 @@ class _Run:
 
     def _observe(self, now_ns: int) -> None:
         """Show System 2 the scene; what it makes of it arrives after its delay."""
-        self._tell_planner()
+        self._edge.tell_planner()
         cameras = self._parts.system2.specs.observation.cameras
         images = {name: self._picture(name, spec.shape) for name, spec in cameras.items()}
         observation = self._planner.observation(now_ns, images)
         if observation is not None:
             packet = self._slow.process(observation)
-            arrival_ns = now_ns + self._settings.system2_delay.draw_ns(self._delays[1])
-            self._schedule.at(arrival_ns, ARRIVE, lambda at_ns: self._receive(at_ns, packet))
+            arrival_ns = now_ns + self._settings.system2_delay.draw_ns(self._system2_delays)
+            self._schedule.at(arrival_ns, ARRIVE, lambda at_ns: self._edge.receive(at_ns, packet))
         self._await_observation()
-
-    def _receive(self, now_ns: int, packet: LatentPacket) -> None:
-        self._trace.message(now_ns, packet)
-        self._planner.on_latent(packet)
-
-    def _plan(self, now_ns: int) -> None:
-        """Begin a plan job; its chunk is decided now and arrives after its delay."""
-        self._tell_planner()
-        job = self._planner.begin(now_ns)
-        plan_hz = self._settings.plan_hz
-        next_ns = on_grid_ns(now_ns + (period_ns(plan_hz) if plan_hz else self._tick_ns), self._tick_ns)
-        if job is None:
-            self._schedule.at(next_ns, PLAN, self._plan)
-            return
-        chunk = self._planner.compute(job)
-        ready_ns = now_ns + self._settings.system1_delay.draw_ns(self._delays[0])
-        self._schedule.at(ready_ns, ARRIVE, lambda at_ns: self._finish(at_ns, job, chunk))
-        self._schedule.at(max(next_ns, on_grid_ns(ready_ns, self._tick_ns)), PLAN, self._plan)
-
-    def _finish(self, now_ns: int, job: PlanJob, chunk: NDArray[np.float32]) -> None:
-        self._tell_planner()
-        plan = self._planner.finish(job, chunk, now_ns)
-        if plan is not None:
-            self._trace.message(now_ns, plan)
-            self._control.on_plan(plan, now_ns)
 
 
 def evaluate_environment(
@@ -253,12 +208,14 @@ def evaluate_environment(
     """Episodes of counting seeds with the bundles of a configuration.
 
     Raises:
-        ConfigError: The options do not fit the environment, or it has no time limit.
+        ConfigError: The options do not fit the environment, it has no time limit, or something is set that
+            only the twin of the table has.
         BundleError: A bundle cannot be loaded.
         InstructionError: System 2 does not understand the instruction.
     """
     from dualsys_sim.environment import EnvironmentCore
 
+    _refuse_left_out(config)
     settings = settings_of(config)
     parts = Bundles(config.fast.bundle, config.slow.bundle, weak=config.fast.weak_bundle).load()
     if instruction is not None:
@@ -273,6 +230,20 @@ def evaluate_environment(
             yield run_environment(parts, core, config, settings, number, instruction)
     finally:
         core.close()
+
+
+def _refuse_left_out(config: SystemConfig) -> None:
+    """Raise ConfigError for what this twin leaves out: System 2 is always asked, and with images."""
+    slow = config.slow
+    faults = []
+    if slow.uplink != "images":
+        faults.append(f"slow.uplink: got {slow.uplink!r}, expected 'images'")
+    if slow.on_demand.enabled:
+        faults.append("slow.on_demand.enabled: got true, expected false")
+    if config.line.emulated:
+        faults.append("line: got one that is emulated, expected none; slow.delay_ms can stand for it")
+    if faults:
+        raise ConfigError("the twin of an environment", faults)
 
 
 @dataclass(frozen=True)
@@ -304,7 +275,7 @@ def main() -> int:
     """
     given = tyro.cli(Arguments, description=__doc__)
     try:
-        _run(given)
+        _evaluate(given)
     except DualsysError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -313,7 +284,7 @@ def main() -> int:
     return 0
 
 
-def _run(given: Arguments) -> None:
+def _evaluate(given: Arguments) -> None:
     places = {f"{owner}.bundle": str(given.bundles / system) for owner, system in
               (("slow", "system2"), ("fast", "system1"))} if given.bundles else {}  # fmt: skip
     config = load_config(given.config, places)

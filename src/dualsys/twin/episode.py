@@ -16,16 +16,12 @@ from numpy.typing import NDArray
 
 from dualsys.clock import NS_PER_MS, nanoseconds, period_ns, seconds
 from dualsys.errors import ConfigError, RobotError
-from dualsys.fast.chunking.strategy import make_strategy
-from dualsys.fast.control.core import ControlCore
 from dualsys.fast.control.modes import Mode
-from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.demand import Demand
-from dualsys.fast.planner.records import PlanJob, PlannerSettings
-from dualsys.fast.planner.track import Box
-from dualsys.messages import ControlState, LatentPacket, UplinkMode
+from dualsys.messages import LatentPacket, UplinkMode
 from dualsys.robots.contract import ArmReading
 from dualsys.slow.core import SlowCore
+from dualsys.twin.edge import Edge
 from dualsys.twin.interventions import (
     DONOR_SEED_OFFSET,
     Think,
@@ -39,7 +35,7 @@ from dualsys.twin.interventions import (
 from dualsys.twin.line import SlowLine
 from dualsys.twin.metrics import Meter
 from dualsys.twin.result import EpisodeResult
-from dualsys.twin.schedule import Schedule, on_grid_ns
+from dualsys.twin.schedule import ARRIVE, CONTROL, LOOK, MOVE, PLAN, SAY, EventSchedule, on_grid_ns
 from dualsys.twin.settings import Parts, TwinSettings
 from dualsys.twin.trace import Trace
 
@@ -51,10 +47,6 @@ if TYPE_CHECKING:
 
 TICK_NS = 4 * NS_PER_MS
 """The world, and control with it, advance in steps of this length."""
-
-MOVE, ARRIVE, SAY, CONTROL, LOOK, PLAN = range(6)
-"""What comes first at the same instant: the world moves, results arrive, words are said, control acts on the
-newest plan, cameras look, a plan job begins."""
 
 GRACE_NS = 2_000 * NS_PER_MS
 """The referee ends an episode at its time limit; the schedule stops this much later at the latest."""
@@ -128,43 +120,32 @@ class _Run:
 
         self._parts, self._world, self._said, self._judged = parts, world, said, judged
         self._settings, self._think = settings, think
-        session = 1 + said.seed % 2**31
         arm = world.arm
-        limits = arm.spec.limits.scaled(settings.speed_fraction, settings.acceleration_fraction)
-        strategy = make_strategy(settings.strategy, **settings.strategy_options)
         self._slow = SlowCore(parts.system2, settings.latent_codec, settings.feature_codec)
-        self._vision = parts.vision
-        planner = PlannerSettings(
-            workspace=Box(arm.geometry.low_m, arm.geometry.high_m),
-            open_m=arm.geometry.open_m,
-            expected_delay_ns=settings.system1_delay.expected_ns,
-            latent_codec=settings.latent_codec,
-            residual=settings.residual,
-            noise_scale=settings.noise_scale,
-            look_again=settings.look_again,
-            features={} if parts.vision is None else parts.vision.features,
-            feature_codec=settings.feature_codec,
-            image_encoding=settings.image_encoding,
-            jpeg_quality=settings.jpeg_quality,
-        )
-        _require_uplink(settings.uplink, self._slow.uplink, planner.uplink)
-        self._planner = PlannerCore(parts.system1, strategy, arm.chain, session, said.seed, planner)
-        self._control = ControlCore(
-            limits, settings.ages, TICK_NS, session=session, slowed_fraction=settings.slowed_fraction
-        )
         self._referee = Referee(judged)
-        self._schedule = Schedule()
-        self._trace = Trace()
-        self._meter = Meter(arm.chain, limits.joints, seconds(TICK_NS))
-        self._delays = {
-            name: np.random.default_rng([said.seed, zlib.crc32(name.encode())])
-            for name in ("system1", "system2")
-        }
+        self._schedule, self._trace = EventSchedule(), Trace()
+        self._meter = Meter(arm.chain, arm.spec.limits.joints, seconds(TICK_NS))
+        system1_delays, self._system2_delays = (
+            np.random.default_rng([said.seed, zlib.crc32(name.encode())]) for name in ("system1", "system2")
+        )
+        self._edge = Edge(
+            parts,
+            settings,
+            arm.geometry,
+            arm.spec.limits,
+            seed=said.seed,
+            tick_ns=TICK_NS,
+            delays=system1_delays,
+            schedule=self._schedule,
+            trace=self._trace,
+            followed=self._meter.on_plan,
+        )
+        _require_uplink(settings.uplink, self._slow.uplink, self._edge.uplink)
+        self._planner, self._control = self._edge.planner, self._edge.control
         self._demand = None if settings.demand is None else Demand(settings.demand)
         steady_ns = period_ns(settings.observation_rate_hz) if settings.demand is None else None
         self._line = SlowLine(settings.line, steady_ns, f"{settings.line_seed} {said.seed}")
         self._command: NDArray[np.float64] | None = None
-        self._state: ControlState | None = None
         self._packet: LatentPacket | None = None
         self._verdict: Verdict | None = None
         self._stopped = ""
@@ -187,7 +168,7 @@ class _Run:
         self._trace.event(0, "reset", self._said.instruction)
         self._schedule.at(0, MOVE, self._move)
         self._schedule.at(0, LOOK, self._look_at_wrist)
-        self._schedule.at(0, PLAN, self._plan)
+        self._schedule.at(0, PLAN, self._edge.plan)
         self._observations = self._times_of_observations()
         if self._demand is None:
             self._await_observation()
@@ -243,8 +224,7 @@ class _Run:
 
     def _counters(self) -> dict[str, int]:
         return {
-            **{f"control.{name}": count for name, count in self._control.statistics().items()},
-            **{f"planner.{name}": count for name, count in self._planner.statistics().counters().items()},
+            **self._edge.counters(),
             **self._demand_counters(),
             **{f"line.{name}": count for name, count in self._line.counters().items()},
         }
@@ -296,17 +276,11 @@ class _Run:
             self._stopped = f"control stopped: {output.reason}"
         self._trace.command(now_ns, output.command)
         self._meter.on_tick(output.command, output.mode)
-        self._state = output.state
+        self._edge.note(output.state)
         repeated = self._planner.repeat(now_ns)
         if repeated is not None:
             self._trace.message(now_ns, repeated)
             self._control.on_plan(repeated, now_ns)
-
-    def _tell_planner(self) -> None:
-        """Give the planner the newest state, as a link on which the latest value wins would."""
-        if self._state is not None:
-            self._planner.on_state(self._state)
-            self._state = None
 
     def _say(self, now_ns: int) -> None:
         change = self._said.change
@@ -339,7 +313,7 @@ class _Run:
 
     def _observe(self, now_ns: int, started_ns: int) -> None:
         """Show System 2 the scene; what it makes of it arrives after its delay."""
-        self._tell_planner()
+        self._edge.tell_planner()
         self._show(now_ns, started_ns, self._images())
         self._await_observation()
 
@@ -348,7 +322,7 @@ class _Run:
         settings = self._settings
         due_ns = on_grid_ns(now_ns + period_ns(settings.observation_rate_hz), TICK_NS)
         if now_ns >= free_ns:
-            self._tell_planner()
+            self._edge.tell_planner()
             images = self._images()
             situation = self._planner.situation(now_ns, images)
             if situation is None:
@@ -364,7 +338,8 @@ class _Run:
         return {name: self._parts.camera(self._world, name) for name in cameras}
 
     def _show(self, now_ns: int, started_ns: int, images: dict[str, NDArray[np.uint8]]) -> None:
-        shown = images if self._vision is None else self._vision.encode(images)
+        vision = self._parts.vision
+        shown = images if vision is None else vision.encode(images)
         observation = self._planner.observation(now_ns, shown)
         if observation is None:
             raise RobotError(f"no observation could be made: {self._planner.statistics().last_fault}")
@@ -372,7 +347,7 @@ class _Run:
         if shown_ns is None:
             return
         packet = self._packet = self._think(self._slow, observation)
-        delay_ns = self._settings.system2_delay.draw_ns(self._delays["system2"])
+        delay_ns = self._settings.system2_delay.draw_ns(self._system2_delays)
         self._schedule.at(
             max(started_ns, shown_ns + delay_ns), ARRIVE, lambda at_ns: self._answer(at_ns, packet)
         )
@@ -381,33 +356,6 @@ class _Run:
         """A latent takes its way down."""
         arrival_ns = self._line.down(now_ns, packet)
         if arrival_ns == now_ns:
-            self._receive(now_ns, packet)
+            self._edge.receive(now_ns, packet)
         elif arrival_ns is not None:
-            self._schedule.at(arrival_ns, ARRIVE, lambda at_ns: self._receive(at_ns, packet))
-
-    def _receive(self, now_ns: int, packet: LatentPacket) -> None:
-        self._trace.message(now_ns, packet)
-        self._planner.on_latent(packet)
-
-    def _plan(self, now_ns: int) -> None:
-        """Begin a plan job; its chunk is decided now and arrives after its delay."""
-        self._tell_planner()
-        job = self._planner.begin(now_ns)
-        plan_hz = self._settings.plan_hz
-        next_ns = on_grid_ns(now_ns + (period_ns(plan_hz) if plan_hz else TICK_NS), TICK_NS)
-        if job is None:
-            self._schedule.at(next_ns, PLAN, self._plan)
-            return
-        chunk = self._planner.compute(job)
-        ready_ns = now_ns + self._settings.system1_delay.draw_ns(self._delays["system1"])
-        self._schedule.at(ready_ns, ARRIVE, lambda at_ns: self._finish(at_ns, job, chunk))
-        self._schedule.at(max(next_ns, on_grid_ns(ready_ns, TICK_NS)), PLAN, self._plan)
-
-    def _finish(self, now_ns: int, job: PlanJob, chunk: NDArray[np.float32]) -> None:
-        self._tell_planner()
-        plan = self._planner.finish(job, chunk, now_ns)
-        if plan is None:
-            return
-        self._trace.message(now_ns, plan)
-        if self._control.on_plan(plan, now_ns):
-            self._meter.on_plan(plan, now_ns)
+            self._schedule.at(arrival_ns, ARRIVE, lambda at_ns: self._edge.receive(at_ns, packet))

@@ -7,8 +7,12 @@ from collections.abc import Callable
 
 Action = Callable[[int], None]
 
+MOVE, ARRIVE, SAY, CONTROL, LOOK, PLAN = range(6)
+"""What comes first at the same instant: the world moves, results arrive, words are said, control acts on the
+newest plan, cameras look, a plan job begins."""
 
-class Schedule:
+
+class EventSchedule:
     """Events of one virtual timeline.
 
     Two events of the same time run by ascending priority; of the same priority too, in the order in which
