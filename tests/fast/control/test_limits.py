@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ from dualsys.errors import SpecError
 from dualsys.fast.control.limits import (
     CATCH_UP_S,
     ROUNDING,
+    AxisLimits,
     Limits,
     Step,
-    brake_step,
-    limit_step,
+    step_of,
     stopping_speed,
 )
 from dualsys.robots.profiles import PANDA_LIMITS
@@ -34,6 +35,19 @@ finite = st.one_of(
 )
 vectors = st.lists(finite, min_size=AXES, max_size=AXES).map(lambda row: np.array(row, dtype=np.float64))
 fractions = st.lists(st.floats(0.0, 1.0), min_size=AXES, max_size=AXES).map(np.array)
+
+
+def limit_step(limits: Limits, *rows_and_tick: Any) -> Step:
+    """`AxisLimits.follow` on arrays, with the tick last."""
+    *rows, dt_s = rows_and_tick
+    return step_of(AxisLimits(limits, dt_s).follow(*(row.tolist() for row in rows)))
+
+
+def brake_step(
+    limits: Limits, command: NDArray[np.float64], velocity: NDArray[np.float64], dt_s: float
+) -> Step:
+    """`AxisLimits.brake` on arrays."""
+    return step_of(AxisLimits(limits, dt_s).brake(command.tolist(), velocity.tolist()))
 
 
 def obeys(limits: Limits, commands: NDArray[np.float64], dt_s: float = DT_S) -> None:
@@ -113,7 +127,7 @@ def on_arrays(
     command: NDArray[np.float64],
     velocity: NDArray[np.float64],
 ) -> Step:
-    """The formulas of `limit_step` on whole arrays."""
+    """The formulas of `AxisLimits.follow` on whole arrays."""
     pace = np.minimum(np.maximum(pace, -limits.velocity), limits.velocity)
     change = limits.acceleration * DT_S
     inside = limits.clip(target)

@@ -1,10 +1,10 @@
 """What an arm can do, and commands that stay within it: position, velocity and acceleration of every axis.
 
-Pure functions of (limits, target, previous command, previous velocity, dt); `AxisLimits` works out once for
-many ticks what they need. The velocity of a command is the difference of two commands divided by the tick,
-exactly as a robot that is fed one set-point per tick sees it. All bounds are exact in discrete time: an axis
-that obeys them can always come to rest before its position limit. Jerk is limited on top of that, by
-`limiter` or `online`.
+All of it depends on limits, target, previous command, previous velocity and tick alone; `AxisLimits` works
+out once for many ticks what it needs. The velocity of a command is the difference of two commands divided by
+the tick, exactly as a robot that is fed one set-point per tick sees it. All bounds are exact in discrete
+time: an axis that obeys them can always come to rest before its position limit. Jerk is limited on top of
+that, by `limiter` or `online`.
 """
 
 from __future__ import annotations
@@ -237,7 +237,18 @@ class AxisLimits:
         command: Sequence[float],
         velocity: Sequence[float],
     ) -> Moved:
-        """See `limit_step`."""
+        """Follow a target as closely as the limits allow.
+
+        A target that moves within the limits is followed exactly. One that does not is caught up with within
+        a few `CATCH_UP_S`, and without swinging past it. All arguments are [A] in rad or m (per s), and
+        finite. Jerk is not limited here.
+
+        Args:
+            target: Where the command should be at the end of this tick.
+            target_velocity: Velocity of the target during this tick.
+            command: Previous command; within the position limits.
+            velocity: Velocity of the previous command; such that it can stop within the position limits.
+        """
         dt_s, catch_up_s = self._dt_s, self._catch_up_s
         positions, speeds, wishes = [], [], []
         outside = differs = False
@@ -283,7 +294,7 @@ class AxisLimits:
         return positions, speeds, (outside, *clamped)
 
     def brake(self, command: Sequence[float], velocity: Sequence[float]) -> Moved:
-        """See `brake_step`."""
+        """Slow down as fast as the limits allow, to rest. Arguments as in `follow`."""
         dt_s = self._dt_s
         positions, speeds = [], []
         for (lower, upper, _, change, *_), start, before in zip(self._axes, command, velocity, strict=True):
@@ -310,37 +321,6 @@ def _stopping_speed(room: float, slowing: float) -> float:
     """As `stopping_speed`, of one axis: `room` is gap / dt_s, at least 0, `slowing` deceleration * dt_s."""
     ticks = 0.5 * (math.sqrt(1.0 + 8.0 * room / slowing) - 1.0) // 1.0
     return room / (ticks + 1.0) + 0.5 * ticks * slowing
-
-
-def limit_step(
-    limits: Limits,
-    target: FloatArray,
-    target_velocity: FloatArray,
-    command: FloatArray,
-    velocity: FloatArray,
-    dt_s: float,
-) -> Step:
-    """Follow a target as closely as the limits allow.
-
-    A target that moves within the limits is followed exactly. One that does not is caught up with within a
-    few `CATCH_UP_S`, and without swinging past it. All arrays are [A] in rad or m (per s); all must be
-    finite. Jerk is not limited here.
-
-    Args:
-        limits: What the arm can do.
-        target: Where the command should be at the end of this tick.
-        target_velocity: Velocity of the target during this tick.
-        command: Previous command; within the position limits.
-        velocity: Velocity of the previous command; such that it can stop within the position limits.
-        dt_s: Tick, s.
-    """
-    rows = (row.tolist() for row in (target, target_velocity, command, velocity))
-    return step_of(AxisLimits(limits, dt_s).follow(*rows))
-
-
-def brake_step(limits: Limits, command: FloatArray, velocity: FloatArray, dt_s: float) -> Step:
-    """Slow down as fast as the limits allow, to rest. Arguments as in `limit_step`."""
-    return step_of(AxisLimits(limits, dt_s).brake(command.tolist(), velocity.tolist()))
 
 
 def step_of(moved: Moved) -> Step:
