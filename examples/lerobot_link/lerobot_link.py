@@ -9,6 +9,10 @@ What LeRobot calls `shoulder_pan.pos`, in degrees or from -100 to 100, is an axi
 for each axis which position stands for which value, and how far and how fast it may go. The process has a
 watchdog: without set-points it tells the arm to stay where it is, and nothing that it is sent moves the arm
 beyond the limits in the file, or by more than `jump_rad` at once.
+
+All of it is one file, so that copying it into that environment is all there is to installing it. It has five
+parts, each for itself: the file of the robot (`load_setup`), which set-points the arm follows (`Guard`), the
+sockets (`Link`), LeRobot's robot by axes (`Arm`), and the loop that connects them (`run`). Begin with `run`.
 """
 
 from __future__ import annotations
@@ -42,6 +46,11 @@ LONGEST_WATCHDOG_S = 0.2
 MOST_DETAIL = 256
 LAST_READINGS = 5
 LAST_PERIOD_S = 0.01
+ENDPOINTS = {
+    "state": "tcp://127.0.0.1:7430",
+    "command": "tcp://127.0.0.1:7431",
+    "service": "tcp://127.0.0.1:7432",
+}
 
 
 class FileError(Exception):
@@ -132,10 +141,7 @@ def load_setup(path: Path) -> Setup:
     watchdog_s = _number(tree, "watchdog_s", "watchdog_s", 0.15, 0.0)
     if watchdog_s > LONGEST_WATCHDOG_S:
         raise FileError(f"watchdog_s: got {watchdog_s:g}, expected at most {LONGEST_WATCHDOG_S:g}")
-    ends = _map(tree.get("endpoints", {}), "endpoints", {"state", "command", "service"})
-    defaults = {name: f"tcp://127.0.0.1:{7430 + number}" for number, name in enumerate(("state", "command"))}
-    defaults["service"] = "tcp://127.0.0.1:7432"
-    endpoints = {name: ends.get(name, default) for name, default in defaults.items()}
+    endpoints = ENDPOINTS | _map(tree.get("endpoints", {}), "endpoints", ENDPOINTS)
     for name, endpoint in endpoints.items():
         # There are no keys here: whoever reaches the address moves the arm.
         if not str(endpoint).startswith(("ipc://", "tcp://127.0.0.1:")):
