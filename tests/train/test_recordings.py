@@ -10,9 +10,10 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from dualsys.train import recordings, variants
-from dualsys.train.recordings import VARIANTS, Arrays, load, record
+from dualsys.train import recordings, shards, variants
+from dualsys.train.recordings import VARIANTS, record
 from dualsys.train.scenes import vocabulary_list
+from dualsys.train.shards import Arrays, load_shards
 from dualsys.train.variants import FILLERS, MAX_WORDS, draw_variants
 from dualsys_sim import arena
 from dualsys_sim.episode import Episode, make_episode
@@ -168,14 +169,14 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(recordings, "_draw_episode", draw_short)
     monkeypatch.setattr(recordings, "EPISODES_PER_SHARD", 2)
-    monkeypatch.setattr(recordings, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(shards, "ProcessPoolExecutor", InProcess)
 
 
 @pytest.mark.usefixtures("_short")
 def test_shards_are_counted_through_when_loaded(tmp_path: Path) -> None:
     record(tmp_path, 3, seed=40, workers=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0000", "0001"]
-    shown = load(tmp_path)
+    shown = load_shards(tmp_path)
     steps, frames = len(shown["wrist"]), len(shown["fixed"])
     first_step, first_frame = shown["first_step"], shown["first_frame"]
     starts = np.unique(first_step)
@@ -191,13 +192,13 @@ def test_shards_are_counted_through_when_loaded(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_short")
 def test_shards_that_are_there_are_kept_and_missing_ones_are_the_same_again(tmp_path: Path) -> None:
     record(tmp_path, 4, seed=40, workers=1)
-    whole = load(tmp_path)
+    whole = load_shards(tmp_path)
     kept = (tmp_path / "0000" / "wrist.npy").stat().st_mtime_ns
     (tmp_path / "0001").rename(tmp_path / "0001.partial")
-    assert len(load(tmp_path)["wrist"]) < len(whole["wrist"])
+    assert len(load_shards(tmp_path)["wrist"]) < len(whole["wrist"])
     record(tmp_path, 4, seed=40, workers=1)
     assert (tmp_path / "0000" / "wrist.npy").stat().st_mtime_ns == kept
-    for name, array in load(tmp_path).items():
+    for name, array in load_shards(tmp_path).items():
         np.testing.assert_array_equal(array, whole[name], err_msg=name)
 
 

@@ -35,9 +35,10 @@ from dualsys.specs import SystemSpecs
 from dualsys.train.action import ActionData, set_state_scale, train_system1
 from dualsys.train.examples import action_data
 from dualsys.train.export import export_system1, export_system2, system_specs
-from dualsys.train.recordings import Arrays, Bundles, load, record
+from dualsys.train.recordings import Bundles, record
 from dualsys.train.residual import measure, train_residual
 from dualsys.train.scenes import make_scenes, vocabulary_list
+from dualsys.train.shards import Arrays, load_shards
 from dualsys.train.variants import MAX_WORDS, class_counts
 from dualsys.train.vision import VisionData, reading_accuracy, train_system2
 
@@ -106,7 +107,7 @@ def main() -> None:
     scenes, experts = recipe.data / "scenes", recipe.data / "expert"
     make_scenes(scenes, recipe.size(recipe.scenes), recipe.seed * SEED_SPACING, recipe.workers)
     record(experts, recipe.size(recipe.expert_episodes), (recipe.seed + 1) * SEED_SPACING, recipe.workers)
-    shown = load(experts)
+    shown = load_shards(experts)
     system2 = _train_system2(recipe, runs, scenes, shown, len(words))
     learned = _with_latents(system2, shown, experts)
     steps = recipe.size(recipe.system1_steps)
@@ -116,22 +117,24 @@ def main() -> None:
 
     first = _draft(recipe, 1, system2, system1, specs, words)
     driven = _record_round(recipe, 1, first, recipe.draft_episodes)
-    seen = [learned, _with_latents(system2, load(driven), driven)]
+    seen = [learned, _with_latents(system2, load_shards(driven), driven)]
     steps = recipe.size(recipe.draft_steps)
     system1 = _train_system1(recipe, runs, seen, "system1-draft", steps, system1, FURTHER_RATE)
 
     second = _draft(recipe, 2, system2, system1, specs, words)
-    for_system2 = load(_record_round(recipe, 2, second, recipe.policy_episodes))
+    for_system2 = load_shards(_record_round(recipe, 2, second, recipe.policy_episodes))
     last = _record_round(recipe, 3, second, recipe.policy_episodes)
     system2 = _refine_system2(recipe, runs, system2, [_frames(shown), _frames(for_system2)])
     accuracy = _check_system2(recipe, system2)
-    parts = [_with_latents(system2, load(folder), folder, "latents-refined") for folder in (driven, last)]
+    parts = [
+        _with_latents(system2, load_shards(folder), folder, "latents-refined") for folder in (driven, last)
+    ]
     steps = recipe.size(recipe.refine1_steps)
     system1 = _train_system1(recipe, runs, parts, "system1-refined", steps, system1, REFINE_RATE)
 
     third = _draft(recipe, 3, system2, system1, specs, words)
     driven = _record_round(recipe, 4, third, recipe.last_episodes)
-    parts.append(_with_latents(system2, load(driven), driven, "latents-refined"))
+    parts.append(_with_latents(system2, load_shards(driven), driven, "latents-refined"))
     steps = recipe.size(recipe.last_steps)
     system1 = _train_system1(recipe, runs, parts, "system1-last", steps, system1, FURTHER_RATE)
     steps = recipe.size(recipe.residual_steps)

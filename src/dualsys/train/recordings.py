@@ -12,20 +12,16 @@ int16 [F, J, 16], `places` float32 [F, J, 6], `classes` int8 [F, J, 5]; F counts
 
 from __future__ import annotations
 
-import shutil
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dualsys.train.loop import progress_bar
 from dualsys.train.policy_actor import policy_actor
 from dualsys.train.scenes import vocabulary_list
+from dualsys.train.shards import Arrays, joined, make_shards
 from dualsys.train.variants import draw_variants, meaning, second_place, word_indices
 from dualsys_sim.episode import Episode, make_episode
 from dualsys_sim.labels import expert_chunk
@@ -51,8 +47,6 @@ POLICY_MIX: Final = (
 REGOAL_CHANCE: Final = 0.006
 REGOAL_AFTER_VERDICT_CHANCE: Final = 0.06
 
-Arrays = dict[str, NDArray[np.generic]]
-
 
 @dataclass(frozen=True)
 class Bundles:
@@ -72,46 +66,14 @@ def record(folder: Path, episodes: int, seed: int, workers: int, drivers: Bundle
         workers: Processes.
         drivers: Trained systems to drive; None for the experts.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     count = -(-episodes // EPISODES_PER_SHARD)
-    missing = [shard for shard in range(count) if not (folder / f"{shard:04d}").exists()]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool, progress_bar() as bar:
-        bar_task = bar.add_task(folder.name, total=count, completed=count - len(missing), note="shards")
-        for _ in pool.map(partial(_record_shard, folder=folder, seed=seed, drivers=drivers), missing):
-            bar.advance(bar_task)
+    make_shards(folder, count, partial(_record_shard, seed, drivers), workers)
 
 
-def load(folder: Path) -> Arrays:
-    """All shards of a folder as one set of arrays, with `first_step` and `first_frame` counted through."""
-    shards = sorted(path for path in folder.iterdir() if path.is_dir() and path.suffix != ".partial")
-    names = [path.stem for path in sorted(shards[0].glob("*.npy"))]
-    parts = {name: [np.load(shard / f"{name}.npy", allow_pickle=False) for shard in shards] for name in names}
-    steps = np.cumsum([0, *(len(part) for part in parts["wrist"])])
-    frames = np.cumsum([0, *(len(part) for part in parts["fixed"])])
-    for index in range(len(shards)):
-        parts["first_step"][index] = parts["first_step"][index] + steps[index]
-        parts["first_frame"][index] = parts["first_frame"][index] + frames[index]
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
-
-
-def _record_shard(shard: int, folder: Path, seed: int, drivers: Bundles | None) -> None:
-    collected: dict[str, list[NDArray[np.generic]]] = {}
-    steps = frames = 0
+def _record_shard(seed: int, drivers: Bundles | None, shard: int) -> Arrays:
     with World() as world:
-        for number in range(shard * EPISODES_PER_SHARD, (shard + 1) * EPISODES_PER_SHARD):
-            arrays = _record_episode(world, seed + number, drivers)
-            length = len(arrays["wrist"])
-            arrays["first_step"] = np.full(length, steps, dtype=np.int64)
-            arrays["first_frame"] = np.full(length, frames, dtype=np.int64)
-            steps, frames = steps + length, frames + len(arrays["fixed"])
-            for name, array in arrays.items():
-                collected.setdefault(name, []).append(array)
-    partial_folder = folder / f"{shard:04d}.partial"
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    partial_folder.mkdir()
-    for name, parts in collected.items():
-        np.save(partial_folder / f"{name}.npy", np.concatenate(parts), allow_pickle=False)
-    partial_folder.rename(folder / f"{shard:04d}")
+        numbers = range(shard * EPISODES_PER_SHARD, (shard + 1) * EPISODES_PER_SHARD)
+        return joined(_record_episode(world, seed + number, drivers) for number in numbers)
 
 
 def _record_episode(world: World, seed: int, drivers: Bundles | None) -> Arrays:

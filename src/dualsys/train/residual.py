@@ -53,7 +53,7 @@ from dualsys.train.checkpoint import averaged_weights, load_network, load_system
 from dualsys.train.examples import action_data
 from dualsys.train.graphs import EULER_STEPS, field_of, phase_of
 from dualsys.train.loop import Stage, device, mixed_precision
-from dualsys.train.recordings import load
+from dualsys.train.shards import load_shards
 from dualsys.train.weights import round_to_half
 
 CHUNKS = 48
@@ -345,7 +345,8 @@ def main() -> None:
         raise BundleError(f"{recipe.system2}: expected a System 2, got a System 1; give its checkpoint")
     system2 = system2.to(device())
     parts = [
-        action_data(system2, load(folder), folder / f"{recipe.latents}.npy") for folder in recipe.recordings
+        action_data(system2, load_shards(folder), folder / f"{recipe.latents}.npy")
+        for folder in recipe.recordings
     ]
     head = train_residual(system1, parts, recipe.out, steps=recipe.steps, seed=recipe.seed, name=recipe.name)
     figures = measure(system1, head, parts, recipe.seed)

@@ -115,6 +115,12 @@ def place_loss(predicted: Tensor, truth: Tensor) -> Tensor:
     return smooth_l1_loss(error, torch.zeros_like(error), reduction="sum") / known.sum().clamp(min=1)
 
 
+def point_loss(pointed: Tensor, places: Tensor) -> Tensor:
+    """Errors of the places `[B, 2, 3]` that the pointing heads tell, of `[B, 6]`; see `place_loss`."""
+    named, goal = place_loss(pointed[:, 0], places[:, :3]), place_loss(pointed[:, 1], places[:, 3:])
+    return 0.5 * named + 0.25 * goal
+
+
 def kind_loss(net: System2Net, tokens: Tensor, targets: Tensor, classes: Tensor) -> Tensor:
     """Cross-entropy of the colour and the shape that are seen where the named objects are.
 
@@ -215,8 +221,7 @@ def train_system2(
         return reading_losses(reading, places, classes) | {
             "look": look_loss(looks, with_nowhere(targets, classes)),
             "kind": KIND_SHARE * kind_loss(net, tokens, targets[:, 0], classes),
-            "point": 0.5 * place_loss(pointed[:, 0], places[:, :3])
-            + 0.25 * place_loss(pointed[:, 1], places[:, 3:]),
+            "point": point_loss(pointed, places),
         }
 
     averaged = stage.run(loss_of, seed)

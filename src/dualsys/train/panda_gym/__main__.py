@@ -29,17 +29,10 @@ from dualsys.robots.gymnasium import EnvironmentOptions
 from dualsys.train.action import set_state_scale, train_system1
 from dualsys.train.examples import action_data
 from dualsys.train.export import export_system1, export_system2, system_specs
-from dualsys.train.panda_gym.data import (
-    WRIST_PX,
-    Arrays,
-    Site,
-    load_shards,
-    make_shards,
-    run_shard,
-    still_shard,
-)
+from dualsys.train.panda_gym.data import WRIST_PX, Site, make_site, run_shard, still_shard
 from dualsys.train.panda_gym.tasks import ACTION, HORIZON, MAX_WORDS, VOCABULARY, TaskName
 from dualsys.train.panda_gym.vision import Lookout, pointing_accuracy, train_system2
+from dualsys.train.shards import Arrays, load_shards
 from dualsys.train.vision import VisionData
 from dualsys_sim.physics import pybullet
 
@@ -134,7 +127,7 @@ def main() -> None:
     ):
         offset = ("stills", "runs", "held-out").index(name)
         site = Site(task, options, 3 * recipe.seed - 2 + offset)
-        make_shards(data / name, count, site, make, recipe.threads)
+        make_site(data / name, count, site, make, recipe.threads)
     stills, runs, held_out = (load_shards(data / name) for name in ("stills", "runs", "held-out"))
     seen = [_pictures(stills, "images"), _pictures(runs, "fixed")]
     system2 = _system2(recipe, options, seen, data / "checkpoints")

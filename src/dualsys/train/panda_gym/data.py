@@ -2,21 +2,16 @@
 
 A drawing of the arm is shown with many places of cube and marker (see `pictures`), and every state is
 labelled for each of them by the expert. So a few hundred drawings of the arm make thousands of pictures, in
-shards that are kept: an interrupted run goes on where it stopped.
-
-A shard is a folder of `.npy` files. Stills: `images` uint8 [N, h, w, 3], `words` int16 [N, 2, MAX_WORDS],
+shards (see `dualsys.train.shards`). Stills: `images` uint8 [N, h, w, 3], `words` int16 [N, 2, MAX_WORDS],
 `places` float32 [N, 2, 6], `classes` int8 [N, 2, 5]. Runs have the same with `fixed` for `images`, one row
 for every `FRAME_STEPS` steps, and the arrays of `dualsys.train.action.ActionData`.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +21,6 @@ from numpy.typing import NDArray
 from dualsys.cameras.fitting import Fit
 from dualsys.robots.gymnasium import EnvironmentOptions
 from dualsys.train.action import FRAME_STEPS
-from dualsys.train.loop import progress_bar
 from dualsys.train.panda_gym.pictures import Layer, Studio, put_together
 from dualsys.train.panda_gym.tasks import (
     STAY_WORDS,
@@ -41,6 +35,7 @@ from dualsys.train.panda_gym.tasks import (
     expert_chunk,
     word_indices,
 )
+from dualsys.train.shards import Arrays, joined, make_shards
 
 POSES_PER_SHARD: Final = 25
 SCENES_PER_POSE: Final = 10
@@ -59,8 +54,6 @@ WRIST_PX: Final = 16
 """System 1 is shown the left view so small: where the marker is, it is told by the latent."""
 STAY_CHUNK: Final = np.array([0.0, 0.0, 0.0, 1.0], dtype=np.float32)
 
-Arrays = dict[str, NDArray[np.generic]]
-
 
 @dataclass(frozen=True)
 class Site:
@@ -71,21 +64,11 @@ class Site:
     seed: int
 
 
-def make_shards(
+def make_site(
     folder: Path, count: int, site: Site, make: Callable[[Studio, Site, int], Arrays], processes: int = 1
 ) -> None:
-    """Make the shards that are missing, several at a time; what is asked of a shard does not depend on it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [number for number in range(count) if not (folder / f"{number:04d}").exists()]
-    if not missing:
-        return
-    with (
-        ProcessPoolExecutor(processes, get_context("spawn"), _open_studio, (site.options,)) as pool,
-        progress_bar() as bar,
-    ):
-        row = bar.add_task(folder.name, total=count, completed=count - len(missing), note="shards")
-        for _ in pool.map(partial(_make_shard, folder, site, make), missing):
-            bar.advance(row)
+    """Make the shards of a site that are missing; each process draws with a studio of its own."""
+    make_shards(folder, count, partial(_in_studio, site, make), processes, _open_studio, (site.options,))
 
 
 _studio: Studio
@@ -97,26 +80,8 @@ def _open_studio(options: EnvironmentOptions) -> None:
     _studio = Studio(options)
 
 
-def _make_shard(folder: Path, site: Site, make: Callable[[Studio, Site, int], Arrays], number: int) -> None:
-    arrays = make(_studio, site, number)
-    partial_folder = folder / f"{number:04d}.partial"
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    partial_folder.mkdir()
-    for name, array in arrays.items():
-        np.save(partial_folder / f"{name}.npy", array, allow_pickle=False)
-    partial_folder.rename(folder / f"{number:04d}")
-
-
-def load_shards(folder: Path) -> Arrays:
-    """All shards of a folder as one set of arrays, with `first_step` and `first_frame` counted through."""
-    shards = sorted(path for path in folder.iterdir() if path.is_dir() and path.suffix != ".partial")
-    names = [path.stem for path in sorted(shards[0].glob("*.npy"))]
-    parts = {name: [np.load(shard / f"{name}.npy", allow_pickle=False) for shard in shards] for name in names}
-    for first, counted in (("first_step", "wrist"), ("first_frame", "fixed")):
-        if first in parts:
-            before = np.cumsum([0, *(len(part) for part in parts[counted])])
-            parts[first] = [part + before[index] for index, part in enumerate(parts[first])]
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+def _in_studio(site: Site, make: Callable[[Studio, Site, int], Arrays], number: int) -> Arrays:
+    return make(_studio, site, number)
 
 
 def still_shard(studio: Studio, site: Site, number: int) -> Arrays:
@@ -142,23 +107,15 @@ def still_shard(studio: Studio, site: Site, number: int) -> Arrays:
 def run_shard(studio: Studio, site: Site, number: int) -> Arrays:
     """Runs: the expert drives the arm, with noise; each is labelled for other places of the marker too."""
     rng = np.random.default_rng([site.seed, number])
-    collected: dict[str, list[NDArray[np.generic]]] = {}
-    steps = frames = 0
+    return joined(_runs(studio, site.task, rng))
+
+
+def _runs(studio: Studio, task: TaskName, rng: np.random.Generator) -> Iterator[Arrays]:
     for _ in range(RUNS_PER_SHARD):
-        recorded = _drive(studio, site.task, rng)
-        goals = [
-            recorded.goal_m,
-            *(draw_places(studio, rng)[0] for _ in range(SCENES_PER_RUN[site.task] - 1)),
-        ]
+        recorded = _drive(studio, task, rng)
+        goals = [recorded.goal_m, *(draw_places(studio, rng)[0] for _ in range(SCENES_PER_RUN[task] - 1))]
         for goal in goals:
-            arrays = _labelled(studio, site.task, recorded, goal, rng)
-            length = len(arrays["wrist"])
-            arrays["first_step"] = np.full(length, steps, dtype=np.int64)
-            arrays["first_frame"] = np.full(length, frames, dtype=np.int64)
-            steps, frames = steps + length, frames + len(arrays["fixed"])
-            for name, array in arrays.items():
-                collected.setdefault(name, []).append(array)
-    return {name: np.concatenate(parts) for name, parts in collected.items()}
+            yield _labelled(studio, task, recorded, goal, rng)
 
 
 def draw_places(studio: Studio, rng: np.random.Generator) -> tuple[FloatArray, FloatArray | None]:

@@ -20,7 +20,7 @@ from dualsys.train.vision import (
     draw_batch,
     jitter_light,
     look_loss,
-    place_loss,
+    point_loss,
     reading_losses,
     with_nowhere,
 )
@@ -96,8 +96,7 @@ def train_system2(
         targets = torch.from_numpy(lookout.targets(places.cpu().numpy())).to(where)
         return reading_losses(reading, places, classes) | {
             "look": look_loss(looks, with_nowhere(targets, classes)),
-            "point": 0.5 * place_loss(pointed[:, 0], places[:, :3])
-            + 0.25 * place_loss(pointed[:, 1], places[:, 3:]),
+            "point": point_loss(pointed, places),
         }
 
     averaged = stage.run(loss_of, seed)
