@@ -31,6 +31,7 @@ from dualsys.bench.delay_grid import (
     unknown_words,
 )
 from dualsys.bench.document import to_html, to_markdown
+from dualsys.telemetry.files import replace_file
 from dualsys.twin.latency import Latency
 from dualsys.twin.report import Report
 from dualsys.twin.result import EpisodeResult
@@ -85,10 +86,10 @@ def run(
     blocks = delay_page.page(results, unmet, pictures, plan, command, policy.action, jitter)
     data = _data(results, unmet, plan, command)
     return (
-        _replace(output / "delay.md", to_markdown(blocks).encode()),
-        _replace(output / "delay.html", to_html(blocks).encode()),
-        _replace(output / "delay.json", msgspec.json.format(msgspec.json.encode(data), indent=1) + b"\n"),
-        _replace(episodes, msgspec.json.encode({**data, "cells": _with_episodes(data, results)}) + b"\n"),
+        replace_file(output / "delay.md", to_markdown(blocks).encode()),
+        replace_file(output / "delay.html", to_html(blocks).encode()),
+        replace_file(output / "delay.json", msgspec.json.format(msgspec.json.encode(data), indent=1) + b"\n"),
+        replace_file(episodes, msgspec.json.encode({**data, "cells": _with_episodes(data, results)}) + b"\n"),
         *(picture for picture in pictures.values()),
     )
 
@@ -195,11 +196,3 @@ def _columns(results: Sequence[EpisodeResult]) -> dict[str, list[Any]]:
 
 def _short(value: float | str | None) -> float | str | None:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
-
-
-def _replace(path: Path, data: bytes) -> Path:
-    """Write a file as a whole: a reader sees either the old or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
-    return path

@@ -58,67 +58,7 @@ def execute(argv: Sequence[str]) -> int:
         Exit code; see `dualsys.cli.main`.
     """
     try:
-        if argv[:1] == ["bench"]:
-            # Every benchmark reads its own options, and its own --help.
-            return bench(argv[1:])
-        command, overrides = parse(argv)
-        match command:
-            case RunCommand():
-                return run(command, overrides)
-            case SlowCommand() | SimCommand():
-                return serve(command, overrides)
-            case FastCommand():
-                return fast(command, overrides)
-            case SayCommand():
-                return say(command, overrides)
-            case RobotCommand(action="list" | "check" | "jog"):
-                from dualsys.cli import robot_command
-
-                return robot_command.robot(command, overrides)
-            case RobotCommand():
-                return robot(command, overrides)
-            case CameraCommand():
-                from dualsys.cli.camera_command import camera
-
-                return camera(command, overrides)
-            case CalibrateCommand():
-                from dualsys.cli.calibrate_command import calibrate
-
-                calibrate(command)
-            case TwinCommand():
-                from dualsys.cli.twin_command import twin
-
-                return twin(command, overrides)
-            case RecordCommand() | ReplayCommand():
-                from dualsys.cli.recorder_commands import record
-
-                return record(command)
-            case KeysCommand():
-                from dualsys.cli.keys_command import keys
-
-                keys(command)
-            case LinkCommand():
-                from dualsys.cli.link_command import link
-
-                link(command, overrides)
-            case DoctorCommand():
-                from dualsys.cli.doctor_command import doctor
-
-                return doctor(command, overrides)
-            case DeployCommand():
-                from dualsys.cli.doctor_command import deploy
-
-                return deploy(command, overrides)
-            case ExportCommand():
-                from dualsys.cli.export_command import export
-
-                export(command)
-            case BenchCommand():
-                return bench(command.arguments)
-            case ListCommand():
-                from dualsys.cli.listing import show
-
-                show(Console(), command.what)
+        return _carry_out(argv)
     except DualsysError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
@@ -128,6 +68,71 @@ def execute(argv: Sequence[str]) -> int:
         # Whoever reads the output, such as `head`, has seen enough: nothing more is said, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+
+
+def _carry_out(argv: Sequence[str]) -> int:
+    """Find the command that is meant and run it; what is needed for one alone is imported for it alone."""
+    if argv[:1] == ["bench"]:
+        # Every benchmark reads its own options, and its own --help.
+        return bench(argv[1:])
+    command, overrides = parse(argv)
+    match command:
+        case RunCommand():
+            return run(command, overrides)
+        case SlowCommand() | SimCommand():
+            return serve(command, overrides)
+        case FastCommand():
+            return fast(command, overrides)
+        case SayCommand():
+            return say(command, overrides)
+        case RobotCommand(action="list" | "check" | "jog"):
+            from dualsys.cli import robot_command
+
+            return robot_command.robot(command, overrides)
+        case RobotCommand():
+            return robot(command, overrides)
+        case CameraCommand():
+            from dualsys.cli.camera_command import camera
+
+            return camera(command, overrides)
+        case CalibrateCommand():
+            from dualsys.cli.calibrate_command import calibrate
+
+            calibrate(command)
+        case TwinCommand():
+            from dualsys.cli.twin_command import twin
+
+            return twin(command, overrides)
+        case RecordCommand() | ReplayCommand():
+            from dualsys.cli.recorder_commands import record
+
+            return record(command)
+        case KeysCommand():
+            from dualsys.cli.keys_command import keys
+
+            keys(command)
+        case LinkCommand():
+            from dualsys.cli.link_command import link
+
+            link(command, overrides)
+        case DoctorCommand():
+            from dualsys.cli.doctor_command import doctor
+
+            return doctor(command, overrides)
+        case DeployCommand():
+            from dualsys.cli.doctor_command import deploy
+
+            return deploy(command, overrides)
+        case ExportCommand():
+            from dualsys.cli.export_command import export
+
+            export(command)
+        case BenchCommand():
+            return bench(command.arguments)
+        case ListCommand():
+            from dualsys.cli.listing import show
+
+            show(Console(), command.what)
     return DONE
 
 

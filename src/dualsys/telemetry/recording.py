@@ -52,10 +52,6 @@ class Recording:
             frames=frames,
         )
 
-    def events_of(self, kind: str) -> list[Record]:
-        """The events of one kind, in order."""
-        return [event for event in self.events if event["kind"] == kind]
-
     def image(self, entry: FrameEntry) -> NDArray[np.uint8]:
         """One image, uint8 `[height, width, 3]` RGB."""
         with (self.path / "frames.bin").open("rb") as file:

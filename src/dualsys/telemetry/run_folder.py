@@ -15,6 +15,7 @@ from typing import Any, Self, TypeAlias
 
 from dualsys.clock import calendar_stamp
 from dualsys.errors import ConfigError
+from dualsys.telemetry.files import replace_file
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 """What JSON can say."""
@@ -61,11 +62,7 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> Path:
         """Replace a file as a whole: a reader sees either the old or the new one."""
-        target = self.path / name
-        temporary = target.with_name(f".{name}.partial")
-        temporary.write_text(text, "utf-8")
-        temporary.replace(target)
-        return target
+        return replace_file(self.path / name, text.encode())
 
     def write_json(self, name: str, tree: Json) -> Path:
         """Replace a JSON file as a whole."""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from dualsys.telemetry.files import replace_file
 from dualsys.telemetry.statistics import success_line, wilson_interval
 from dualsys.twin.result import EpisodeResult
 
@@ -65,9 +66,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """
         text = msgspec.json.format(msgspec.json.encode(self), indent=2)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(text + b"\n")
-        partial.replace(path)
+        replace_file(path, text + b"\n")
 
 
 def summarise(results: Sequence[EpisodeResult], settings: dict[str, Any], systems: dict[str, str]) -> Report:
