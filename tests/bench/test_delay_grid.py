@@ -208,7 +208,6 @@ def test_a_second_way_differs_from_the_strategy_in_what_its_name_says_and_in_not
     plain = of("rtc")
     assert plain.noise_scale == 0.5
     assert of("rtc+noise") == dataclasses.replace(plain, noise_scale=1.0)
-    by_path = {"jacobian": "constant_velocity", "pull": "path"}
     assert of("rtc+path") == dataclasses.replace(
-        plain, strategy_options={**plain.strategy_options, **by_path}
+        plain, strategy_options={**plain.strategy_options, "pull": "path"}
     )

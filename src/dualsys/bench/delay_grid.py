@@ -134,9 +134,10 @@ VARIANTS = (
     ),
     Variant(
         "rtc",
-        "As `rtc`, but guided by where the actions lead and not by the actions, and without the network's "
-        "Jacobian.",
-        {"jacobian": "constant_velocity", "pull": "path"},
+        "As `rtc`, and then led along the path to where the planned actions lead, in the last half of its "
+        "steps.",
+        {"pull": "path"},
+        plan_cpu_s=0.015,
         altered="path",
     ),
     Variant("naive_async", "As `naive_async`, from all of the noise.", altered="noise"),
@@ -205,7 +206,10 @@ SWEEPS = (
     Sweep("system1", "around", ("naive_async+residual", "rtc+residual"), (120,)),
     Sweep("system1", "around", SECOND_WAYS, (200,)),
     Sweep("system1", "intercept", SECOND_WAYS, (200,)),
-    Sweep("system1", "follow", ("rtc+path",), (120, 200)),
+    Sweep("system1", "follow", ("rtc+path",), (120, 200, 300)),
+    Sweep("system1", "around", ("rtc+path",), (300,)),
+    Sweep("system1", "intercept", ("rtc+path",), (300,)),
+    Sweep("system1", "conveyor", ("rtc+path",), (200, 300)),
     Sweep("system1", "follow", ("naive_async+residual",), (200,)),
     Sweep("system1", "conveyor", ("naive_async+residual",), (300,)),
     Sweep("system2", "conveyor", ("rtc",), SYSTEM2_DELAYS_MS),

@@ -5,10 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dualsys.errors import ConfigError
 from dualsys.fast.chunking.delay import DelayEstimator
 from dualsys.fast.chunking.masks import soft_mask
-from dualsys.fast.chunking.requests import Guidance, Plain
+from dualsys.fast.chunking.requests import Guidance, Jacobian, Plain
 from dualsys.fast.chunking.rtc import RealTimeChunking
 from dualsys.fast.chunking.strategy import Overlap
 from dualsys.fast.planner.track import Box, Chunk, Track
@@ -120,9 +119,15 @@ def test_the_variants_reach_the_sampler() -> None:
     np.testing.assert_array_equal(guidance.schedule(5), [5, 5, 5, 5, 5])
 
 
-def test_a_path_is_pulled_without_the_jacobian_only() -> None:
-    guidance = RealTimeChunking(jacobian="constant_velocity", pull="path").request(overlap(6, 2))
+@pytest.mark.parametrize(
+    ("jacobian", "needs"),
+    [("exact", {"sampler", "guided", "velocity"}), ("constant_velocity", {"sampler", "velocity"})],
+)
+def test_a_pulled_path_reaches_the_sampler_and_needs_the_velocity(
+    jacobian: Jacobian, needs: set[str]
+) -> None:
+    strategy = RealTimeChunking(jacobian=jacobian, pull="path")
+    guidance = strategy.request(overlap(6, 2))
     assert isinstance(guidance, Guidance)
-    assert guidance.pull == "path"
-    with pytest.raises(ConfigError, match="got path with jacobian exact, expected jacobian"):
-        RealTimeChunking(pull="path")
+    assert (guidance.pull, guidance.jacobian) == ("path", jacobian)
+    assert strategy.needs == needs

@@ -13,6 +13,7 @@ from dualsys.fast.chunking.requests import (
     Replacement,
     Request,
     RollForward,
+    led_steps,
     noises_for,
 )
 from dualsys.fast.policies import euler
@@ -37,6 +38,7 @@ def noise_for(request: Request) -> np.ndarray:
         (RollForward(2), ["sample"]),
         (Guidance(PREVIOUS, WEIGHTS, 5.0), ["guided"]),
         (Guidance(PREVIOUS, WEIGHTS, 5.0, jacobian="constant_velocity"), ["velocity"] * 5),
+        (Guidance(PREVIOUS, WEIGHTS, 5.0, pull="path"), ["guided", "velocity", "velocity"]),
         (Replacement(PREVIOUS, 3), ["velocity"] * 5),
         (Ramp(PREVIOUS, 3, np.ones(HORIZON, np.float32)), ["velocity"] * 5),
         (Prefix(PREVIOUS, GIVEN), ["prefix"]),
@@ -80,6 +82,27 @@ def test_of_a_path_the_gripper_is_no_part() -> None:
         noise[0], PREVIOUS, WEIGHTS, guidance_schedule(5.0, 5), travel=3,
     )  # fmt: skip
     np.testing.assert_allclose(draw(FieldPolicy(), way, noise, 1), expected, atol=1e-6)
+
+
+def test_an_exactly_guided_chunk_is_led_along_the_path_in_the_last_half_of_its_steps() -> None:
+    noise, field = noise_for(Plain()), FieldPolicy()
+    chunk = draw(FieldPolicy(), Guidance(PREVIOUS, WEIGHTS, 5.0), noise, 1).astype(np.float64)
+    x = 0.6 * chunk + 0.4 * noise[0]
+    for tau, strength in ((0.6, 13 / 6), (0.8, 4.25)):
+        times = np.full(HORIZON, tau, np.float32)
+        velocity = field.velocity(x.astype(np.float32), times, 1)
+        gap = PREVIOUS - (x + (1 - tau) * velocity)
+        aside = WEIGHTS[:, None] * gap[:, :3].cumsum(axis=0)
+        error = np.column_stack([np.diff(aside, axis=0, prepend=0.0), WEIGHTS * gap[:, 3]])
+        x = x + (velocity + strength * error) / 5
+    found = draw(FieldPolicy(), Guidance(PREVIOUS, WEIGHTS, 5.0, pull="path"), noise, 1)
+    np.testing.assert_allclose(found, x, atol=1e-5)
+    assert np.abs(found - chunk).max() > 0.05
+
+
+@pytest.mark.parametrize(("steps", "led"), [(1, 1), (2, 1), (5, 2), (10, 5)])
+def test_of_any_number_of_steps_the_last_half_is_led_and_at_least_one(steps: int, led: int) -> None:
+    assert led_steps(steps) == led
 
 
 def test_without_weights_every_guided_variant_is_the_plain_sample() -> None:

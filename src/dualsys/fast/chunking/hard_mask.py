@@ -18,8 +18,8 @@ class HardMask(RealTimeChunking):
     about = About(
         summary="guides only the actions that will be over when the chunk is there",
         paper="baseline of arXiv:2506.07339",
-        needs=RealTimeChunking.about.needs,
-        cost=RealTimeChunking.about.cost,
+        needs="guided; velocity with jacobian constant_velocity; guidance_schedule besides with sigma_d",
+        cost="n, each with a backward pass; n with jacobian constant_velocity",
     )
 
     def __init__(

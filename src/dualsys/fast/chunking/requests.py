@@ -25,6 +25,11 @@ Pull = Literal["actions", "path"]
 or, of actions that are travel, the places that they lead to."""
 
 
+def led_steps(steps: int) -> int:
+    """In how many of its Euler steps an exactly guided chunk is led along the path: the last half, or one."""
+    return max(1, steps // 2)
+
+
 @dataclass(frozen=True)
 class Plain:
     """One sample, told nothing of the planned motion."""

@@ -33,6 +33,7 @@ def guided(
     weights: Array,
     guidance: NDArray[np.float32],
     travel: int = 0,
+    first: int = 0,
 ) -> Array:
     """A sample under guidance that takes the velocity for constant: the identity in place of the Jacobian.
 
@@ -41,15 +42,16 @@ def guided(
 
     Args:
         field: The velocity.
-        noise: `[H, A]`.
+        noise: `[H, A]`; behind a `first` step above 0, the chunk at flow time first / n.
         previous: Y, `[H, A]`.
         weights: W, `[H]`.
         guidance: float32 `[n]`, w of each step; their number is the number of steps.
         travel: So many of the A components, the first, are travel whose sums are compared; see
             `chunking.rtc`.
+        first: The Euler step to begin with.
     """
     x, steps = noise, len(guidance)
-    for step in range(steps):
+    for step in range(first, steps):
         tau = step / steps
         velocity = field(x, _times(noise, tau))
         gap = previous - (x + (1.0 - tau) * velocity)

@@ -16,6 +16,7 @@ from dualsys.fast.chunking.requests import (
     Replacement,
     Request,
     RollForward,
+    led_steps,
 )
 from dualsys.fast.policies import euler
 from dualsys.fast.policies.policy import (
@@ -61,14 +62,20 @@ def draw(policy: System1, request: Request, noise: Float32Array, condition: Cond
 
 
 def _guided(policy: System1, request: Guidance, noise: Float32Array, condition: Condition) -> Float32Array:
-    schedule = request.schedule(policy.steps)
+    schedule, x, first = request.schedule(policy.steps), noise, 0
     if request.jacobian == "exact":
         sampler = cast(GuidedSampler, policy)
-        return sampler.guided(noise, condition, request.previous, request.weights, schedule)
+        chunk = sampler.guided(noise, condition, request.previous, request.weights, schedule)
+        if request.pull == "actions":
+            return chunk
+        # Back along the straight line to its noise, to where the last steps are done again.
+        first = policy.steps - led_steps(policy.steps)
+        tau = np.float32(first / policy.steps)
+        x = tau * chunk + (1 - tau) * noise
     field = _field(policy, condition)
     # Tool actions are travel but for the gripper, which stands last.
     travel = len(policy.action.names) - 1 if request.pull == "path" else 0
-    return _single(euler.guided(field, noise, request.previous, request.weights, schedule, travel))
+    return _single(euler.guided(field, x, request.previous, request.weights, schedule, travel, first))
 
 
 def _best(policy: System1, request: Candidates, noise: Float32Array, condition: Condition) -> Float32Array:
