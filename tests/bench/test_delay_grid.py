@@ -56,7 +56,7 @@ def test_every_cell_has_a_name_of_its_own() -> None:
 
 def test_the_main_strategies_meet_every_delay_on_the_multimodal_task() -> None:
     found = {
-        (point.variant.name, point.delay)
+        (point.variant.label, point.delay)
         for point in points(SETTINGS, SCRIPTED_ACTION)
         if (point.varied, point.task) == ("system1", "around")
     }
@@ -66,8 +66,9 @@ def test_the_main_strategies_meet_every_delay_on_the_multimodal_task() -> None:
 
 
 def test_every_strategy_is_run_or_is_the_same_as_one_that_is() -> None:
-    assert {*MAIN, *OTHERS, "latest_overwrite"} == set(STRATEGIES)
-    assert {point.variant.name for point in points(SETTINGS, SCRIPTED_ACTION)} == {*MAIN, *OTHERS}
+    assert {*MAIN, *OTHERS, "latest_overwrite"} - {"rtc+path"} == set(STRATEGIES)
+    names = {point.variant.name for point in points(SETTINGS, SCRIPTED_ACTION)}
+    assert names == {*MAIN, *OTHERS} - {"rtc+path"}
 
 
 def test_one_delay_is_varied_and_the_other_stays() -> None:

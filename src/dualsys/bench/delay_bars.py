@@ -27,7 +27,7 @@ ROUGHNESS = {
 }
 """What is halved: the metric, whose median over the episodes counts, and its unit."""
 
-KEEPERS = ("rtc", "rtc_prefix")
+KEEPERS = ("rtc", "rtc+path", "rtc_prefix")
 BEATEN = ("synchronous", "naive_async", "temporal_ensemble")
 KEPT = 0.95
 MOVING_TASKS = ("around", "conveyor", "intercept", "follow")

@@ -79,6 +79,14 @@ VARIANTS = (
         plan_cpu_s=0.013,
     ),
     Variant(
+        "rtc",
+        "As `rtc`, and then led along the path to where the planned actions lead, in the last half of its "
+        "steps.",
+        {"pull": "path"},
+        plan_cpu_s=0.015,
+        altered="path",
+    ),
+    Variant(
         "rtc_prefix",
         "The d actions that will be over are given as a clean prefix; s = max(d, 1), as in the paper.",
     ),
@@ -132,22 +140,14 @@ VARIANTS = (
         plan_cpu_s=0.013,
         altered="residual",
     ),
-    Variant(
-        "rtc",
-        "As `rtc`, and then led along the path to where the planned actions lead, in the last half of its "
-        "steps.",
-        {"pull": "path"},
-        plan_cpu_s=0.015,
-        altered="path",
-    ),
     Variant("naive_async", "As `naive_async`, from all of the noise.", altered="noise"),
     Variant("rtc", "As `rtc`, from all of the noise.", plan_cpu_s=0.013, altered="noise"),
     Variant("rtc_prefix", "As `rtc_prefix`, from all of the noise.", altered="noise"),
 )
-MAIN: tuple[StrategyName, ...] = ("synchronous", "naive_async", "temporal_ensemble", "rtc", "rtc_prefix")
+MAIN = ("synchronous", "naive_async", "temporal_ensemble", "rtc", "rtc+path", "rtc_prefix")
 OTHERS: tuple[StrategyName, ...] = tuple(one.name for one in VARIANTS if one.name not in MAIN)
-ALTERED: tuple[str, ...] = tuple(one.label for one in VARIANTS if one.altered)
-"""Labels of the strategies that are run in a second way."""
+ALTERED = tuple(one.label for one in VARIANTS if one.altered and one.label not in MAIN)
+"""Labels of what is run in a second way besides."""
 
 JITTER = "jitter"
 SYSTEM1_DELAYS: tuple[int | str, ...] = (0, 40, 80, 120, 160, 200, 300, JITTER)
@@ -189,7 +189,7 @@ ENDS = (0, 200)
 """What a strategy loses by a delay of System 1 is what it does at the second, against the first."""
 PAIR: tuple[StrategyName, ...] = ("naive_async", "rtc")
 """The strategies whose smoothness is compared."""
-SECOND_WAYS = ("rtc+path", *(one.label for one in VARIANTS if one.altered == "noise"))
+SECOND_WAYS = tuple(one.label for one in VARIANTS if one.altered == "noise")
 """What is run besides the main strategies where success is at stake and the delay long."""
 
 SWEEPS = (
@@ -200,16 +200,15 @@ SWEEPS = (
     Sweep("system1", "intercept", PAIR, (120, 300)),
     Sweep("system1", "follow", MAIN, ENDS),
     Sweep("system1", "follow", PAIR, (120, 300)),
+    Sweep("system1", "conveyor", ("rtc+path",), (300,)),
+    Sweep("system1", "intercept", ("rtc+path",), (300,)),
+    Sweep("system1", "follow", ("rtc+path",), (120, 300)),
     Sweep("system1", "pick", MAIN, ENDS),
     Sweep("system1", "pick", PAIR, (120, 300)),
     Sweep("system1", "around", OTHERS, (120,)),
     Sweep("system1", "around", ("naive_async+residual", "rtc+residual"), (120,)),
     Sweep("system1", "around", SECOND_WAYS, (200,)),
     Sweep("system1", "intercept", SECOND_WAYS, (200,)),
-    Sweep("system1", "follow", ("rtc+path",), (120, 200, 300)),
-    Sweep("system1", "around", ("rtc+path",), (300,)),
-    Sweep("system1", "intercept", ("rtc+path",), (300,)),
-    Sweep("system1", "conveyor", ("rtc+path",), (200, 300)),
     Sweep("system1", "follow", ("naive_async+residual",), (200,)),
     Sweep("system1", "conveyor", ("naive_async+residual",), (300,)),
     Sweep("system2", "conveyor", ("rtc",), SYSTEM2_DELAYS_MS),
