@@ -140,6 +140,13 @@ def test_nobody_imports_the_command_line() -> None:
     assert [found.line for found in rest if within(found.target, "dualsys.cli")] == []
 
 
+def test_every_program_reads_its_command_line_in_the_same_way() -> None:
+    parsers = ("tyro.cli(", "ArgumentParser(")
+    reading = [module for module, path in sources() if any(one in path.read_text("utf-8") for one in parsers)]
+    assert reading == ["dualsys.command_line"]
+    assert [found.line for found in IMPORTS if within(found.target, "tyro.cli")] == []
+
+
 def test_torch_is_imported_only_by_the_networks_and_their_training() -> None:
     rest = [found for found in IMPORTS if not within(found.importer, "dualsys.models", "dualsys.train")]
     assert [found.line for found in rest if within(found.target, "torch", "onnx", "onnxscript")] == []

@@ -165,6 +165,34 @@ def test_every_benchmark_tells_its_options(name: str, capsys: pytest.CaptureFixt
     assert "usage: python -m dualsys.bench" in capsys.readouterr().out
 
 
+A_NUMBER = {
+    "tasks": "--episodes",
+    "staleness": "--seed",
+    "delay": "--workers",
+    "plan": "--rounds",
+    "jitter": "--seconds",
+    "tick": "--rates",
+    "bus": "--rounds",
+    "uplink": "--seconds",
+    "split": "--scenes",
+    "fleet": "--seconds",
+    "plan-delays": "--most",
+}
+"""An option of every benchmark that takes a number."""
+
+
+@pytest.mark.parametrize("name", sorted(BENCHES))
+def test_what_is_no_number_is_told_by_every_benchmark_in_the_same_words(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = ["recording", "--output", "out.json"] if name == "plan-delays" else []
+    with pytest.raises(SystemExit) as left:
+        main([name, *needed, A_NUMBER[name], "many"])
+    assert left.value.code == 2
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert f"Error parsing {A_NUMBER[name]}: got 'many', expected a" in told
+
+
 def test_an_unknown_benchmark_is_told_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed"]) == 2
     error = capsys.readouterr().err

@@ -77,7 +77,7 @@ def test_none_and_no_are_nothing_to_type(capsys: pytest.CaptureFixture[str]) -> 
     for arguments, told in (
         (["run", str(CONFIG), "--seed", "None"], "got 'None', expected a whole number"),
         (["run", str(CONFIG), "--no-residual"], "Unrecognized options: --no-residual"),
-        (["run", str(CONFIG), "--episodes", "three"], "three"),
+        (["run", str(CONFIG), "--episodes", "three"], "--episodes: got 'three', expected a whole"),
     ):
         with pytest.raises(SystemExit) as caught:
             main(arguments)

@@ -168,6 +168,16 @@ def test_a_setting_that_would_be_left_out_is_refused(changed: dict[str, Any], to
         next(evaluate_environment(config, 1, 0))
 
 
+def test_what_is_no_number_is_told_with_what_was_expected(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["environment", "none.yaml", "--episodes", "many"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "--episodes: got 'many', expected a whole number" in capsys.readouterr().err
+
+
 def test_a_fault_is_one_message_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ import tyro
 from dualsys.bench import delay, staleness, tasks
 from dualsys.bench.cells import Plan
 from dualsys.bench.delay_grid import MODELLED_JITTER
+from dualsys.command_line import read
 from dualsys.config import load_config
 from dualsys.errors import ConfigError, DualsysError
 from dualsys.robots.tabletop import TABLE_PANDA
@@ -95,13 +96,13 @@ def main(arguments: Sequence[str]) -> int:
     if name == "tick":
         from dualsys.bench import tick
 
-        tyro.cli(tick.main, args=rest, prog=prog)
+        read(tick.main, rest, prog=prog)
         return 0
     if name not in BENCHMARKS:
         # Not on the twin: they have options of their own.
         status: int = import_module(f"dualsys.bench.{name.replace('-', '_')}").main(rest)
         return status
-    options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench")
+    options = read(Options, arguments, prog="python -m dualsys.bench")
     command = shlex.join(["python", "-m", "dualsys.bench", *arguments])
     try:
         for path in run(options, command):

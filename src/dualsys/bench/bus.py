@@ -23,7 +23,6 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from dualsys.bench.bus_codecs import CodecRow, codec_rows, demo_images, shipped_latents
@@ -32,6 +31,7 @@ from dualsys.bench.bus_payloads import CAMERA, NAMES, Addresses, Exchanged, Line
 from dualsys.bench.bus_raw import RawNear
 from dualsys.bus.keys import KeyStore
 from dualsys.clock import NS_PER_MS, Clock, WallClock
+from dualsys.command_line import read
 from dualsys.config import load_config
 from dualsys.errors import BusError, ConfigError, DualsysError
 from dualsys.telemetry.extras import optional
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     from dualsys.bench import bus_page
 
-    options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench bus")
+    options = read(Options, arguments, prog="python -m dualsys.bench bus")
     command = shlex.join(["python", "-m", "dualsys.bench", "bus", *arguments])
     try:
         chosen = chosen_lines(options)

@@ -22,7 +22,6 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
-import tyro
 import zmq
 
 from dualsys.bench.bus_codecs import demo_scenes
@@ -31,6 +30,7 @@ from dualsys.bench.timing import Reading
 from dualsys.bundles import load_manifest
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, NS_PER_S, CpuClock, WallClock
+from dualsys.command_line import read
 from dualsys.config import FleetConfig, SystemConfig, load_config
 from dualsys.errors import BusError, ConfigError, DualsysError, PeerTimeoutError
 from dualsys.slow.backends.onnx import OnnxSystem2
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     from dualsys.bench import fleet_page
 
-    options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench fleet")
+    options = read(Options, arguments, prog="python -m dualsys.bench fleet")
     command = shlex.join(["python", "-m", "dualsys.bench", "fleet", *arguments])
     try:
         found, cells = measure(options)

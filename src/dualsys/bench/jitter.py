@@ -21,9 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, TypeVar
 
-import tyro
-
 from dualsys.clock import NS_PER_S, Tick, period_ns
+from dualsys.command_line import read
 from dualsys.config import load_config
 from dualsys.errors import ConfigError, DualsysError, RobotError
 from dualsys.fast.control.pacing import MAX_RATE_HZ, MIN_RATE_HZ, Punctuality
@@ -134,7 +133,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     from dualsys.bench import jitter_page
 
-    options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench jitter")
+    options = read(Options, arguments, prog="python -m dualsys.bench jitter")
     command = shlex.join(["python", "-m", "dualsys.bench", "jitter", *arguments])
     try:
         measured = [_shown(cell) for cell in measure(cells_of(options), options.config)]

@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from dualsys.bench.first_plan import first_plans
@@ -24,6 +23,7 @@ from dualsys.bench.page import write
 from dualsys.bench.plan_page import COMPARED, CONDITION, RUNTIME, TORCH, Measured, page
 from dualsys.bench.timing import Ratio, Runs, interleave, ratio_of, share_of_a_core, timing_of, together
 from dualsys.clock import CpuClock, WallClock
+from dualsys.command_line import read
 from dualsys.errors import ConfigError, DualsysError
 from dualsys.fast.chunking.masks import guidance_schedule, soft_mask
 from dualsys.fast.chunking.requests import Candidates, Guidance, Plain, Prefix, Request
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         Exit code: 0, or 2 after a fault that was printed.
     """
-    options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench plan")
+    options = read(Options, arguments, prog="python -m dualsys.bench plan")
     command = shlex.join(["python", "-m", "dualsys.bench", "plan", *arguments])
     try:
         for path in run(options, command):

@@ -17,6 +17,7 @@ import numpy as np
 import tyro
 
 from dualsys.clock import NS_PER_MS
+from dualsys.command_line import read
 from dualsys.errors import ConfigError, DualsysError
 from dualsys.recorder.extra import FILE_NAME, require_mcap
 from dualsys.recorder.records import PlannerBegin, PlannerChunk, PlannerJob, PlannerLatent, Record
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         Exit code: 0, or 2 after a fault that was printed.
     """
-    options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench plan-delays")
+    options = read(Options, arguments, prog="python -m dualsys.bench plan-delays")
     try:
         print(write(options))
     except DualsysError as error:

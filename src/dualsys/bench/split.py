@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from dualsys.bench.bus_codecs import JPEG_QUALITIES, demo_scenes
@@ -22,6 +21,7 @@ from dualsys.bench.page import table
 from dualsys.bus.codec import decode, encode
 from dualsys.bus.latent_codec import CODECS
 from dualsys.clock import NS_PER_MS, CpuClock
+from dualsys.command_line import read
 from dualsys.errors import DualsysError
 from dualsys.fast.planner.observer import Observer
 from dualsys.fast.planner.records import PlannerSettings
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         Exit code: 0, or 2 after a fault that was printed.
     """
-    options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench split")
+    options = read(Options, arguments, prog="python -m dualsys.bench split")
     try:
         print(split_table(split_rows(options.bundle, demo_scenes(max(1, options.scenes)))))
     except DualsysError as error:

@@ -19,7 +19,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
@@ -27,6 +26,7 @@ from dualsys.bus.handshake import answer_hello
 from dualsys.bus.service import ServiceServer
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.clock import NS_PER_MS, Clock, CpuClock, WallClock, period_ns
+from dualsys.command_line import read
 from dualsys.errors import RobotError
 from dualsys.fast.control.core import Ages, ControlCore
 from dualsys.fast.control.dry_run import DryRun
@@ -340,4 +340,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    read(main)

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
 from dualsys.bench.page import table
@@ -27,6 +26,7 @@ from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.service import ServiceClient
 from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.clock import NS_PER_MS, Clock, WallClock, nanoseconds, period_ns, seconds
+from dualsys.command_line import read
 from dualsys.config import SlowConfig, load_config
 from dualsys.config_links import SlowEndpoints
 from dualsys.errors import BusError, ConfigError, DualsysError
@@ -183,7 +183,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         Exit code: 0, or 2 after a fault that was printed.
     """
-    options = tyro.cli(Options, args=list(arguments), prog="python -m dualsys.bench uplink")
+    options = read(Options, arguments, prog="python -m dualsys.bench uplink")
     head = ["line, mode", "age, median", "age, 99 %", "up", "sent", "quality, median", "latents"]
     print(table(head, []), flush=True)
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tyro
 from tyro.conf import Positional
 
 from dualsys.bus.link_profiles import ProfileName
-from dualsys.cli.numbers import numbers
+from dualsys.command_line import read
 from dualsys.config_faults import in_yaml
 from dualsys.config_links import DEFAULT_KEYS
 from dualsys.errors import ConfigError
@@ -331,11 +331,8 @@ def parse(argv: Sequence[str]) -> tuple[Command, dict[str, str]]:
         SystemExit: Help was asked for, or the command line is wrong: the answer was printed.
     """
     rest, overrides = split_settings(argv)
-    # None is what an option that was left out is, and nothing to type. So is False: --residual switches on
-    # what a configuration leaves off, and a --no-residual would switch off nothing.
-    marks = (tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff)
-    with numbers():
-        command = tyro.cli(Command, args=rest, prog="dualsys", description=_DESCRIPTION, config=marks)
+    # One of several dataclasses, which no type says that can be called.
+    command: Command = read(cast(Any, Command), rest, prog="dualsys", description=_DESCRIPTION)
     return command, overrides
 
 

@@ -22,14 +22,14 @@ import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
 
 from dualsys.bundles import MANIFEST
 from dualsys.clock import NS_PER_S, WallClock
+from dualsys.command_line import read
 from dualsys.models import System1Config, System1Net, System2Config, System2Net
 from dualsys.specs import SystemSpecs
 from dualsys.train.action import ActionData, set_state_scale, train_system1
@@ -98,7 +98,7 @@ class Recipe:
 
 def main() -> None:
     """Run all stages that are not done yet."""
-    recipe = tyro.cli(Annotated[Recipe, tyro.conf.arg(name="")], description=__doc__)
+    recipe = read(Recipe, description=__doc__)
     torch.set_num_threads(2)
     clock = WallClock()
     begun_ns = clock.now_ns()

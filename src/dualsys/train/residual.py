@@ -36,13 +36,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 
+from dualsys.command_line import read
 from dualsys.errors import BundleError
 from dualsys.models.flow import sample
 from dualsys.models.residual import ResidualNet
@@ -338,7 +337,7 @@ class ResidualRecipe:
 
 def main() -> None:
     """Train, measure and tell."""
-    recipe = tyro.cli(Annotated[ResidualRecipe, tyro.conf.arg(name="")], description=__doc__)
+    recipe = read(ResidualRecipe, description=__doc__)
     torch.set_num_threads(recipe.threads)
     system1, system2 = load_system1(recipe.system1), load_network(recipe.system2)
     if not isinstance(system2, System2Net):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dualsys.cameras.fitting import Fit
 from dualsys.clock import NS_PER_MS, NS_PER_S, period_ns
+from dualsys.command_line import read
 from dualsys.config import SystemConfig, load_config
 from dualsys.errors import ConfigError, DualsysError, InstructionError
 from dualsys.messages import ArmCommand, ArmState
@@ -273,7 +274,7 @@ def main() -> int:
     Returns:
         Exit code: 0, 2 after a fault that was printed, 130 stopped by Ctrl-C.
     """
-    given = tyro.cli(Arguments, description=__doc__)
+    given = read(Arguments, description=__doc__)
     try:
         _evaluate(given)
     except DualsysError as error:

@@ -18,11 +18,11 @@ if __name__ == "__main__":
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import tyro
 
+from dualsys.command_line import read
 from dualsys.config import load_config
 from dualsys.models import System1Config, System1Net, System2Config, System2Net
 from dualsys.robots.gymnasium import EnvironmentOptions
@@ -114,7 +114,7 @@ class Recipe:
 
 def main() -> None:
     """Run all stages that are not done yet."""
-    recipe = tyro.cli(Annotated[Recipe, tyro.conf.arg(name="")], description=__doc__)
+    recipe = read(Recipe, description=__doc__)
     torch.set_num_threads(recipe.threads)
     task, data, sizes = recipe.task, recipe.data / recipe.task, SIZES[recipe.task]
     out = recipe.out or Path(f"bundles/panda_gym_{task}")

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
+from dualsys.command_line import read
 from dualsys.config import load_config
 from dualsys.robots.gymnasium import EnvironmentOptions
 from dualsys.train.panda_gym.data import fingers_width_m, step_towards
@@ -60,7 +60,7 @@ def steps_to_success(env: Any, task: TaskName, seed: int, most: int) -> int | No
 
 def main() -> None:
     """Run the episodes of the command line and tell how many succeeded."""
-    given = tyro.cli(Arguments, description=__doc__)
+    given = read(Arguments, description=__doc__)
     config = load_config(Path(f"configs/panda_gym_{given.task}.yaml"))
     options = EnvironmentOptions.of(config.robot.options)
     env = make_environment(options)
