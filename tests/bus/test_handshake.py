@@ -154,7 +154,8 @@ def test_codec_and_weights_of_features_are_compared_only_where_features_travel()
 
 
 def test_details_that_only_one_side_tells_need_not_agree() -> None:
-    shake_hands(Wire(None, {"axes": "a b", "model": "x"}), "planner", 1, None, 1.0, {"model": "y"})
+    details = {"axes": "a b", "model": "x"}
+    assert shake_hands(Wire(None, details), "planner", 1, None, 1.0, {"model": "y"}).details == details
 
 
 def test_the_schema_covers_fields_types_and_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
