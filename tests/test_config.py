@@ -263,8 +263,11 @@ def test_the_folder_of_keys_is_in_the_home_folder_by_default(
 
 
 def test_ipc_addresses_are_allowed_up_to_the_length_that_the_kernel_takes(plain: Path) -> None:
-    load_config(plain, {"endpoints.slow.latent": "ipc:///" + "a" * 106})
-    faults_of(plain, {"endpoints.slow.latent": "ipc:///" + "a" * 107})
+    longest = "ipc:///" + "a" * 106
+    assert load_config(plain, {"endpoints.slow.latent": longest}).endpoints.slow.latent == longest
+    (fault,) = faults_of(plain, {"endpoints.slow.latent": longest + "a"})
+    assert fault.startswith("endpoints.slow.latent: ")
+    assert "107" in fault
 
 
 @pytest.mark.parametrize(
@@ -303,7 +306,8 @@ def test_every_setting_has_a_description_and_every_number_a_range() -> None:
 
 
 def test_the_default_of_every_section_is_in_its_own_range() -> None:
-    SystemConfig()
+    # Taken apart and put together again, so that every value is looked at, as if it had been given.
+    assert SystemConfig.model_validate(SystemConfig().model_dump()) == SystemConfig()
 
 
 _TREES = st.recursive(

@@ -95,11 +95,12 @@ class ScriptedCv2:
         self.fps = fps
         self.asked: dict[int, float] = {}
         self.opened_with: tuple[Any, int] | None = None
-        self.released = 0
+        self.opened = self.released = 0
         self.raises: Exception | None = None
 
     def VideoCapture(self, device: Any, backend: int) -> Any:  # noqa: N802 - as in the library
         self.opened_with = (device, backend)
+        self.opened += 1
         return self
 
     def isOpened(self) -> bool:  # noqa: N802

@@ -117,11 +117,13 @@ def test_a_camera_that_was_unplugged_is_opened_anew(
             return True
         return False
 
+    assert cv2.opened == 1
     cv2.there.clear()
     until(lost)
     cv2.there.set()
     until(lambda: not lost())
     camera.close()
+    assert cv2.opened == cv2.released > 1
 
 
 def test_the_real_library_opens_a_film(tmp_path: Path) -> None:

@@ -158,6 +158,14 @@ def lead(robot: LinkRobot, by: float) -> None:
     until(there)
 
 
+def rests(robot: LinkRobot) -> None:
+    """Wait until it stands still, and see that it does so for a while."""
+    until(lambda: not robot.read().velocity.any())
+    rest = robot.read()
+    until(lambda: robot.read().t_ns - rest.t_ns >= 50 * NS_PER_MS)
+    np.testing.assert_array_equal(robot.read().position, rest.position)
+
+
 def test_it_tells_what_it_is_whatever_the_version_of_other_messages(client: ServiceClient) -> None:
     welcome = client.ask(Hello(protocol=12345, role="operator", session=0), 5.0)
     assert isinstance(welcome, Welcome)
@@ -222,6 +230,7 @@ def test_its_watchdog_brings_it_to_rest_and_it_goes_on_from_there(robot: LinkRob
     for by in (0.05, -0.05):
         lead(robot, by)
         until(lambda: robot.read().status == "watchdog")
+        rests(robot)
 
 
 def test_a_stop_latches_until_it_is_recovered(robot: LinkRobot, client: ServiceClient) -> None:

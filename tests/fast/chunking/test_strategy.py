@@ -3,16 +3,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import pytest
 
 from dualsys.errors import ConfigError
+from dualsys.fast.chunking.masks import soft_mask
+from dualsys.fast.chunking.requests import Guidance
 from dualsys.fast.chunking.strategy import (
     STRATEGIES,
+    Overlap,
     default_options,
     make_strategy,
     require_suitable,
     strategy_class,
 )
+from dualsys.fast.chunking.temporal_ensemble import TemporalEnsemble
 from dualsys.fast.policies.policy import Capability, System1
 from dualsys.specs import ActionSpec
 
@@ -59,9 +64,21 @@ def test_the_option_names_and_defaults_are_those_of_the_class() -> None:
 
 
 def test_options_reach_the_strategy() -> None:
-    make_strategy("rtc", beta=2, mask="linear", execution_horizon=4)
-    make_strategy("temporal_ensemble", decay=0.1, newest_first=True)
-    make_strategy("synchronous", execution_horizon=None)
+    planned = Overlap(np.zeros((16, 4), np.float32), 16, 2)
+    options = {"beta": 2, "mask": "linear", "execution_horizon": 4, "sigma_d": 0.5}
+    guidance = make_strategy("rtc", **options).request(planned)
+    assert isinstance(guidance, Guidance)
+    assert (guidance.beta, guidance.sigma_d) == (2.0, 0.5)
+    np.testing.assert_array_equal(guidance.weights, soft_mask(2, 12, 16, "linear"))
+    ensemble = make_strategy("temporal_ensemble", decay=0.1, newest_first=True)
+    assert isinstance(ensemble, TemporalEnsemble)
+    assert (ensemble._decay, ensemble._newest_first) == (0.1, True)
+
+
+def test_null_is_a_value_of_an_option_that_may_be_null() -> None:
+    playing_all = make_strategy("synchronous", execution_horizon=None)
+    playing_all.check(ACTION, 0)
+    assert default_options("synchronous") == {"execution_horizon": None}
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
