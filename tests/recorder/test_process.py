@@ -65,17 +65,17 @@ def put(tap: Tap, count: int) -> None:
         tap.put(Event(t_ns=CLOCK.now_ns(), kind="test", details={"number": tap.taken}))
 
 
-def wait_for_link(path: Path) -> None:
-    """Wait until something is on the disk."""
+def wait_for(path: Path, count: int, kind: str = "test") -> None:
+    """Wait until so many events of a kind are on the disk."""
     deadline_ns = CLOCK.now_ns() + 20 * NS_PER_S
-    while not path.exists() or not verify(path).links:
-        assert CLOCK.now_ns() < deadline_ns, "the recorder has written nothing"
+    while not path.exists() or not verify(path).links or len(numbers(path, kind)) < count:
+        assert CLOCK.now_ns() < deadline_ns, "the recorder has not written them"
         CLOCK.sleep_until_ns(CLOCK.now_ns() + 20 * NS_PER_MS)
 
 
-def numbers(path: Path) -> list[int]:
+def numbers(path: Path, kind: str = "test") -> list[int]:
     events = (one.record for one in RecordingReader(path))
-    return [event.details["number"] for event in events if isinstance(event, Event)]
+    return [event.details["number"] for event in events if isinstance(event, Event) and event.kind == kind]
 
 
 def test_told_to_end_it_takes_what_is_on_its_way_and_seals_the_file(
@@ -83,7 +83,7 @@ def test_told_to_end_it_takes_what_is_on_its_way_and_seals_the_file(
 ) -> None:
     process, path = start(), tmp_path / "recording.mcap"
     put(tap, 50)
-    wait_for_link(path)
+    wait_for(path, 50)
     put(tap, 300)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
@@ -105,7 +105,7 @@ def test_killed_it_leaves_a_file_that_is_read_up_to_that_moment(
 ) -> None:
     process, path = start(), tmp_path / "recording.mcap"
     put(tap, 50)
-    wait_for_link(path)
+    wait_for(path, 50)
     process.kill()
     process.wait()
     assert numbers(path) == list(range(50))
@@ -123,22 +123,24 @@ def test_a_recorded_process_that_is_killed_spoils_nothing(
 ) -> None:
     process, path = start(), tmp_path / "recording.mcap"
     code = (
-        "import os, signal, sys\n"
+        "import signal, sys\n"
         "from dualsys.bus.sockets import open_context\n"
-        "from dualsys.clock import NS_PER_S, WallClock\n"
+        "from dualsys.clock import WallClock\n"
         "from dualsys.recorder.records import Event\n"
         "from dualsys.recorder.tap import Tap\n"
         "clock = WallClock()\n"
         "tap = Tap(open_context(), sys.argv[1], 'planner', clock)\n"
         "for number in range(100):\n"
-        "    tap.put(Event(t_ns=clock.now_ns(), kind='victim', details={}))\n"
-        "clock.sleep_until_ns(clock.now_ns() + NS_PER_S // 2)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    tap.put(Event(t_ns=clock.now_ns(), kind='victim', details={'number': number}))\n"
+        "signal.pause()\n"
     )
     put(tap, 20)
-    wait_for_link(path)
-    victim = subprocess.run([sys.executable, "-c", code, config.endpoints.recorder.input], check=False)
-    assert victim.returncode == -signal.SIGKILL
+    wait_for(path, 20)
+    with subprocess.Popen([sys.executable, "-c", code, config.endpoints.recorder.input]) as victim:
+        try:
+            wait_for(path, 100, "victim")
+        finally:
+            victim.kill()
     put(tap, 20)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
