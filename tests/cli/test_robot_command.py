@@ -59,7 +59,7 @@ def test_a_broken_driver_does_not_hide_the_others(
     assert main(["robot", "list"]) == 0
     printed = capsys.readouterr().out
     assert "link: robot.driver: 'link' cannot be used" in printed
-    assert "pybullet: a Franka Panda" in printed
+    assert "pybullet: a simulated arm at a table" in printed
 
 
 def test_a_real_arm_is_not_moved_without_consent_and_the_report_says_so(
