@@ -42,7 +42,7 @@ def test_the_shipped_configuration_has_the_documented_timing(repository: Path) -
     config = load_config(repository / "configs/tabletop.yaml")
     assert (config.slow.delay_ms, config.slow.rate_hz, config.slow.observation_rate_hz) == (200, 5, 10)
     assert (config.control.rate_hz, config.fast.plan_hz) == (250, 60)
-    assert (config.fast.strategy.name, config.fast.strategy.options) == ("rtc", {})
+    assert (config.fast.strategy.name, config.fast.strategy.options) == ("rtc", {"pull": "path"})
     assert config.slow.worst_age_ms == 500
 
 
@@ -103,6 +103,30 @@ def test_options_of_another_strategy_are_refused_and_not_ignored(plain: Path) ->
     overrides = {"fast.strategy.name": "naive_async", "fast.strategy.options.beta": 3}
     (fault,) = faults_of(plain, overrides)
     assert fault == ("fast.strategy.options.beta: naive_async has no such option, it has execution_horizon")
+
+
+def test_options_in_the_file_belong_to_what_the_file_names(tmp_path: Path) -> None:
+    path = tmp_path / "written.yaml"
+    path.write_text(
+        "fast: {strategy: {options: {beta: 3}}}\n"
+        "robot: {driver: pybullet, options: {arm: iiwa14}}\n"
+        "cameras: {wrist: {driver: link, options: {number: 1}}}\n",
+        encoding="utf-8",
+    )
+    overrides: dict[str, object] = {"fast.strategy.name": "rtc", "robot.driver": "pybullet"}
+    same = load_config(path, overrides)
+    assert (same.fast.strategy.options, same.robot.options) == ({"beta": 3}, {"arm": "iiwa14"})
+    other = load_config(
+        path,
+        {
+            "fast.strategy.options.execution_horizon": "4",
+            "fast.strategy.name": "naive_async",
+            "robot.driver": "feetech",
+            "cameras.wrist.driver": "opencv",
+        },
+    )
+    assert other.fast.strategy.options == {"execution_horizon": 4}
+    assert (other.robot.options, other.cameras["wrist"].options) == ({}, {})
 
 
 def test_a_section_cannot_be_overridden_as_a_whole(plain: Path) -> None:

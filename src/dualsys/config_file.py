@@ -17,8 +17,13 @@ from dualsys.errors import ConfigError
 def apply_overrides(
     model: type[BaseModel], tree: dict[str, Any], overrides: Mapping[str, object]
 ) -> list[str]:
-    """Put overrides into the tree; return a fault for each that names no setting."""
+    """Put overrides into the tree; return a fault for each that names no setting.
+
+    Where an override names another strategy or driver than the file does, the file's options, which belong to
+    that one, are left out; options among the overrides belong to the new one.
+    """
     faults: list[str] = []
+    _leave_foreign_options(model, tree, overrides)
     for dotted, given in overrides.items():
         *parents, leaf = dotted.split(".")
         field = field_at(model, (*parents, leaf)) or mapping_at(model, tuple(parents))
@@ -32,6 +37,21 @@ def apply_overrides(
             branch = branch[name]
         branch[leaf] = _override_value(dotted, field.annotation, given)
     return faults
+
+
+def _leave_foreign_options(
+    model: type[BaseModel], tree: dict[str, Any], overrides: Mapping[str, object]
+) -> None:
+    for dotted, given in overrides.items():
+        *parents, leaf = dotted.split(".")
+        field = field_at(model, (*parents, leaf))
+        if field is None or (leaf != "driver" and dotted != "fast.strategy.name"):
+            continue
+        section: object = tree
+        for name in parents:
+            section = section.get(name) if isinstance(section, dict) else None
+        if isinstance(section, dict) and section.get(leaf, field.default) != given:
+            section.pop("options", None)
 
 
 def _override_value(dotted: str, annotation: object, given: object) -> object:

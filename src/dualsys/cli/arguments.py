@@ -39,7 +39,8 @@ class RunCommand:
     full_speed: bool = False
     """Do not emulate a larger System 2: no delay, no rate limit."""
     strategy: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Chunk strategy; `dualsys list strategies` tells them apart. By default that of the configuration."""
+    """Chunk strategy; `dualsys list strategies` tells them apart. By default that of the configuration, whose
+    options another one does not get."""
     residual: bool = False
     """Let the residual head of System 1, if it has one, correct single actions between two plans."""
     gui: bool = False
@@ -152,7 +153,8 @@ class TwinCommand:
     system1_delay: str | None = None
     """Duration of a plan, written like --system2-delay; 60ms by default."""
     strategy: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Chunk strategy; `dualsys list strategies` tells them apart. By default that of the configuration."""
+    """Chunk strategy; `dualsys list strategies` tells them apart. By default that of the configuration, whose
+    options another one does not get."""
     residual: bool = False
     """Let the residual head of System 1, if it has one, correct single actions between two plans."""
     event: Literal["moved", "changed", "absent"] | None = None
