@@ -28,9 +28,9 @@ def cell(loop: LoopName, p99_us: float, missed: int = 0, *, rate_hz: float = 500
 
 def test_all_combinations_are_run_and_a_load_is_begun_only_once() -> None:
     cells = cells_of(Options())
-    assert len({one.name for one in cells}) == len(cells) == 4 * 4 * 6
+    assert len({one.name for one in cells}) == len(cells) == 4 * 4 * 7
     longer = {one.name for one in cells if one.seconds == 60.0}
-    assert longer == {"500hz-all-control_fifo", "500hz-all-c_fifo"}, "those that are compared with the bar"
+    assert longer == {f"500hz-all-{loop}" for loop in ("control_fifo", "c_awake", "c_fifo")}, "the bar's"
     assert {one.seconds for one in cells} == {10.0, 60.0}
     loads = [one.load for one in cells]
     assert [load for load, before in zip(loads, [None, *loads], strict=False) if load != before] == list(
@@ -72,6 +72,14 @@ def test_the_gate_is_one_miss_in_ten_thousand_and_one_and_a_half_times_the_laten
     assert gate(cells).passed is passed
 
 
+def test_the_gate_tells_what_the_machine_takes_from_a_loop_that_is_awake() -> None:
+    cells = [cell("control_fifo", 60.0, missed=4), cell("c_fifo", 40.0, missed=5)]
+    told = gate([*cells, cell("c_awake", 1.0, missed=6)])
+    assert told.says == (
+        f"{gate(cells).says}; one in C that is awake and only reads the clock missed 6 of 30000"
+    )
+
+
 def test_lines_of_a_reference_loop_are_summed_up_by_the_rules_of_the_control_loop() -> None:
     found = read_lines("1000 7\n2000 0\n9000 2\n")
     assert (found.ticks, found.missed, found.longest_miss) == (3, 2, 2)
@@ -107,15 +115,18 @@ def test_without_a_compiler_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-def test_the_c_loop_keeps_its_grid_and_refuses_nonsense(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asleep_percent", ["100", "10", "0"])
+def test_the_c_loop_keeps_its_grid_and_refuses_nonsense(tmp_path: Path, asleep_percent: str) -> None:
     program, fault = build_c_loop(tmp_path)
     assert program is not None, fault
-    done = subprocess.run([program, "5000000", "200000000", "0"], capture_output=True, text=True, check=True)
+    arguments = ["5000000", "200000000", "0", asleep_percent]
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=True)
     ticks = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
     assert all(late_ns >= 0 and missed >= 0 for late_ns, missed in ticks)
     periods = len(ticks) + sum(missed for _, missed in ticks)
     assert 39 <= periods <= 39 + ticks[-1][1] + 2, "every period is a tick or a missed one"
-    assert subprocess.run([program, "0", "1", "0"], capture_output=True, check=False).returncode == 2
+    for nonsense in (["0", "1", "0", "100"], ["5000000", "200000000", "0", "101"], arguments[:3]):
+        assert subprocess.run([program, *nonsense], capture_output=True, check=False).returncode == 2
 
 
 def test_each_loop_is_measured_under_a_load_of_real_processes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,6 +87,10 @@ def page(measured: Sequence[Cell], verdict: Gate, facts: dict[str, str], command
         "neither, and the row below SCHED_FIFO sleeps to the end as well.\n"
         "* **C**: wakes up at absolute deadlines and does nothing else: the least lateness that the system "
         "allows. What it misses, nothing that runs here can keep.\n"
+        "* **C, awake**: the same at the highest real-time priority, and awake for nine tenths of each "
+        "period, in which it reads the clock over and over. Nothing of this machine's programs is before it, "
+        "and it never waits to be woken: what it misses, the machine itself took (its host, or the kernel's "
+        "answers to devices).\n"
         "* **naive Python**: wall clock, a sleep of what is left of the period, inference of System 1 in a "
         "thread. It has no deadlines to be late for, so its lateness is how much longer than a period an "
         "interval was; what it drifts comes on top.",
