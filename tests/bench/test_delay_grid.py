@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 from msgspec.structs import replace
 
+from dualsys.bench.delay_bars import NEEDED
 from dualsys.bench.delay_grid import (
     ALTERED,
+    CLOSE,
     JITTER,
     MAIN,
     OTHERS,
@@ -182,11 +184,21 @@ def test_a_task_whose_words_system_2_cannot_read_is_named_before_anything_runs()
 
 
 def test_a_task_of_long_episodes_has_half_as_many_of_them() -> None:
-    shares = {point.task: point.cell.share for point in points(SETTINGS, SCRIPTED_ACTION)}
+    found = points(SETTINGS, SCRIPTED_ACTION)
+    shares = {point.task: point.cell.share for point in found if point.cell.share <= 1.0}
     assert shares == {"around": 1.0, "conveyor": 1.0, "intercept": 1.0, "pick": 1.0, "follow": 0.5}
     follow = one(Sweep("system1", "follow", ("rtc",), (0,)))
     whole = dataclasses.replace(follow, cell=dataclasses.replace(follow.cell, share=1.0))
     assert estimate_s([follow], 100, 2) == pytest.approx(0.5 * estimate_s([whole], 100, 2))
+
+
+def test_what_is_close_where_the_bars_compare_has_more_episodes() -> None:
+    found = {(one.task, one.variant.label, one.delay): one.cell for one in points(SETTINGS, SCRIPTED_ACTION)}
+    more = {key for key, cell in found.items() if cell.share > 1.0}
+    assert more == CLOSE.keys() <= NEEDED
+    assert found["around", "rtc_prefix", 200].part_of(100) == 1500
+    both = [Sweep("system2", "around", ("rtc_prefix",), (200,)), Sweep("system1", "around", ("rtc",), (200,))]
+    assert [one(sweep).cell.share for sweep in both] == [1.0, 1.0]
 
 
 def test_the_estimate_grows_with_episodes_and_shrinks_with_workers() -> None:

@@ -109,6 +109,16 @@ def test_the_page_says_which_task_has_fewer_episodes(text: str) -> None:
     plan = Plan(Scripted(), Path(), 2, 1, 1)
     told = to_markdown(page([one], [], {}, plan, "bench it", SCRIPTED_ACTION, RECORDED_JITTER))
     assert "Each cell: 2 episodes (`follow` 1, whose episodes take long), seeds" in told
+    assert "More where the bars compare" not in told
+
+
+def test_the_page_says_which_cells_have_more_episodes() -> None:
+    point = points(TwinSettings(), SCRIPTED_ACTION, (Sweep("system1", "around", ("rtc",), (0,)),))[0]
+    one = Result(point, Measured(point.cell, report(*(episode(seed, True) for seed in (1, 2, 3)))))
+    plan = Plan(Scripted(), Path(), 2, 1, 1)
+    told = to_markdown(page([one], [], {}, plan, "bench it", SCRIPTED_ACTION, RECORDED_JITTER))
+    assert "Each cell: 2 episodes, seeds from 1 on" in told
+    assert "More where the bars compare what is close: `around-rtc-system1-0ms` 3; the numbers" in told
 
 
 def test_every_strategy_stands_side_by_side_at_the_delay_that_all_are_run_at(text: str) -> None:

@@ -36,7 +36,7 @@ class Cell:
         task, event, phrasing, min_blocks: What is run; see `make_episode`.
         settings: How.
         share: Part of the episodes of a plan that it has, at least one: tasks whose episodes take long have
-            fewer.
+            fewer; above one, it has more.
     """
 
     name: str
@@ -185,7 +185,7 @@ def _run(
         EpisodePool(plan.source, min(plan.workers, len(missing))) as pool,
         Progress(*columns, console=Console(stderr=True)) as bar,
     ):
-        total = len(cells) * plan.episodes
+        total = sum(cell.part_of(plan.episodes) for cell in cells)
         row = bar.add_task(f"{len(left)} cells to do", total=total, completed=total - len(missing))
         for index, result in pool.run([job for _, job in missing]):
             number = missing[index][0]

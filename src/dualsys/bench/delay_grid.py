@@ -171,6 +171,12 @@ TASK_S = {"pick": 2.6, "around": 3.0, "conveyor": 3.2, "intercept": 3.8, "follow
 """Simulated time of an episode, s, roughly, for the estimate."""
 SHARES = {"follow": 0.5}
 """Part of the episodes that a task has: an episode of `follow` takes as long as four of the others."""
+CLOSE: Mapping[tuple[str, str, int | str], float] = {
+    **{("around", label, 200): 15.0 for label in ("synchronous", "rtc_prefix")},
+    **{("follow", label, 200): 4.0 for label in ("synchronous", "rtc+path", "rtc_prefix")},
+}
+"""The same for a task, a strategy and a delay of System 1: cells whose intervals overlapped when they were
+first run, on 100 and 50 episodes, although one did better. So many tell such differences from chance."""
 WORLD_CPU_S = 0.13
 """Processor time of a simulated second without plans, roughly, for the estimate."""
 
@@ -295,6 +301,8 @@ def _point(
     suffix = "" if isinstance(delay, str) else "ms"
     name = f"{sweep.task}-{variant.label}-{sweep.varied}-{delay}{suffix}"
     share = SHARES.get(sweep.task, 1.0)
+    if sweep.varied == "system1":
+        share = CLOSE.get((sweep.task, variant.label, delay), share)
     return Point(sweep.varied, sweep.task, variant, delay, Cell(name, sweep.task, own, share=share))
 
 

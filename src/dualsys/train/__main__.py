@@ -30,6 +30,7 @@ import torch
 from dualsys.bundles import MANIFEST
 from dualsys.clock import NS_PER_S, WallClock
 from dualsys.command_line import read
+from dualsys.errors import ConfigError
 from dualsys.models import System1Config, System1Net, System2Config, System2Net
 from dualsys.specs import SystemSpecs
 from dualsys.train.action import ActionData, set_state_scale, train_system1
@@ -43,6 +44,8 @@ from dualsys.train.variants import MAX_WORDS, class_counts
 from dualsys.train.vision import VisionData, reading_accuracy, train_system2
 
 SEED_SPACING = 1_000_000
+SEEDS = range(1, 8)
+"""Those of a recipe: the episodes of all of them lie between what evaluation uses, in millions, 0 and 10."""
 ROUND_SPACING = 100_000
 FIRST_RATE, REFINE_RATE, FURTHER_RATE = 1e-3, 8e-4, 5e-4
 """Peak learning rates: of a new System 1, of both as System 2 changes, and of System 1 while it does not."""
@@ -58,8 +61,8 @@ class Recipe:
     Attributes:
         out: Where the bundles go, `<out>/system1` and `<out>/system2`.
         data: Where recordings and checkpoints are kept.
-        seed: Seed of everything. Training uses episode seeds from `seed` million to below `seed` + 3 million;
-            evaluation uses others: below a million, and by default from ten million up.
+        seed: Seed of everything, 1 to 7. Training uses episode seeds from `seed` million to below `seed` + 3
+            million; evaluation uses others: below a million, and by default from ten million up.
         scale: Multiplies every size.
         workers: Processes that record.
         scenes: Random still scenes, four pictures each.
@@ -91,6 +94,25 @@ class Recipe:
     last_steps: int = 1200
     residual_steps: int = 1000
 
+    def check(self) -> None:
+        """Refuse what would spoil the data or the evaluation.
+
+        Raises:
+            ConfigError: Training would learn from episodes that are kept for evaluation, or from none.
+        """
+        faults = []
+        if self.seed not in SEEDS:
+            faults.append(
+                f"--seed: got {self.seed}, expected {SEEDS[0]} to {SEEDS[-1]}: with others, training would "
+                "learn from episodes that evaluation is to be the first to see"
+            )
+        if not 0 < self.scale <= 100:
+            faults.append(f"--scale: got {self.scale:g}, expected more than 0 and at most 100")
+        if self.workers < 1:
+            faults.append(f"--workers: got {self.workers}, expected 1 or more")
+        if faults:
+            raise ConfigError("training", faults)
+
     def size(self, count: int) -> int:
         """A count after scaling, at least 1."""
         return max(1, round(count * self.scale))
@@ -99,6 +121,7 @@ class Recipe:
 def main() -> None:
     """Run all stages that are not done yet."""
     recipe = read(Recipe, description=__doc__)
+    recipe.check()
     torch.set_num_threads(2)
     clock = WallClock()
     begun_ns = clock.now_ns()
