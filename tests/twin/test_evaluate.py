@@ -10,7 +10,7 @@ from dualsys.clock import NS_PER_MS
 from dualsys.config import SystemConfig, load_config
 from dualsys.errors import BundleError, ConfigError, InstructionError, MissingExtraError
 from dualsys.fast.chunking.strategy import default_options
-from dualsys.twin.evaluate import evaluate, settings_of, source_of
+from dualsys.twin.evaluate import evaluate, for_scripted, settings_of, source_of
 from dualsys.twin.latency import Constant
 from dualsys.twin.pool import Bundles
 from dualsys.twin.report import Report
@@ -82,6 +82,19 @@ def test_the_scripted_pair_has_no_features_to_send_and_networks_are_loaded_as_th
     assert source_of(split, scripted=False) == Bundles(split.fast.bundle, split.slow.bundle, "features")
     assert settings_of(split).describe()["feature_codec"] == split.slow.feature_codec == "float16"
     assert "uplink" not in settings_of(CONFIG).describe()
+
+
+def test_the_scripted_pair_has_the_defaults_of_the_strategy_whatever_was_chosen_for_the_networks(
+    repository: Path,
+) -> None:
+    config = load_config(repository / "configs/tabletop.yaml")
+    assert config.fast.strategy.options, "else there is nothing to leave out"
+    settings = for_scripted(settings_of(config))
+    assert settings.strategy == config.fast.strategy.name
+    assert settings.strategy_options == default_options(settings.strategy)
+    assert settings.image_encoding == "raw"
+    report = evaluate(config, "touch", episodes=1, workers=1, scripted=True, show_progress=False)
+    assert report.settings["strategy_options"] == default_options(settings.strategy)
 
 
 def test_an_unknown_task_names_those_there_are() -> None:

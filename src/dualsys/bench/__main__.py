@@ -19,7 +19,7 @@ from dualsys.command_line import read
 from dualsys.config import load_config
 from dualsys.errors import ConfigError, DualsysError
 from dualsys.robots.tabletop import TABLE_PANDA
-from dualsys.twin.evaluate import FIRST_SEED, arm_at_table, settings_of, source_of
+from dualsys.twin.evaluate import FIRST_SEED, arm_at_table, for_scripted, settings_of, source_of
 from dualsys.twin.latency import parse_latency
 from dualsys.twin.pool import Bundles
 
@@ -141,6 +141,8 @@ def run(options: Options, command: str) -> tuple[Path, ...]:
         )
         raise ConfigError("bench", [f"fast.weak_bundle: {fault}; give a configuration without one"])
     settings = settings_of(config, system1_delay=parse_latency(options.system1_delay, "--system1-delay"))
+    if options.scripted:
+        settings = for_scripted(settings)
     folder = options.folder / options.benchmark
     source = source_of(config, options.scripted)
     if options.bundles is not None and not options.scripted:

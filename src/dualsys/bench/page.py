@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from dualsys.fast.chunking.strategy import default_options
 from dualsys.twin.report import Report
 
 
@@ -39,6 +40,18 @@ def noise_text(settings: Mapping[str, Any]) -> str:
     return (
         f"System 1, trained with noise of standard deviation 1, samples from {scale:g} (`fast.noise_scale`)."
     )
+
+
+def strategy_text(settings: Mapping[str, Any]) -> str:
+    """The chunk strategy, by the settings of a report, and those of its options that are no defaults."""
+    name = settings["strategy"]
+    usual = default_options(name)
+    chosen = (
+        f"`{option}: {value}`"
+        for option, value in settings["strategy_options"].items()
+        if value != usual.get(option)
+    )
+    return " with ".join([f"`{name}`", *([told] if (told := ", ".join(chosen)) else [])])
 
 
 def how_measured(report: Report, command: str, episodes: int, seed: int) -> str:

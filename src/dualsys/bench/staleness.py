@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualsys.bench.cells import Cell, Measured, Plan, measure, without_results
-from dualsys.bench.page import how_measured, median, percent, seconds_text, table, write
+from dualsys.bench.page import how_measured, median, percent, seconds_text, strategy_text, table, write
 from dualsys.clock import NS_PER_MS
 from dualsys.fast.control.core import Ages
 from dualsys.telemetry.extras import figure
@@ -91,7 +91,7 @@ def page(measured: Sequence[Measured], plan: Plan, command: str) -> str:
         f"## By rate of System 2, with a delay of {DELAY_MS} ms",
         _table(measured, [(rate_hz, DELAY_MS) for rate_hz in RATES_HZ], "{0:g} Hz"),
         f"System 1 takes {measured[0].report.settings['system1_delay']} for a plan; chunk strategy "
-        f"`{measured[0].report.settings['strategy']}`. Control slows down for latents older than "
+        f"{strategy_text(measured[0].report.settings)}. Control slows down for latents older than "
         f"{AGES.latent_soft_ns / 1e9:g} s only, so that the network alone is measured.",
         how_measured(measured[0].report, command, plan.episodes, plan.seed),
     ]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualsys.bench.cells import Cell, Measured, Plan, measure, without_results
-from dualsys.bench.page import how_measured, median, percent, seconds_text, table, write
+from dualsys.bench.page import how_measured, median, percent, seconds_text, strategy_text, table, write
+from dualsys.twin.evaluate import for_scripted
 from dualsys.twin.pool import Scripted, Source
 from dualsys.twin.report import Report
 from dualsys.twin.settings import LatentMode, TwinSettings
@@ -105,7 +106,7 @@ def run(
     scripted: Source = Scripted()
     bounded = {row.name for row in SECTIONS[0].rows}
     bounds = measure(
-        [cell for cell in chosen if cell.name in bounded],
+        [replace(cell, settings=for_scripted(cell.settings)) for cell in chosen if cell.name in bounded],
         replace(plan, source=scripted, folder=plan.folder / "scripted"),
     )
     data = {"networks": without_results(measured), "experts": without_results(bounds)}
@@ -119,12 +120,13 @@ def page(measured: Sequence[Measured], bounds: Sequence[Measured], plan: Plan, c
         "# What the small dual system does",
         f"System 2 at {settings['system2_rate_hz']:g} Hz with a delay of {settings['system2_delay']}, as if "
         f"it were a large model on another machine; System 1 takes {settings['system1_delay']} for a plan; "
-        f"chunk strategy `{settings['strategy']}`.",
+        f"chunk strategy {strategy_text(settings)}.",
         "`experts` is what the scripted experts that training data comes from reach under the same delays, "
-        "knowing the truth about the scene. `time` is the median time to success, from the event where there "
-        "is one; for `follow`, the share of the time that the tool was within 3 cm above the block, of which "
-        "an episode needs 90 % to count as a success. `join` is the median, over episodes, of the largest "
-        "change of the commanded tool velocity where one chunk follows another.",
+        "knowing the truth about the scene, with the defaults of the strategy. `time` is the median time to "
+        "success, from the event where there is one; for `follow`, the share of the time that the tool was "
+        "within 3 cm above the block, of which an episode needs 90 % to count as a success. `join` is the "
+        "median, over episodes, of the largest change of the commanded tool velocity where one chunk follows "
+        "another.",
     ]
     found = {one.cell.name: one for one in measured}
     reached = {one.cell.name: one for one in bounds}

@@ -64,8 +64,7 @@ def evaluate(
         phrasing: `unseen` takes wordings that are kept from training.
         event: `moved`, `changed`, `absent`, or None.
         latent: What System 1 is given in place of the latent.
-        scripted: Run the scripted pair, which knows the truth, in place of the networks. It writes numbers
-            into images, which therefore travel as they are.
+        scripted: Run the scripted pair, which knows the truth, in place of the networks: `for_scripted`.
         show_progress: Draw a progress bar.
 
     Raises:
@@ -86,7 +85,7 @@ def evaluate(
         latent=latent,
     )
     if scripted:
-        settings = replace(settings, image_encoding="raw")
+        settings = for_scripted(settings)
     require_runnable(task, episodes, seed, phrasing, event, latent)
     jobs = [Job(task, number, settings, phrasing, event) for number in range(seed, seed + episodes)]
     source, arm = source_of(config, scripted), arm_at_table(config)
@@ -95,6 +94,15 @@ def evaluate(
     # Only where it changes anything, as with the settings: results of the Panda keep their digests.
     told = {} if arm is TABLE_PANDA else {"arm": arm.name}
     return summarise(results, told | settings.describe(), source.describe())
+
+
+def for_scripted(settings: TwinSettings) -> TwinSettings:
+    """Settings for the scripted pair.
+
+    It writes numbers into images, which therefore travel as they are; and the strategy has its defaults, for
+    options are chosen for a network, and need what only a network offers.
+    """
+    return replace(settings, image_encoding="raw", strategy_options=default_options(settings.strategy))
 
 
 def collect(pool: EpisodePool, jobs: list[Job], title: str | None = None) -> list[EpisodeResult]:
