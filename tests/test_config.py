@@ -42,7 +42,10 @@ def test_the_shipped_configuration_has_the_documented_timing(repository: Path) -
     config = load_config(repository / "configs/tabletop.yaml")
     assert (config.slow.delay_ms, config.slow.rate_hz, config.slow.observation_rate_hz) == (200, 5, 10)
     assert (config.control.rate_hz, config.fast.plan_hz) == (250, 60)
-    assert (config.fast.strategy.name, config.fast.strategy.options) == ("rtc", {"pull": "path"})
+    assert (config.fast.strategy.name, config.fast.strategy.options) == (
+        "rtc",
+        {"pull": "path", "mask": "linear"},
+    )
     assert config.slow.worst_age_ms == 500
 
 

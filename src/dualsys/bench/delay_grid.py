@@ -80,9 +80,9 @@ VARIANTS = (
     ),
     Variant(
         "rtc",
-        "As `rtc`, and then led along the path to where the planned actions lead, in the last half of its "
-        "steps.",
-        {"pull": "path"},
+        "As `rtc`, with the mask `linear`, and then led along the path to where the planned actions lead, in "
+        "the last half of its steps: how the table-top configurations have it.",
+        {"pull": "path", "mask": "linear"},
         plan_cpu_s=0.015,
         altered="path",
     ),
@@ -173,7 +173,7 @@ SHARES = {"follow": 0.5}
 """Part of the episodes that a task has: an episode of `follow` takes as long as four of the others."""
 CLOSE: Mapping[tuple[str, str, int | str], float] = {
     **{("around", label, 200): 15.0 for label in ("synchronous", "rtc_prefix")},
-    **{("follow", label, 200): 4.0 for label in ("synchronous", "rtc+path", "rtc_prefix")},
+    **{("follow", label, 200): 2.0 for label in ("synchronous", "rtc+path", "rtc_prefix")},
 }
 """The same for a task, a strategy and a delay of System 1: cells whose intervals overlapped when they were
 first run, on 100 and 50 episodes, although one did better. So many tell such differences from chance."""

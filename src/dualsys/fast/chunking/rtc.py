@@ -16,7 +16,8 @@ v + w C^-1 W C (Y - A1), the identity in place of J: the same with J, tried with
 worse. But without J the chunk more often goes another way than what is planned. So with the exact Jacobian
 the chunk is first sampled as ever, which settles which way it goes. It is then taken back to the flow time of
 the last half of the steps, along the straight line to its noise, and these are done again with places
-compared.
+compared. How much of what the frozen actions are off is made good by an action is how far the mask falls
+there: `linear` spreads it evenly over the overlap, `exp` leaves a third of it to the first action.
 """
 
 from __future__ import annotations
