@@ -222,5 +222,5 @@ def test_a_second_way_differs_from_the_strategy_in_what_its_name_says_and_in_not
     assert plain.noise_scale == 0.5
     assert of("rtc+noise") == dataclasses.replace(plain, noise_scale=1.0)
     assert of("rtc+path") == dataclasses.replace(
-        plain, strategy_options={**plain.strategy_options, "pull": "path"}
+        plain, strategy_options={**plain.strategy_options, "pull": "path", "mask": "linear"}
     )

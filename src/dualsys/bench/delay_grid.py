@@ -32,8 +32,8 @@ class Variant:
         plays_half: Its option `execution_horizon` is half of a chunk.
         plan_cpu_s: Processor time of a plan, roughly, for the estimate.
         altered: What is not as the main strategies have it: `residual`, and the residual head of System 1
-            corrects single actions besides; `path`, and paths are compared in place of actions; `noise`, and
-            System 1 samples from all the noise that it was trained with.
+            corrects single actions besides; `path`, and paths are compared in place of actions, with a mask
+            that suits that; `noise`, and System 1 samples from all the noise that it was trained with.
     """
 
     name: StrategyName
