@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from dualsys.fast.chunking.groot_ramp import ramp_strengths
-from dualsys.fast.chunking.masks import guidance_schedule, soft_mask
+from dualsys.fast.chunking.masks import MaskShape, guidance_schedule, soft_mask
 from dualsys.fast.policies import euler
 
 from .double import exactly_guided, swirl
@@ -113,6 +113,23 @@ def test_behind_a_frozen_beginning_a_pulled_path_leads_where_it_led_and_pulled_a
     assert led[:, 0].sum() == pytest.approx(aim[:, 0].sum())
     drifting = euler.guided(lambda x, _: aim - x, aim, previous, weights, one_step)
     assert drifting[:, 0].sum() == pytest.approx(aim[:, 0].sum() + 3 * 0.5)
+
+
+def test_under_a_linear_mask_every_action_makes_good_an_equal_part_and_under_exp_the_first_most() -> None:
+    aim, previous = np.zeros((8, 4)), np.zeros((8, 4))
+    previous[:3, 0] = 0.5
+    one_step = np.ones(1, dtype=np.float32)
+
+    def behind(shape: MaskShape) -> Array:
+        weights = soft_mask(3, 7, 8, shape).astype(np.float64)
+        led = euler.guided(lambda x, _: aim - x, aim, previous, weights, one_step, travel=3)
+        np.testing.assert_allclose(led[:3], previous[:3])
+        return -led[3:, 0]
+
+    np.testing.assert_allclose(behind("linear"), np.full(5, 1.5 / 5), atol=1e-6)
+    exp = behind("exp")
+    assert exp.sum() == pytest.approx(1.5)
+    assert exp[0] == exp.max() > 0.4
 
 
 def test_the_two_variants_agree_where_the_velocity_is_constant(noise: Array, previous: Array) -> None:
