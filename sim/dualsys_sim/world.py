@@ -13,6 +13,7 @@ from dualsys.robots.kinematics import TOOL_DOWN
 from dualsys.robots.tabletop import HAND_TO_TOOL_M, TABLE_PANDA, TabletopArm
 from dualsys_sim import arena, bodies, cameras
 from dualsys_sim.arms import load_arm
+from dualsys_sim.cameras import CameraPose
 from dualsys_sim.episode import Episode
 from dualsys_sim.movers import Belt, Glide, Hand, Wander
 from dualsys_sim.physics import pybullet
@@ -210,14 +211,18 @@ class World:
         """
         shape = cameras.CAMERA_SHAPES[name]
         if name == "fixed":
-            pose = self._episode.fixed_camera
-            view = cameras.fixed_view(pose)
-            lens = cameras.projection(shape, pose.fov_deg, 0.2, 2.5)
-        else:
-            pose = self._episode.wrist_camera
-            tool, rotation = self.arm.chain.forward(self.measure().q_rad)
-            view = cameras.wrist_view(pose, tool - HAND_TO_TOOL_M * rotation[:, 2], rotation)
-            lens = cameras.projection(shape, pose.fov_deg, 0.02, 1.0)
+            return self.photograph(self._episode.fixed_camera, shape)
+        pose = self._episode.wrist_camera
+        tool, rotation = self.arm.chain.forward(self.measure().q_rad)
+        view = cameras.wrist_view(pose, tool - HAND_TO_TOOL_M * rotation[:, 2], rotation)
+        return self._drawn(shape, view, cameras.projection(shape, pose.fov_deg, 0.02, 1.0))
+
+    def photograph(self, pose: CameraPose, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+        """An image of that shape [h, w, 3] from anywhere around the table, uint8 RGB."""
+        lens = cameras.projection(shape, pose.fov_deg, 0.2, 2.5)
+        return self._drawn(shape, cameras.fixed_view(pose), lens)
+
+    def _drawn(self, shape: tuple[int, int, int], view: list[float], lens: list[float]) -> NDArray[np.uint8]:
         if not self._gui:
             self._hide(view, lens)
         return cameras.draw(self._client, shape, view, lens, self._episode.light)

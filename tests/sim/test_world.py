@@ -8,6 +8,7 @@ import pytest
 from dualsys.robots.kinematics import PANDA, TOOL_DOWN
 from dualsys_sim import arena
 from dualsys_sim.bodies import rest_height_m
+from dualsys_sim.cameras import CameraPose
 from dualsys_sim.episode import Episode, make_episode
 from dualsys_sim.world import World
 
@@ -109,6 +110,18 @@ def test_cameras_give_pictures_of_their_own_shape(world: World) -> None:
     assert world.render("fixed").dtype == np.uint8
     with pytest.raises(KeyError):
         world.render("ceiling")
+
+
+def test_a_photograph_from_where_a_camera_is_shows_what_it_shows_and_changes_nothing(world: World) -> None:
+    world.reset(make_episode("place", 4))
+    fixed, wrist = world.render("fixed"), world.render("wrist")
+    same = world.photograph(world.episode.fixed_camera, (96, 128, 3))
+    # The renderer rounds single pixels now and then.
+    assert np.abs(same.astype(int) - fixed).max() <= 8
+    away = CameraPose((-2.0, 0.0, 0.5), (-3.0, 0.0, 0.5), 40.0)
+    assert world.photograph(away, (30, 40, 3)).shape == (30, 40, 3)
+    assert np.abs(world.render("fixed").astype(int) - fixed).max() <= 8
+    assert np.abs(world.render("wrist").astype(int) - wrist).max() <= 8
 
 
 def test_every_object_shows_its_colour_to_the_fixed_camera(world: World) -> None:
