@@ -176,7 +176,7 @@ CLOSE: Mapping[tuple[str, str, int | str], float] = {
     **{("follow", label, 200): 2.0 for label in ("synchronous", "rtc+path", "rtc_prefix")},
 }
 """The same for a task, a strategy and a delay of System 1: cells whose intervals overlapped when they were
-first run, on 100 and 50 episodes, although one did better. So many tell such differences from chance."""
+first run, on 100 and 50 episodes, although one did better: so many may tell such differences from chance."""
 WORLD_CPU_S = 0.13
 """Processor time of a simulated second without plans, roughly, for the estimate."""
 

@@ -64,7 +64,7 @@ def page(measured: Sequence[Cell], verdict: Gate, facts: dict[str, str], command
         "# How punctual control is",
         f"Lateness of a tick in µs, and ticks missed, {durations} a row. **{verdict.says}.** The bar is for "
         f"{GATE_RATE_HZ:g} Hz with SCHED_FIFO and all loads at once.{work(measured)}",
-        "![Lateness of the control loop and of two reference loops](jitter.png)",
+        "![Lateness of the control loop and of the reference loops](jitter.png)",
     ]
     for load in dict.fromkeys(cell.load for cell in measured):
         title = LOADS[load][0]
