@@ -98,7 +98,7 @@ def test_options_of_the_chunk_strategy_are_checked_by_the_strategy(plain: Path) 
     assert config.fast.strategy.options == {"committee": 4}
     text = "\n".join(faults_of(plain, {"fast.strategy.options": "{gamma: 1, beta: -1, mask: cosine}"}))
     assert "fast.strategy.options.gamma: rtc has no such option, it has beta, mask, execution_horizon" in text
-    assert "fast.strategy.options.beta: expected a finite number >= 0, got -1" in text
+    assert "fast.strategy.options.beta: expected a number from 0 to 1000, got -1" in text
     assert "fast.strategy.options.mask: expected one of exp, linear, ones, zeros, got 'cosine'" in text
 
 

@@ -77,6 +77,13 @@ def test_a_chunk_that_outlasts_its_delay_is_feasible_and_one_that_does_not_is_to
         require_feasible("rtc", horizon=50, execution_horizon=25, delay_steps=26)
 
 
+def test_to_execute_less_is_advised_only_where_it_helps() -> None:
+    with pytest.raises(ConfigError, match=r"shorten the delay or lower execution_horizon$"):
+        require_feasible("rtc", horizon=16, execution_horizon=12, delay_steps=5)
+    with pytest.raises(ConfigError, match=r"shorten the delay or choose synchronous$"):
+        require_feasible("rtc", horizon=16, execution_horizon=12, delay_steps=9)
+
+
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 60))
 def test_feasible_means_that_the_delay_fits_into_what_is_left(
     horizon: int, execution_horizon: int, delay_steps: int

@@ -99,14 +99,16 @@ def test_an_unknown_option_lists_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "fault"),
     [
-        ("rtc", {"beta": -1.0}, "beta: expected a finite number >= 0, got -1.0"),
+        ("rtc", {"beta": -1.0}, "beta: expected a number from 0 to 1000, got -1.0"),
+        ("rtc", {"beta": 1e39}, "beta: expected a number from 0 to 1000, got 1e\\+39"),
+        ("hard_mask", {"sigma_d": 1e200}, "sigma_d: expected a number above 0, up to 1000, got 1e\\+200"),
         ("rtc", {"beta": float("nan")}, "beta"),
         ("rtc", {"beta": True}, "beta: expected a number, got True"),
         ("rtc", {"beta": "high"}, "beta: expected a number, got 'high'"),
         ("rtc", {"beta": 10**400}, "beta: expected a number, got 1000"),
         ("rtc", {"mask": "cosine"}, "mask: expected one of exp, linear, ones, zeros, got 'cosine'"),
         ("rtc", {"jacobian": None}, "jacobian: expected one of exact, constant_velocity, got None"),
-        ("rtc", {"sigma_d": 0}, "sigma_d: expected a finite number > 0, got 0"),
+        ("rtc", {"sigma_d": 0}, "sigma_d: expected a number above 0, up to 1000, got 0"),
         ("rtc", {"execution_horizon": -5}, "execution_horizon: expected at least 1, got -5"),
         ("rtc", {"execution_horizon": 1.5}, "execution_horizon: expected a whole number, got 1.5"),
         ("hard_mask", {"mask": "exp"}, "mask: hard_mask has no such option"),

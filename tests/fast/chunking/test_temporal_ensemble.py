@@ -34,6 +34,14 @@ def test_predictions_that_do_not_cover_a_step_get_neither_weight_nor_number() ->
     np.testing.assert_allclose(ensemble_weights(covers, 0.5)[:, 0], expected)
 
 
+def test_any_decay_has_weights_that_sum_to_one_over_each_step() -> None:
+    covers = np.array([[True, False], [True, True], [True, True]])
+    for newest_first in (False, True):
+        weights = ensemble_weights(covers, 1e300, newest_first=newest_first)
+        np.testing.assert_array_equal(weights.sum(axis=0), 1.0)
+        assert weights[2 if newest_first else 0, 0] == 1.0
+
+
 def test_it_always_wants_a_plan_and_never_asks_for_guidance(resting: Track) -> None:
     strategy = TemporalEnsemble()
     assert strategy.wants_plan(0, resting)

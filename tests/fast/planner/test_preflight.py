@@ -71,7 +71,7 @@ def test_chunks_that_are_too_short_for_the_delay_are_refused_with_all_that_decid
     for part in (
         "fast.strategy.name 'rtc', fast.strategy.options.execution_horizon 1, fast.delay_ms 200: infeasible",
         "expected delay of 5 actions",
-        "shorten the delay or lower execution_horizon",
+        "shorten the delay or choose synchronous",
         f"{bundle / 'bundle.json'} have 8 actions of 40 ms",
     ):
         assert part in fault

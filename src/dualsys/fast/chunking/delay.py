@@ -113,9 +113,11 @@ def require_feasible(name: str, horizon: int, execution_horizon: int, delay_step
     require_usable(name, horizon, execution_horizon, delay_steps)
     left = horizon - max(execution_horizon, delay_steps)
     if delay_steps > left:
+        # No fewer actions are executed than the delay has: asking for fewer helps only where these would do.
+        other = "lower execution_horizon" if 2 * delay_steps <= horizon else "choose synchronous"
         fault = (
             f"infeasible: with horizon {horizon}, execution_horizon {execution_horizon} and an expected "
             f"delay of {delay_steps} actions, a chunk has {left} actions left when the next job starts, and "
-            f"{delay_steps} are played before that is done; shorten the delay or lower execution_horizon"
+            f"{delay_steps} are played before that is done; shorten the delay or {other}"
         )
         raise ConfigError(name, [fault])

@@ -22,7 +22,7 @@ there: `linear` spreads it evenly over the overlap, `exp` leaves a third of it t
 
 from __future__ import annotations
 
-import math
+from typing import Final
 
 from dualsys.fast.chunking.asynchronous import Continuing
 from dualsys.fast.chunking.masks import MaskShape, soft_mask
@@ -30,17 +30,20 @@ from dualsys.fast.chunking.requests import Guidance, Jacobian, Pull, Request
 from dualsys.fast.chunking.strategy import About, Overlap
 from dualsys.fast.policies.policy import Capability
 
+MOST: Final = 1000.0
+"""Largest beta and sigma_d that are taken. Far beyond what guides anything, and well within float32."""
+
 
 class RealTimeChunking(Continuing):
     """Guided replanning.
 
     Args:
-        beta: Largest guidance weight.
+        beta: Largest guidance weight, up to `MOST`.
         mask: How the weights fall after the frozen part.
         execution_horizon: s_min, actions that are at least begun between the starts of two plan jobs. The
             overlap ends no later than H - s_min.
         jacobian: `exact`: by the vector-Jacobian product of the network; `constant_velocity`: without it.
-        sigma_d: Spread of the data in the guidance weight; 1 is the paper's.
+        sigma_d: Spread of the data in the guidance weight, up to `MOST`; 1 is the paper's.
         pull: What is compared with the planned motion: `actions`, or the `path` they lead along.
 
     Raises:
@@ -67,10 +70,10 @@ class RealTimeChunking(Continuing):
         pull: Pull = "actions",
     ) -> None:
         faults = []
-        if not (math.isfinite(beta) and beta >= 0):
-            faults.append(f"beta: expected a finite number >= 0, got {beta}")
-        if not (math.isfinite(sigma_d) and sigma_d > 0):
-            faults.append(f"sigma_d: expected a finite number > 0, got {sigma_d}")
+        if not 0 <= beta <= MOST:
+            faults.append(f"beta: expected a number from 0 to {MOST:g}, got {beta}")
+        if not 0 < sigma_d <= MOST:
+            faults.append(f"sigma_d: expected a number above 0, up to {MOST:g}, got {sigma_d}")
         super().__init__(execution_horizon, tuple(faults))
         self._beta = float(beta)
         self._mask = mask

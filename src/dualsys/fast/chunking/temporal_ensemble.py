@@ -78,7 +78,8 @@ def ensemble_weights(
     number = np.cumsum(covers, axis=0) - 1
     if newest_first:
         number = covers.sum(axis=0) - 1 - number
-    weights = np.where(covers, np.exp(-decay * number), 0.0)
+    # One that covers nothing may have a number below zero, whose weight a large decay would overflow.
+    weights = np.where(covers, np.exp(-decay * np.maximum(number, 0)), 0.0)
     total: NDArray[np.float64] = weights / weights.sum(axis=0)
     return total
 
