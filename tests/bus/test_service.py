@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import zmq
 
-from dualsys.bus.codec import encode
+from dualsys.bus.codec import decode, encode
 from dualsys.bus.service import PeerToken, ServiceClient, ServiceServer
 from dualsys.bus.sockets import ZmqContext
 from dualsys.errors import AddressInUseError, BusError, MessageError, PeerTimeoutError
@@ -247,6 +247,32 @@ def test_a_reserved_role_is_held_by_one_until_it_is_gone(
         assert isinstance(third.ask(planner(3), 5), Reply)
     assert server.holder("planner") == 2
     assert server.statistics().claims_refused >= 4
+
+
+@pytest.mark.fault_row(37)
+def test_of_two_that_ask_for_a_role_at_once_one_is_refused(
+    context: ZmqContext, server: ServiceServer, until: Until
+) -> None:
+    server.reserve("planner")
+    clients = [ServiceClient(context, server.endpoint, "the double") for _ in range(2)]
+    for session, client in enumerate(clients, 1):
+        assert client._socket.poll(5000, zmq.POLLOUT)
+        client._socket.send_multipart([b"question", encode(planner(session))])
+    # Time for both questions to come in before anybody looks.
+    assert not clients[0]._socket.poll(100)
+
+    answers: list[Welcome | Reply] = []
+
+    def answered() -> bool:
+        server.serve(welcome, carry_out)
+        heard = [client._socket.recv_multipart() for client in clients if client._socket.poll(10)]
+        # Whoever holds the role may be looked for.
+        answers.extend(decode(parts[1], Welcome, Reply) for parts in heard if parts[0] == b"question")
+        return len(answers) == 2
+
+    until(answered)
+    assert sorted(type(answer).__name__ for answer in answers) == ["Reply", "Welcome"]
+    assert server.statistics().claims_refused == 1
 
 
 def test_a_process_that_connects_anew_keeps_its_role(

@@ -145,6 +145,9 @@ class ServiceServer:
     def poll(self) -> list[tuple[PeerToken, Hello | Request]]:
         """Return the questions that are waiting. Each must be answered with `answer`.
 
+        A handshake of a reserved role is the last of them: answer it before the next call, for whoever asks
+        for the same role after it is judged by what became of it.
+
         The gate of the process is served here too: whoever owns a protected address calls this often.
         """
         if self._gate is not None:
@@ -159,8 +162,11 @@ class ServiceServer:
             except zmq.Again:
                 break
             question = self._read(parts)
-            if question is not None:
-                questions.append(question)
+            if question is None:
+                continue
+            questions.append(question)
+            if isinstance(question[1], Hello) and question[1].role in self._exclusive:
+                break
         return questions
 
     def answer(self, peer: PeerToken, message: Message) -> None:
