@@ -343,12 +343,13 @@ class Link:
     def _socket(self, kind: int, endpoint: str) -> Any:
         socket = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 500)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 1500)
         socket.setsockopt(zmq.MAXMSGSIZE, MOST_BYTES if kind == zmq.SUB else 1024 * 1024)
         if kind == zmq.ROUTER:
+            # No heartbeats here: libzmq may end a process whose queue is full when one is due.
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         else:
+            socket.setsockopt(zmq.HEARTBEAT_IVL, 500)
+            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 1500)
             socket.setsockopt(zmq.CONFLATE, 1)
         if kind == zmq.SUB:
             socket.setsockopt(zmq.SUBSCRIBE, TOPIC)

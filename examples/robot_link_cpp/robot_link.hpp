@@ -25,9 +25,12 @@ class RobotLink {
     commands_.set(zmq::sockopt::subscribe, zmq::buffer("", 1));  // The empty topic, which is a zero byte.
     service_.set(zmq::sockopt::router_mandatory, true);  // It knows who has gone.
     for (zmq::socket_t* socket : {&states_, &commands_, &service_}) {
-      if (socket != &service_) socket->set(zmq::sockopt::conflate, true);
       socket->set(zmq::sockopt::linger, 100), socket->set(zmq::sockopt::maxmsgsize, int64_t{16384});
-      socket->set(zmq::sockopt::heartbeat_ivl, 500), socket->set(zmq::sockopt::heartbeat_timeout, 1500);
+      if (socket != &service_) {
+        // Not where questions come: libzmq may end a process whose queue is full when a heartbeat is due.
+        socket->set(zmq::sockopt::heartbeat_ivl, 500), socket->set(zmq::sockopt::heartbeat_timeout, 1500);
+        socket->set(zmq::sockopt::conflate, true);
+      }
       socket->bind(*addresses++);
     }
   }

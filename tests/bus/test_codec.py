@@ -245,6 +245,8 @@ def test_a_frame_above_the_limit_is_neither_sent_nor_read() -> None:
     blob = bytes(MAX_FRAME_BYTES)
     with pytest.raises(MessageError, match="make it smaller"):
         encode(CameraFrame(camera="c", seq=0, t_robot_ns=0, image=Image("raw", 1, 1, blob)))
+    with pytest.raises(MessageError, match=r"Request takes \d+ bytes, at most 131072 can be sent"):
+        encode(Request(verb="say", arguments={str(number): "x" * 2000 for number in range(70)}))
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
@@ -295,6 +297,16 @@ def test_a_jpeg_of_another_size_than_stated_is_refused() -> None:
     small = to_image(PIXELS, "jpeg")
     with pytest.raises(MessageError, match="but the JPEG is"):
         from_image(msgspec.structs.replace(small, width=4000, height=4000))
+
+
+@pytest.mark.fault_row(32)
+def test_a_jpeg_that_would_be_drawn_over_and_over_is_refused_before_it_is_read() -> None:
+    image = to_image(PIXELS, "jpeg")
+    data = bytes(image.data)
+    scan = data.index(b"\xff\xda")
+    often = data[:scan] + data[scan:-2] * 65 + data[-2:]
+    with pytest.raises(MessageError, match="a JPEG of 65 scans was refused: at most 64 are read"):
+        from_image(msgspec.structs.replace(image, data=often))
 
 
 @given(st.binary(max_size=60), st.booleans())

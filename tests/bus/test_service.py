@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +13,10 @@ from typing import Any
 import pytest
 import zmq
 
-from dualsys.bus.codec import decode, encode
+from dualsys.bus.codec import decode, encode, most_bytes
 from dualsys.bus.service import PeerToken, ServiceClient, ServiceServer
 from dualsys.bus.sockets import ZmqContext
+from dualsys.clock import NS_PER_S, WallClock
 from dualsys.errors import AddressInUseError, BusError, MessageError, PeerTimeoutError
 from dualsys.messages import MAX_TEXT, Hello, Reply, Request, Welcome
 
@@ -275,6 +278,78 @@ def test_of_two_that_ask_for_a_role_at_once_one_is_refused(
     assert server.statistics().claims_refused == 1
 
 
+@pytest.mark.fault_row(37)
+def test_a_role_is_kept_however_often_its_holder_is_looked_for(
+    server: ServiceServer, client: ServiceClient
+) -> None:
+    server.reserve("planner")
+    with serving(server):
+        assert isinstance(client.ask(planner(1), 5), Welcome)
+    clock = WallClock()
+    # As many as libzmq lets wait by default, and then longer than heartbeats may stay away.
+    for _ in range(1500):
+        assert server.release_gone("planner") == []
+        clock.sleep_until_ns(clock.now_ns() + NS_PER_S // 1000)
+    deadline_ns = clock.now_ns() + 3 * NS_PER_S
+    while clock.now_ns() < deadline_ns:
+        assert server.release_gone("planner") == []
+        clock.sleep_until_ns(clock.now_ns() + NS_PER_S // 100)
+    while client.heard():
+        pass
+    with serving(server):
+        assert client.request("status", 5).ok
+
+
+BREAKING = """
+import sys, zmq
+from dualsys.bus.service import ServiceClient, ServiceServer
+from dualsys.bus.sockets import close_context, open_context
+from dualsys.clock import NS_PER_S, WallClock
+from dualsys.messages import Request
+
+def wait(duration_s):
+    clock = WallClock()
+    clock.sleep_until_ns(clock.now_ns() + round(duration_s * NS_PER_S))
+
+ours, theirs = open_context(), open_context()
+if sys.argv[1] == "server":
+    served = ServiceServer(ours, "tcp://127.0.0.1:*", setting="service")
+    peer = theirs.socket(zmq.DEALER)
+    peer.connect(served.endpoint)
+    for _ in range(500):
+        peer.send_multipart([bytes(8), b"x"])
+else:
+    peer = theirs.socket(zmq.ROUTER)
+    peer.bind("tcp://127.0.0.1:*")
+    client = ServiceClient(ours, peer.getsockopt_string(zmq.LAST_ENDPOINT), "the double")
+    while not client.pose(Request(verb="status")):
+        wait(0.01)
+    identity, *_ = peer.recv_multipart()
+    peer.setsockopt(zmq.SNDHWM, 0)
+    for _ in range(5000):
+        peer.send_multipart([identity, b"question", b""])
+wait(0.5)
+peer.close(linger=0)
+# A heartbeat would be due meanwhile.
+wait(1.5)
+if sys.argv[1] == "server":
+    for _ in range(200):
+        served.poll()
+close_context(theirs)
+close_context(ours)
+print("alive")
+"""
+
+
+@pytest.mark.fault_row(31)
+@pytest.mark.parametrize("side", ["server", "client"])
+def test_a_connection_that_breaks_with_all_that_may_wait_waiting_ends_no_process(side: str) -> None:
+    code = [sys.executable, "-c", BREAKING, side]
+    done = subprocess.run(code, capture_output=True, text=True, timeout=60, check=False)
+    # libzmq itself would have ended it.
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
+
+
 def test_a_process_that_connects_anew_keeps_its_role(
     context: ZmqContext, server: ServiceServer, client: ServiceClient
 ) -> None:
@@ -300,6 +375,40 @@ def sent_and_polled(client: ServiceClient, server: ServiceServer, hello: Hello) 
     client._socket.send_multipart([bytes(8), encode(hello)])
     client._socket.poll(20)
     return server.poll()
+
+
+@pytest.mark.fault_row(31)
+def test_however_much_is_asked_no_call_takes_in_more_than_it_may(
+    context: ZmqContext, until: Until, stranger: Any
+) -> None:
+    server = ServiceServer(context, ANY_PORT, setting="service", at_once=1)
+    clients = [ServiceClient(context, server.endpoint, "the double") for _ in range(3)]
+    for client in clients:
+        assert client._socket.poll(5000, zmq.POLLOUT)
+        client._socket.send_multipart([b"question", encode(Request(verb="status"))])
+    assert not clients[0]._socket.poll(100)
+    assert [server.serve(welcome, carry_out) for _ in clients] == [1, 1, 1]
+    hostile = stranger(server.endpoint, b"DEALER")
+    hostile.announce(most_bytes(Hello, Request) + 1)
+    until(hostile.hung_up)
+
+
+@pytest.mark.fault_row(31)
+def test_a_client_takes_in_no_more_than_it_may_of_a_server_that_never_stops(
+    context: ZmqContext, until: Until
+) -> None:
+    double = context.socket(zmq.ROUTER)
+    double.bind(ANY_PORT)
+    client = ServiceClient(context, double.getsockopt_string(zmq.LAST_ENDPOINT), "the double")
+    until(lambda: client.pose(Request(verb="status")))
+    identity, _, _ = double.recv_multipart()
+    for _ in range(100):
+        double.send_multipart([identity, b"question", b""])
+    looks = 0
+    while client._socket.poll(300):
+        assert client.heard()
+        looks += 1
+    assert looks >= 2, "each look took in 64 at most"
 
 
 def test_a_second_server_at_the_same_address_is_refused(context: ZmqContext) -> None:

@@ -20,9 +20,11 @@ from dualsys.messages import (
     ArmCommand,
     ArmState,
     ControlState,
+    Hello,
     Image,
     Message,
     Plan,
+    Request,
 )
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -33,14 +35,19 @@ MESSAGE_BYTES: dict[type[Message], int] = {
     ControlState: 64 * 1024,
     ArmState: 16 * 1024,
     ArmCommand: 16 * 1024,
+    Hello: 128 * 1024,
+    Request: 128 * 1024,
 }
-"""Smaller limits for what is small by nature: next to the arm, nobody can make a process reserve more."""
+"""Smaller limits for what is small by nature: next to the arm, nobody can make a process reserve more, or
+read for longer than a tick lasts."""
 
 A = TypeVar("A", bound=Message)
 B = TypeVar("B", bound=Message)
 
 _ENCODER = msgspec.msgpack.Encoder()
 _SHOWN_CHARACTERS = 300
+_MOST_SCANS = 64
+_SCAN = b"\xff\xda"
 
 
 def encode(message: Message) -> bytes:
@@ -177,6 +184,10 @@ def from_image(image: Image) -> NDArray[np.uint8]:
 def _from_jpeg(image: Image, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     # The decoder takes the address of the bytes, which not every view provides.
     data = bytes(image.data)
+    # A camera makes one scan for each colour, a progressive picture about ten. Each may cost a pass over all
+    # pixels and take a handful of bytes: a thousand of them in a small file would keep a process for seconds.
+    if (scans := data.count(_SCAN)) > _MOST_SCANS:
+        raise MessageError(f"image: a JPEG of {scans} scans was refused: at most {_MOST_SCANS} are read")
     try:
         height, width = simplejpeg.decode_jpeg_header(data)[:2]
         if (height, width) != shape[:2]:

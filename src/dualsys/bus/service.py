@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import msgspec
 import zmq
 
-from dualsys.bus.codec import decode, encode
+from dualsys.bus.codec import decode, encode, most_bytes
 from dualsys.bus.endings import Endings
 from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, gate_of, has_come, open_socket
 from dualsys.clock import NS_PER_MS, WallClock, nanoseconds
@@ -26,11 +26,12 @@ from dualsys.errors import DualsysError, MessageError, PeerTimeoutError
 from dualsys.messages import Hello, Message, Reply, Request, Welcome, clip_text
 
 MAX_SERVICE_BYTES = 1024 * 1024
-"""Largest question or answer. Big things travel on channels."""
+"""Largest answer. Questions are smaller, see `codec.MESSAGE_BYTES`, and big things travel on channels."""
 
-_QUESTIONS_PER_CALL = 32
+QUESTIONS_PER_CALL = 8
 _WAITING_PER_CLIENT = 32
-"""Most questions of a client, and answers to it, that wait: a client asks one at a time."""
+"""Most questions of a client, and answers to it, that wait at a server: a client asks one at a time."""
+_TAKEN_IN_PER_LOOK = 64
 _REQUEST_ID_BYTES = 8
 _NO_QUESTION = bytes(_REQUEST_ID_BYTES)
 _OPEN_GREETINGS = 256
@@ -80,19 +81,23 @@ class ServiceServer:
         context: From `sockets.open_context`.
         endpoint: Address to bind.
         setting: Name of the setting that the address came from.
+        at_once: How many questions are taken in at a call, whoever asks and however much.
 
     Raises:
         AddressInUseError: Another process owns the address.
         BusError: The address cannot be used.
     """
 
-    def __init__(self, context: ZmqContext, endpoint: str, *, setting: str) -> None:
+    def __init__(
+        self, context: ZmqContext, endpoint: str, *, setting: str, at_once: int = QUESTIONS_PER_CALL
+    ) -> None:
+        self._at_once = at_once
         self._clock = WallClock()
         self._exclusive: dict[str, str] = {}
         self._claims: dict[tuple[str, str], _Claim] = {}
         self._greetings: dict[PeerToken, tuple[Hello, int]] = {}
         self._claims_refused = 0
-        self._socket = open_socket(context, zmq.ROUTER, MAX_SERVICE_BYTES)
+        self._socket = open_socket(context, zmq.ROUTER, most_bytes(Hello, Request))
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.RCVHWM, _WAITING_PER_CLIENT)
         self._socket.setsockopt(zmq.SNDHWM, _WAITING_PER_CLIENT)
@@ -154,7 +159,7 @@ class ServiceServer:
             self._gate.serve()
             self._attachment.tend()
         questions: list[tuple[PeerToken, Hello | Request]] = []
-        for _ in range(_QUESTIONS_PER_CALL):
+        for _ in range(self._at_once):
             if not has_come(self._socket):
                 break
             try:
@@ -291,6 +296,8 @@ class ServiceClient:
         self._peer_name = peer_name
         self._socket = open_socket(context, zmq.DEALER, MAX_SERVICE_BYTES)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        # See `open_socket`. Whoever keeps a client open takes in what comes now and then, see `heard`.
+        self._socket.setsockopt(zmq.RCVHWM, 0)
         self._attachment = Attachment(
             self._socket, endpoint, bind=False, setting=f"address of {peer_name}", endings=Endings()
         )
@@ -356,9 +363,16 @@ class ServiceClient:
         return True
 
     def heard(self) -> bool:
-        """Whether the server has sent anything since the last call, which is then dropped. Never blocks."""
+        """Whether the server has sent anything since the last call, which is then dropped. Never blocks.
+
+        Whoever keeps a client open to hold a role calls this now and then: a server looks for those that hold
+        one by sending them something.
+        """
         anything = False
-        while self._socket.poll(0):
+        # No longer than that: whoever is asked may say more than anybody can take in.
+        for _ in range(_TAKEN_IN_PER_LOOK):
+            if not self._socket.poll(0):
+                break
             self._socket.recv_multipart(zmq.NOBLOCK)
             anything = True
         return anything

@@ -26,6 +26,9 @@ OLDEST_SAFE_LIBZMQ = (4, 3, 3)
 LINGER_MS = 100
 """How long closing waits for what was sent to leave; unbounded, a dead peer keeps a process from ending."""
 
+_MAY_FILL = (zmq.ROUTER, zmq.PULL, zmq.PUSH)
+"""Kinds without heartbeats of their own, see `open_socket`."""
+
 _HEARTBEAT_MS = 500
 _DEAD_AFTER_MS = 1500
 _RECONNECT_MS = 50
@@ -154,17 +157,28 @@ def _port_is_valid(port: str) -> bool:
 def open_socket(context: ZmqContext, kind: int, max_frame_bytes: int) -> ZmqSocket:
     """Open a socket with a bounded exit, bounded frames, heartbeats and patient reconnection.
 
+    libzmq ends the process when a connection breaks while its queue here is full, and a heartbeat is due
+    before there is room again (its issues 4364 and 4841). So a socket whose queue may fill sends none: it
+    learns of peers that are gone by the heartbeats of theirs, which say how long to wait for the next one,
+    and by the kernel. The queue of any other is never full: it keeps one message, or has no limit.
+
     Args:
         context: From `open_context`.
-        kind: `zmq.PUB`, `zmq.SUB`, `zmq.ROUTER` or `zmq.DEALER`.
+        kind: `zmq.PUB`, `zmq.SUB`, `zmq.ROUTER`, `zmq.DEALER`, `zmq.PUSH` or `zmq.PULL`.
         max_frame_bytes: A peer that sends more is disconnected before memory is reserved; see `endings`.
     """
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, LINGER_MS)
     socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _DEAD_AFTER_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TTL, _DEAD_AFTER_MS)
+    if kind in _MAY_FILL:
+        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 1)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 2)
+    else:
+        socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _DEAD_AFTER_MS)
+        socket.setsockopt(zmq.HEARTBEAT_TTL, _DEAD_AFTER_MS)
     socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
     socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, _SLOWEST_RECONNECT_MS)

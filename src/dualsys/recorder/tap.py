@@ -14,7 +14,7 @@ import zmq
 import dualsys
 from dualsys.bus.channel import LatestSubscriber
 from dualsys.bus.codec import MAX_FRAME_BYTES, encode
-from dualsys.bus.service import PeerToken, ServiceServer
+from dualsys.bus.service import QUESTIONS_PER_CALL, PeerToken, ServiceServer
 from dualsys.bus.sockets import ZmqContext, attach, open_socket
 from dualsys.clock import Clock
 from dualsys.errors import MessageError
@@ -149,11 +149,19 @@ class RecordedService(ServiceServer):
 
     Args:
         tap: Where to.
-        context, endpoint, setting: As for `ServiceServer`.
+        context, endpoint, setting, at_once: As for `ServiceServer`.
     """
 
-    def __init__(self, tap: Tap, context: ZmqContext, endpoint: str, *, setting: str) -> None:
-        super().__init__(context, endpoint, setting=setting)
+    def __init__(
+        self,
+        tap: Tap,
+        context: ZmqContext,
+        endpoint: str,
+        *,
+        setting: str,
+        at_once: int = QUESTIONS_PER_CALL,
+    ) -> None:
+        super().__init__(context, endpoint, setting=setting, at_once=at_once)
         self._tap = tap
         # A careless client may number two questions alike; they are answered in their order.
         self._open: dict[PeerToken, deque[Hello | Request]] = {}
@@ -192,11 +200,13 @@ class RecordedService(ServiceServer):
         )
 
 
-def open_service(tap: Tap | None, context: ZmqContext, endpoint: str, *, setting: str) -> ServiceServer:
+def open_service(
+    tap: Tap | None, context: ZmqContext, endpoint: str, *, setting: str, at_once: int = QUESTIONS_PER_CALL
+) -> ServiceServer:
     """A service, recorded where there is a tap. Arguments as for `ServiceServer`."""
     if tap is None:
-        return ServiceServer(context, endpoint, setting=setting)
-    return RecordedService(tap, context, endpoint, setting=setting)
+        return ServiceServer(context, endpoint, setting=setting, at_once=at_once)
+    return RecordedService(tap, context, endpoint, setting=setting, at_once=at_once)
 
 
 def versions() -> dict[str, str]:

@@ -27,6 +27,9 @@ from dualsys.robots.tabletop import geometry_of
 LINK_VERSION: Final = "1"
 """Raised whenever a robot that spoke the link before would be misunderstood."""
 
+_TICKS_PER_LOOK: Final = 256
+"""Commands after which what the robot has sent unasked is dropped: it looks for who controls it that way."""
+
 _VECTORS: Final = ("lower", "upper", "velocity", "acceleration", "jerk")
 
 
@@ -214,6 +217,8 @@ class LinkRobot:
         position = self.spec.require_command(command)
         self._commands.send(ArmCommand(seq=self._seq, position=tuple(position.tolist())))
         self._seq += 1
+        if self._client is not None and self._seq % _TICKS_PER_LOOK == 0:
+            self._client.heard()
 
     def stop(self, reason: str) -> None:
         """Do nothing: without commands the robot comes to rest by itself."""

@@ -45,6 +45,9 @@ ROLE = "system2"
 _GUARD_S = 0.02
 """Time between two looks for newcomers; a fraction of what their handshake takes over a long line."""
 
+_PRESENCE_NS = 500 * NS_PER_MS
+"""Time between two looks for robots whose connection is gone: each of them is sent something."""
+
 _REHEARSALS = 3
 """Passes of a size that are timed before anybody waits for one."""
 
@@ -277,12 +280,14 @@ class SlowServer:
 
     async def _guard(self) -> None:
         """Judge newcomers, and follow the key store even while nobody sends anything; notice who has left."""
+        due_ns = self._clock.now_ns()
         while True:
             if self._gate is not None:
                 self._gate.serve()
             for channel in (self._observations, self._latents, self._service):
                 channel.tend()
-            if self._capacity.robots > 1:
+            if self._capacity.robots > 1 and self._clock.now_ns() >= due_ns:
+                due_ns = self._clock.now_ns() + _PRESENCE_NS
                 for name in self._service.release_gone("planner"):
                     self._fleet.release(name)
                 self._fleet.prune(self._clock.now_ns())

@@ -51,7 +51,10 @@ def run_control(config: SystemConfig) -> None:
     robot: Robot | None = None
     try:
         tap = open_tap(context, config, "control", clock)
-        service = open_service(tap, context, ends.control.service, setting="endpoints.control.service")
+        # One in each tick: however much is asked, no tick is late for it, and a stop has its turn.
+        service = open_service(
+            tap, context, ends.control.service, setting="endpoints.control.service", at_once=1
+        )
         service.reserve("planner")
         states = LatestPublisher(context, ends.control.state, bind=True, setting="endpoints.control.state")
         plans = LatestSubscriber(

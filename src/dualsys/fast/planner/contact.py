@@ -20,6 +20,9 @@ GREETING_S = 0.5
 QUESTION_S = 1.0
 """Longest wait for any other answer."""
 
+_IDLE_S = 1.0
+"""Without anything to ask for so long, what has come unasked is dropped."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -117,7 +120,14 @@ class Contact:
 
     def _work(self) -> None:
         try:
-            while (question := self._questions.get()) is not None and not self._ended.is_set():
+            while not self._ended.is_set():
+                try:
+                    question = self._questions.get(timeout=_IDLE_S)
+                except Empty:
+                    self._client.heard()
+                    continue
+                if question is None:
+                    break
                 self._answers.put(self._answer(question))
         except Exception as error:
             self._answers.put(Answer(None, error=error))
