@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -65,6 +69,20 @@ def test_the_wall_clock_never_wakes_early_and_never_runs_backwards() -> None:
         clock.sleep_until_ns(deadline_ns)
         assert clock.now_ns() >= deadline_ns
     assert clock.now_ns() >= before_ns
+
+
+@pytest.mark.fault_row(16)
+def test_the_time_that_a_machine_is_suspended_has_passed() -> None:
+    # No test suspends a machine. A time namespace is told how long one was.
+    if shutil.which("unshare") is None or os.geteuid() != 0:
+        pytest.skip("time namespaces need root and util-linux")
+    code = "from dualsys.clock import WallClock; print(WallClock().now_ns())"
+    suspended = ["unshare", "--fork", "--time", "--boottime", "3600", sys.executable, "-c", code]
+    done = subprocess.run(suspended, capture_output=True, text=True, timeout=60, check=False)
+    if "unshare: " in done.stderr:
+        pytest.skip(f"no time namespaces here: {done.stderr.strip()}")
+    ahead_ns = int(done.stdout) - WallClock().now_ns()
+    assert 3500 * NS_PER_S < ahead_ns <= 3600 * NS_PER_S
 
 
 def test_the_virtual_clock_moves_only_when_told_to() -> None:

@@ -1,14 +1,16 @@
 """Time. All of dualsys reads integer nanoseconds from one injected clock.
 
-Only this module calls `time.*`. Live processes use `WallClock` (CLOCK_MONOTONIC, which all processes of one
-machine share and which never steps); the twin and the tests use `VirtualClock`, which moves when told to.
+Only this module calls `time.*`. Live processes use `WallClock`, which all processes of one machine share, which
+never steps, and which goes on while the machine is suspended; the twin and the tests use `VirtualClock`, which
+moves when told to.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -47,14 +49,19 @@ class Clock(Protocol):
         ...
 
 
+# On Linux CLOCK_MONOTONIC stands still while the machine is suspended: what was seen before would be as fresh
+# afterwards as if no time had passed. Elsewhere it goes on, and there is no other.
+_CLOCK: Final = time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MONOTONIC
+
+
 class WallClock:
-    """CLOCK_MONOTONIC of this machine."""
+    """Time since this machine was started, that in which it was suspended included."""
 
     def now_ns(self) -> int:
-        return time.monotonic_ns()
+        return time.clock_gettime_ns(_CLOCK)
 
     def sleep_until_ns(self, deadline_ns: int) -> None:
-        while (remaining_ns := deadline_ns - time.monotonic_ns()) > 0:
+        while (remaining_ns := deadline_ns - time.clock_gettime_ns(_CLOCK)) > 0:
             time.sleep(remaining_ns / NS_PER_S)
 
 
