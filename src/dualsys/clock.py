@@ -1,8 +1,8 @@
 """Time. All of dualsys reads integer nanoseconds from one injected clock.
 
-Only this module calls `time.*`. Live processes use `WallClock`, which all processes of one machine share, which
-never steps, and which goes on while the machine is suspended; the twin and the tests use `VirtualClock`, which
-moves when told to.
+Only this module calls `time.*`. Live processes use `WallClock`, which all processes of one machine share,
+which never steps, and which goes on while the machine is suspended; the twin and tests use `VirtualClock`,
+which moves when told to.
 """
 
 from __future__ import annotations
