@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import RobotError
+from dualsys.fast.control.core import ControlOutput
 from dualsys.fast.control.limiter import SMOOTHINGS, Smoothing
 from dualsys.fast.control.limits import Limits
 from dualsys.messages import Tensor
+from dualsys.robots.contract import ArmReading
 from dualsys.robots.profiles import PROFILES, SIMULATED_PANDA_LIMITS
 
 from .conftest import HOME, Rig, obeys
@@ -64,15 +67,36 @@ hostile = st.tuples(
 )
 ticks = st.tuples(st.just("tick"), st.integers(1, 60))
 asked = st.tuples(st.just("ask"), st.sampled_from(("stop", "resume", "new_epoch", "gap", "watchdog")))
-scripts = st.lists(st.one_of(plans, ticks, hostile, asked), min_size=1, max_size=12)
+spikes = st.tuples(
+    st.just("spike"),
+    st.sampled_from(("position", "velocity")),
+    st.sampled_from((0.06, -0.2, 1.0, -7.0, np.nan, np.inf)),
+    st.integers(1, 2),
+)
+scripts = st.lists(st.one_of(plans, ticks, hostile, asked, spikes), min_size=1, max_size=12)
 
 
 class Adversary(Rig):
-    """Does whatever the script says. A gap starts a new list of commands: the arm came to rest meanwhile."""
+    """Does whatever the script says.
+
+    A gap starts a new list of commands, and so does a stop without any: the arm came to rest meanwhile.
+    """
 
     def __init__(self, arm: Arm, smoothing: Smoothing) -> None:
         super().__init__(limits=arm.limits, period_ns=arm.period_ns, smoothing=smoothing, home=arm.home)
         self.before: list[list[FloatArray]] = []
+
+    def tick(self, count: int = 1, reading: Callable[[], ArmReading] | None = None) -> ControlOutput:
+        for _ in range(count - 1):
+            self.tick(1, reading)
+        left = self.arm
+        output = super().tick(1, reading)
+        if output.command is None:
+            self.before.append(self.commands)
+            self.commands = []
+        elif len(self.commands) == 1:
+            np.testing.assert_array_equal(output.command, left)
+        return output
 
     def plan_at_random(self, offset: float, rate: float, knot_ns: int, age_ms: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -85,6 +109,17 @@ class Adversary(Rig):
     def hostile(self, values: list[float], times: list[int]) -> None:
         setpoints = np.tile(np.array(values)[:, None], (1, self.limits.axes))
         self.give(self.plan(t_ns=Tensor.of(np.array(times) + self.now_ns), setpoints=Tensor.of(setpoints)))
+
+    def spike(self, name: str, by: float, ticks: int) -> None:
+        """Readings that are off: fewer in a row than a pose is believed after."""
+
+        def reading() -> ArmReading:
+            true = self.reading()
+            fields = {"position": true.position, "velocity": true.velocity}
+            fields[name] = fields[name] + by
+            return ArmReading(true.t_ns, fields["position"], fields["velocity"], true.status)
+
+        self.tick(ticks, reading)
 
     def ask(self, what: str) -> None:
         if what == "gap":
@@ -105,7 +140,13 @@ class Adversary(Rig):
                 self.tick()
 
     def follow(self, script: list[tuple[object, ...]]) -> None:
-        acts = {"plan": self.plan_at_random, "hostile": self.hostile, "ask": self.ask, "tick": self.tick}
+        acts = {
+            "plan": self.plan_at_random,
+            "hostile": self.hostile,
+            "ask": self.ask,
+            "tick": self.tick,
+            "spike": self.spike,
+        }
         for name, *arguments in script:
             acts[str(name)](*arguments)  # type: ignore[operator]
             self.tick(4)
@@ -119,7 +160,7 @@ class Adversary(Rig):
 def test_no_input_makes_a_command_leave_the_limits(
     arm: Arm, smoothing: Smoothing, script: list[tuple[object, ...]]
 ) -> None:
-    """Commands start at the measured pose; hold and stop are part of the script, gaps and resumes too."""
+    """Commands start at the measured pose; the script has holds, stops, resumes and bad readings as well."""
     rig = Adversary(arm, smoothing)
     rig.tick()
     np.testing.assert_array_equal(rig.commands[0], arm.home)

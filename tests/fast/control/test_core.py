@@ -12,6 +12,7 @@ from dualsys.fast.control.limiter import WindowLimiter
 from dualsys.fast.control.limits import Step
 from dualsys.fast.control.modes import Mode
 from dualsys.messages import Tensor
+from dualsys.robots.contract import ArmReading
 from dualsys.robots.profiles import SIMULATED_PANDA_LIMITS
 
 from .conftest import HOME, JOINT_1, PERIOD_NS, Rig, obeys
@@ -191,6 +192,17 @@ def test_resume_is_refused_when_the_arm_was_moved(rig: Rig) -> None:
         rig.core.resume(rig.now_ns)
 
 
+@pytest.mark.fault_row(3)
+def test_resume_is_refused_when_another_planner_has_connected_and_made_no_plan_yet(rig: Rig) -> None:
+    hold(rig)
+    rig.give()
+    rig.core.begin_session(9)
+    with pytest.raises(RobotError, match="no plan has come since another planner has connected"):
+        rig.core.resume(rig.now_ns)
+    rig.give(rig.plan(session=9))
+    assert rig.core.resume(rig.now_ns) == 1
+
+
 def test_resume_without_a_hold_is_refused(rig: Rig) -> None:
     with pytest.raises(RobotError, match="nothing to resume"):
         rig.core.resume(rig.now_ns)
@@ -215,9 +227,10 @@ def test_after_a_new_epoch_commands_go_on_from_where_a_reset_put_the_arm(rig: Ri
     rig.tick(50)
     rig.core.new_epoch()
     rig.tick(100)
-    rig.arm = HOME - 0.4 * JOINT_1
-    rig.tick()
-    np.testing.assert_array_equal(rig.arm, HOME - 0.4 * JOINT_1)
+    there = HOME - 0.4 * JOINT_1
+    # A single reading could be a spike, and nothing is left where it was for one.
+    output = rig.tick(3, lambda: ArmReading(rig.now_ns, there.copy(), 0 * there))
+    np.testing.assert_array_equal(output.command, there)
     assert rig.count("restarted") == 1
 
 
@@ -279,9 +292,26 @@ def test_after_a_stop_by_the_robots_own_means_commands_go_on_from_where_it_came_
     with pytest.raises(RobotError, match="protective_stop"):
         rig.core.resume(rig.now_ns)
     rig.status = "ok"
+    rig.tick(2)
+    with pytest.raises(RobotError, match="do not agree on where it rests"):
+        rig.core.resume(rig.now_ns)
     rig.tick()
     rig.core.resume(rig.now_ns)
     np.testing.assert_array_equal(rig.tick().command, HOME + 0.3 * JOINT_1)
+
+
+@pytest.mark.fault_row(23)
+def test_after_an_operators_stop_joints_go_on_from_where_they_are_and_a_gripper_keeps_its_grip(
+    rig: Rig,
+) -> None:
+    rig.core.request_stop("operator")
+    rig.tick(10)
+    sagged = HOME + 0.03 * JOINT_1
+    sagged[7] = 0.05
+    rig.tick(3, lambda: ArmReading(rig.now_ns, sagged, 0 * sagged))
+    rig.core.resume(rig.now_ns)
+    output = rig.tick(reading=lambda: ArmReading(rig.now_ns, sagged, 0 * sagged))
+    np.testing.assert_array_equal(output.command, [*sagged[:7], HOME[7]])
 
 
 @pytest.mark.fault_row(11, 16)

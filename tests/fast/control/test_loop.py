@@ -189,6 +189,26 @@ def test_a_failing_driver_stops_the_robot_and_the_error_tells_the_last_ticks(
     assert str(caught.value).splitlines()[-1].split()[0] == str(bench.channel.states[0].t_ns + last_ns)
 
 
+@pytest.mark.fault_row(25)
+def test_a_driver_that_fails_to_stop_as_well_does_not_hide_what_failed_before(clock: VirtualClock) -> None:
+    bench = Bench(clock, 1000)
+
+    def fail(reads: int) -> None:
+        if reads == 20:
+            raise RobotError("cable pulled")
+
+    def stop(reason: str) -> None:
+        bench.robot.stops.append(reason)
+        raise OSError("no such device")
+
+    bench.robot.trouble = fail
+    bench.robot.stop = stop  # type: ignore[method-assign]
+    told = r"could not be told to stop \(no such device\): cable pulled(.|\n)*last ticks(.|\n)*WAITING"
+    with pytest.raises(RobotError, match=told):
+        bench.loop.run()
+    assert bench.robot.stops == ["a control tick failed: cable pulled"]
+
+
 def test_a_failure_that_is_a_bug_is_surfaced_in_the_same_way(clock: VirtualClock) -> None:
     bench = Bench(clock, 1000)
     bench.events[1] = lambda: [][0]

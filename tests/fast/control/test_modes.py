@@ -63,7 +63,7 @@ CAUSES = {
     ("SLOWED", "HOLDING"): lambda rig: rig.tick(210),
     ("HOLDING", "WAITING"): resume_after_a_hard_age,
     ("HOLDING", "RUNNING"): lambda rig: rig.give(),
-    ("STOPPED", "WAITING"): lambda rig: (rig.tick(), rig.core.resume(rig.now_ns)),
+    ("STOPPED", "WAITING"): lambda rig: (rig.tick(3), rig.core.resume(rig.now_ns)),
 }
 
 

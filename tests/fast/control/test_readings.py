@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dualsys.clock import NS_PER_MS
+from dualsys.clock import NS_PER_MS, NS_PER_S
 from dualsys.errors import SpecError
 from dualsys.fast.control.core import MAX_REASON
 from dualsys.fast.control.modes import Mode
@@ -27,6 +27,48 @@ def changed(rig: Rig, **changes: NDArray[np.float64]) -> Callable[[], ArmReading
         return ArmReading(true.t_ns, fields["position"], fields["velocity"])
 
     return reading
+
+
+@pytest.mark.fault_row(24)
+def test_a_reading_that_comes_from_the_future_stops(rig: Rig) -> None:
+    """A driver that stamps by another clock: by ours, its readings would never be old."""
+    ahead = ArmReading(rig.now_ns + 3600 * NS_PER_S, HOME, 0 * HOME)
+    output = rig.tick(reading=lambda: ahead)
+    assert (output.mode, output.command) == (Mode.STOPPED, None)
+    assert "3599996 ms from now" in output.reason
+
+
+@pytest.mark.fault_row(23, 24)
+@pytest.mark.parametrize(
+    "spike",
+    [
+        {"position": HOME + 2.9 * JOINT_1 + 3.0 * np.eye(8)[1]},
+        {"velocity": 0.2 * JOINT_1},
+    ],
+    ids=["beyond the limits", "of a moving arm"],
+)
+def test_commands_do_not_start_at_a_first_reading_that_is_no_pose_at_rest(
+    spike: dict[str, NDArray[np.float64]],
+) -> None:
+    rig = Rig()
+    output = rig.tick(reading=changed(rig, **spike))
+    assert (output.mode, output.command) == (Mode.WAITING, None)
+    assert not rig.give()
+    np.testing.assert_array_equal(rig.tick().command, HOME)
+
+
+@pytest.mark.fault_row(23, 24)
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_one_reading_of_an_arm_elsewhere_moves_no_command(rig: Rig, epochs: int) -> None:
+    for _ in range(epochs):
+        rig.core.new_epoch()
+    rig.tick(5)
+    for _ in range(3):
+        rig.tick(2, changed(rig, position=HOME + 0.5 * JOINT_1))
+        rig.tick(2)
+    rig.tick(5, changed(rig, position=HOME + 0.5 * JOINT_1, velocity=0.2 * JOINT_1))
+    np.testing.assert_array_equal(rig.commands, np.broadcast_to(HOME, (len(rig.commands), 8)))
+    assert rig.count("restarted") == 0
 
 
 @pytest.mark.fault_row(24)

@@ -8,6 +8,7 @@ import pytest
 from dualsys.errors import RobotError
 from dualsys.fast.control.core import Ages, ControlCore
 from dualsys.fast.control.modes import Mode
+from dualsys.robots.contract import ArmReading
 
 from .conftest import HOME, JOINT_1, PERIOD_NS, Rig
 
@@ -52,9 +53,9 @@ def test_a_control_that_has_just_started_is_resumed_with_fresh_data_only(restart
 
 @pytest.mark.fault_row(8)
 def test_a_control_that_has_just_started_is_not_resumed_once_the_arm_is_moved(restarted: Rig) -> None:
-    restarted.arm = HOME + 0.2 * JOINT_1
-    restarted.tick()
-    np.testing.assert_array_equal(restarted.arm, HOME + 0.2 * JOINT_1)
+    there = HOME + 0.2 * JOINT_1
+    restarted.tick(3, lambda: ArmReading(restarted.now_ns, there.copy(), 0 * there))
+    np.testing.assert_array_equal(restarted.arm, there)
     restarted.give(restarted.plan(session=9))
     with pytest.raises(RobotError, match=r"the arm was moved by 0\.200 rad"):
         restarted.core.resume(restarted.now_ns)

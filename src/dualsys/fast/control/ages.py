@@ -72,6 +72,9 @@ class Staleness(NamedTuple):
 FRESH = Staleness("", "")
 """Nothing is too old."""
 
+FUTURE_NS = 100 * NS_PER_MS
+"""What is stamped further ahead than this was not stamped by the clock of this machine."""
+
 FOR_EVER_NS = 2**63 - 1
 """Later than any stamp."""
 

@@ -22,7 +22,7 @@ from dualsys.fast.control.modes import Mode, require_legal
 from dualsys.fast.control.output import COUNTERS, Followed, control_state
 from dualsys.fast.control.output import ControlOutput as ControlOutput
 from dualsys.fast.control.readiness import faults_of_arm, faults_of_data
-from dualsys.fast.control.readings import ReadingGuard, Tolerances
+from dualsys.fast.control.readings import ReadingGuard, RestWatch, Tolerances
 from dualsys.fast.control.reference import PlanRefusedError
 from dualsys.fast.control.workspace import Workspace
 from dualsys.messages import Plan
@@ -81,6 +81,7 @@ class ControlCore:
         self._tolerances = tolerances or Tolerances()
         self._follower = PlanFollower(limits, session, self._tolerances)
         self._guard = ReadingGuard(limits, self._tolerances, ages.reading_hard_ns)
+        self._rest = RestWatch(limits, self._tolerances)
         self._moved = self._tolerances.per_axis(limits, self._tolerances.moved_rad, self._tolerances.moved_m)
         self._counters = dict.fromkeys(COUNTERS, 0) | {f"rejected_{kind}": 0 for kind in REFUSALS}
         self._mode = Mode.WAITING
@@ -258,6 +259,8 @@ class ControlCore:
     def resume(self, now_ns: int) -> int:
         """Leave a latch or a stop. The motion starts with the next plan, made in the new epoch.
 
+        After a stop, in which nothing was commanded, commands begin anew where the joints are measured.
+
         Returns:
             The epoch that plans must have from now on.
 
@@ -271,6 +274,8 @@ class ControlCore:
             raise RobotError(f"cannot resume: {'; '.join(faults)}")
         self._counters["resumed"] += 1
         self._follow_arm = self._adrift
+        if self._mode is Mode.STOPPED:
+            self._start_anew()
         self._restart_epoch("resumed; waiting for the first plan of the epoch")
         return self._epoch
 
@@ -281,11 +286,15 @@ class ControlCore:
         if self._reading is not None:
             left = self._found if self._mode is Mode.WAITING else self._command
             known = None if self._adrift else left
-            faults += faults_of_arm(self._reading, known, self._limits.joints, self._tolerances)
+            arm = faults_of_arm(self._reading, known, self._limits.joints, self._tolerances)
+            if not arm and self._mode is Mode.STOPPED and not self._rest.certain:
+                arm = ["the readings of the arm do not agree on where it rests yet"]
+            faults += arm
         seen_ns = self._follower.seen_plan_ns
-        if self._mode is Mode.WAITING and seen_ns < 0:
-            faults.append("no plan has come since control started")
-        if self._mode is Mode.WAITING or self._followed.came_ns >= 0:
+        if self._latched and seen_ns < 0:
+            since = "control started" if self._mode is Mode.WAITING else "another planner has connected"
+            faults.append(f"no plan has come since {since}")
+        if self._latched or self._followed.came_ns >= 0:
             # Stopped before it was ever led, there is nothing that could be out of date.
             faults += faults_of_data(now_ns, seen_ns, self._follower.seen_latent_ns, self._ages)
         return faults
@@ -302,24 +311,37 @@ class ControlCore:
             self._enter(Mode.WAITING, reason)
 
     def _start_where_the_arm_is(self, reading: ArmReading) -> None:
-        if self._command is None:
-            self._start_at(reading)
-            self._found = self._command
+        if self._mode in (Mode.RUNNING, Mode.SLOWED):
             return
-        if not (self._follow_arm and self._mode is Mode.WAITING and self.at_rest):
+        self._rest.note(reading, plausible=self._guard.plausible)
+        if self._command is None:
+            if self._rest.possible:
+                self._start_at(reading.position)
+                self._found = self._command
+            return
+        if not (self._follow_arm and self._mode is Mode.WAITING and self.at_rest and self._rest.certain):
             return
         if (np.abs(reading.position - self._command) > self._moved).any():
             self._counters["restarted"] += 1
-            self._start_at(reading)
+            self._start_at(reading.position)
+
+    def _start_anew(self) -> None:
+        if self._command is None or self._reading is None:
+            return
+        start, joints = self._reading.position.copy(), self._limits.joints
+        if not self._adrift:
+            # What a gripper holds keeps it from where it was led to: led to where it is, it would let go.
+            start[joints:] = self._command[joints:]
+        self._start_at(start)
 
     def _rest_here(self) -> None:
         if self._command is not None:
             self._limiter.start(self._command)
 
-    def _start_at(self, reading: ArmReading) -> None:
+    def _start_at(self, position: FloatArray) -> None:
         # Joints start where they are measured, even a little outside: a step there would be a lunge.
-        start, joints = self._limits.clip(reading.position), self._limits.joints
-        start[:joints] = reading.position[:joints]
+        start, joints = self._limits.clip(position), self._limits.joints
+        start[:joints] = position[:joints]
         self._command = start
         self._limiter.start(start)
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dualsys.clock import NS_PER_MS
+from dualsys.fast.control.ages import FUTURE_NS
 from dualsys.fast.control.limits import FloatArray, Limits
 from dualsys.fast.control.readings import Tolerances
 from dualsys.fast.control.reference import PlanRefusedError, Reference, read_plan
@@ -19,9 +20,6 @@ REFUSALS = ("session", "epoch", "seq", *MALFORMED, "past", "stamp", "start", "wo
 
 CATCH_UP_PACE = 1.25
 """Pace of time within the plan while it makes up for a slow stretch."""
-
-FUTURE_NS = 100 * NS_PER_MS
-"""What is stamped further ahead than this was not stamped by the clock of this machine."""
 
 
 class PlanFollower:

@@ -48,7 +48,7 @@ class Questions(Protocol):
     """Where questions are asked."""
 
     def serve(self, on_hello: OnHello, on_request: OnRequest) -> int:
-        """Answer every question that is waiting. Never blocks."""
+        """Answer questions that are waiting, so few that a tick has the time. Never blocks."""
         ...
 
 
@@ -153,13 +153,20 @@ class ControlLoop:
                     break
             self._robot.stop("control has ended")
         except Exception as error:
-            self._robot.stop(f"a control tick failed: {error}")
             raise RobotError(
-                f"a control tick failed, the robot was stopped: {error}\n{self._told()}"
+                f"a control tick failed, {self._stopped_for(error)}: {error}\n{self._told()}"
             ) from error
         except BaseException:
             self._robot.stop("control was interrupted")
             raise
+
+    def _stopped_for(self, error: Exception) -> str:
+        """Stop the robot after a tick has failed; a driver that fails at that too must not hide why."""
+        try:
+            self._robot.stop(f"a control tick failed: {error}")
+        except Exception as another:
+            return f"and the robot could not be told to stop ({another})"
+        return "the robot was stopped"
 
     def _next_tick(self) -> Tick:
         while True:

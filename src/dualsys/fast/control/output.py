@@ -73,19 +73,19 @@ def control_state(
     Args:
         now_ns: Edge time of the tick.
         reading: The newest good reading; zeros are told before the first.
-        command: float64 [A], the last command, rad then m; zeros are told before the first.
+        command: float64 [A], the last command, rad then m; before the first, the reading is told.
         followed: The plan that is followed.
         counters: Named totals.
         axes, session, epoch, mode, reason: See `ControlState`.
     """
-    nothing = () if reading is not None and command is not None else (0.0,) * axes
+    measured = tuple(reading.position.tolist()) if reading is not None else (0.0,) * axes
     return ControlState(
         session=session,
         seq=counters["ticks"],
         t_ns=reading.t_ns if reading is not None else now_ns,
-        position=tuple(reading.position.tolist()) if reading is not None else nothing,
-        velocity=tuple(reading.velocity.tolist()) if reading is not None else nothing,
-        command=tuple(command.tolist()) if command is not None else nothing,
+        position=measured,
+        velocity=tuple(reading.velocity.tolist()) if reading is not None else (0.0,) * axes,
+        command=tuple(command.tolist()) if command is not None else measured,
         # The text itself: `value` is a property that is found in Python.
         mode=mode._value_,
         reason=reason,

@@ -8,6 +8,7 @@ import numpy as np
 
 from dualsys.clock import NS_PER_MS
 from dualsys.errors import SpecError
+from dualsys.fast.control.ages import FUTURE_NS
 from dualsys.fast.control.limits import FloatArray, Limits
 from dualsys.robots.contract import ArmReading
 
@@ -27,6 +28,7 @@ class Tolerances:
         outside_m: Measured gripper openings beyond their limits.
         speed_factor: Measured speeds relative to their limits.
         violations: Readings in a row that must be beyond a limit, to tell a violation from a spike.
+        agreeing: Readings in a row that must say the same of an arm at rest, to tell a pose from a spike.
         frozen_rad: Commanded travel during which the reading must change.
         frozen_ns: Least time without any change that counts as frozen, ns.
     """
@@ -41,6 +43,7 @@ class Tolerances:
     outside_m: float = 0.01
     speed_factor: float = 1.5
     violations: int = 3
+    agreeing: int = 3
     frozen_rad: float = 0.05
     frozen_ns: int = 200 * NS_PER_MS
 
@@ -52,6 +55,46 @@ class Tolerances:
     def per_axis(self, limits: Limits, rad: float, m: float) -> FloatArray:
         """One number for each axis: `rad` for the joints and `m` for the gripper openings."""
         return np.array([rad] * limits.joints + [m] * (limits.axes - limits.joints), dtype=np.float64)
+
+
+class RestWatch:
+    """Tells where an arm rests, while nobody leads it: commands begin there, and a spike is no such place.
+
+    Args:
+        limits: What the arm can do.
+        tolerances: How far apart readings of one pose may be, and how fast an arm at rest.
+    """
+
+    def __init__(self, limits: Limits, tolerances: Tolerances) -> None:
+        self._near = tolerances.per_axis(limits, tolerances.moved_rad, tolerances.moved_m)
+        self._joints = limits.joints
+        self._slow_rad_s = tolerances.rest_rad_s
+        self._needed = tolerances.agreeing
+        self._last: ArmReading | None = None
+        self._in_a_row = 0
+
+    def note(self, reading: ArmReading, *, plausible: bool) -> None:
+        """Take in a good reading; `plausible` unless it is beyond the limits, which one alone may be."""
+        before, self._last = self._last, reading
+        if reading is before:
+            return
+        resting = np.abs(reading.velocity[: self._joints]).max(initial=0.0) <= self._slow_rad_s
+        if not (plausible and resting):
+            self._in_a_row = 0
+        elif before is not None and (np.abs(reading.position - before.position) <= self._near).all():
+            self._in_a_row += 1
+        else:
+            self._in_a_row = 1
+
+    @property
+    def possible(self) -> bool:
+        """Whether the newest reading is one of an arm at rest."""
+        return self._in_a_row > 0
+
+    @property
+    def certain(self) -> bool:
+        """Whether several in a row are, and say the same."""
+        return self._in_a_row >= self._needed
 
 
 class ReadingGuard:
@@ -78,6 +121,11 @@ class ReadingGuard:
         self._still_since_ns = 0
         self._still_command: FloatArray | None = None
 
+    @property
+    def plausible(self) -> bool:
+        """Whether the newest good reading is within the limits: what is beyond them may yet be a spike."""
+        return self._violations == 0
+
     def silence(self, now_ns: int, reading: ArmReading) -> str:
         """How long there has been no reading, if that is too long."""
         age_ns = now_ns - reading.t_ns
@@ -101,14 +149,17 @@ class ReadingGuard:
         if not still:
             # As lists: on arrays this short, each call costs more than its numbers do.
             position = reading.position.tolist()
-            if fault := self._fault_of_new(reading, position):
+            if fault := self._fault_of_new(now_ns, reading, position):
                 return fault
             still = self._seen is not None and position == self._seen_position
             self._seen, self._seen_position = reading, position
         return self._frozen(now_ns, still, command)
 
-    def _fault_of_new(self, reading: ArmReading, position: list[float]) -> str:
+    def _fault_of_new(self, now_ns: int, reading: ArmReading, position: list[float]) -> str:
         axes = self._shape
+        if reading.t_ns > now_ns + FUTURE_NS:
+            ahead_ms = (reading.t_ns - now_ns) // NS_PER_MS
+            return f"reading: expected a stamp of the edge clock in the past, got {ahead_ms} ms from now"
         if reading.position.shape != axes or reading.velocity.shape != axes:
             got = f"{list(reading.position.shape)} and {list(reading.velocity.shape)}"
             return f"reading: expected {axes[0]} positions and velocities, got {got}"
