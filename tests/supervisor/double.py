@@ -110,7 +110,7 @@ class Double:
 
     def _verdict(self, task: str) -> dict[str, str]:
         self.questions += 1
-        if task in ("never_ends", "slow_dies", "halts") or self.questions < QUESTIONS_TO_VERDICT:
+        if task in ("never_ends", "slow_dies", "halts", "holds") or self.questions < QUESTIONS_TO_VERDICT:
             return {"verdict": "", "instruction": INSTRUCTION}
         return {"verdict": "success", "reason": "lifted", "instruction": INSTRUCTION}
 
@@ -125,8 +125,10 @@ class Double:
 
     def _mode(self) -> tuple[str, str]:
         """What control says that the arm does, and why."""
-        if self.config.run.task != "halts" or not self._recorded('"kind":"episode"'):
+        if self.config.run.task not in ("halts", "holds") or not self._recorded('"kind":"episode"'):
             return "RUNNING", ""
+        if self.config.run.task == "holds":
+            return "HOLDING", "latent is too old"
         if not self._recorded('"HOLDING"'):
             self.held += 1
             return "HOLDING", f"latent is {800 + self.held} ms old"

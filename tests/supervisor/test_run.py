@@ -41,6 +41,7 @@ def config(tmp_path: Path) -> Callable[..., SystemConfig]:
             "control": ("state", "service"),
             "robot": ("state", "command", "service", "cameras"),
             "line": ("observation", "latent", "service"),
+            "recorder": ("input",),
         }
         endpoints = {
             f"endpoints.{owner}.{name}": f"ipc://{tmp_path}/{owner[0]}{name}"
@@ -198,6 +199,22 @@ def test_an_arm_that_is_not_simulated_is_told_what_to_do_and_judged_by_nobody(
     assert {result.task for result in summary.results} == {"unjudged"}
     assert all("no verdict within run.episode_timeout_s (0.3 s)" in one.reason for one in summary.results)
     assert "nobody judges 'touch it'" in output
+
+
+@pytest.mark.fault_row(3, 28)
+@pytest.mark.parametrize("real", [True, False])
+def test_after_a_hold_the_next_episode_of_a_real_arm_waits_for_a_person(
+    config: Callable[..., SystemConfig], driver_package: str, real: bool
+) -> None:
+    driver = {"robot__driver": driver_package, "run__instruction": "touch it"} if real else {}
+    system = config(
+        run__task="holds", run__episode_timeout_s=0.3, run__stopped_timeout_s=0.5, run__report=False, **driver
+    )
+    one, summary, output = run(system)
+    assert len(events(one, "episode")) == (1 if real else 2), "a simulated world is built anew"
+    why = "the arm is HOLDING (latent is too old)"
+    assert summary.problem == (f"{why} and was not resumed within 0.5 s" if real else "")
+    assert (f"{why}: `dualsys robot resume` goes on" in output) is real
 
 
 def test_an_arm_that_is_not_simulated_needs_an_instruction(

@@ -203,22 +203,23 @@ class Run:
         """A stop latches: the next episode waits for somebody to resume the arm.
 
         After an operator's stop that is a person. After a fault of a simulated arm, whose world is about to
-        be built anew, it is the supervisor; a real arm always waits for a person.
+        be built anew, it is the supervisor; a real arm always waits for a person, and in a hold too.
         """
         patience_s = self._config.run.stopped_timeout_s
         deadline_ns = self._now() + nanoseconds(patience_s)
         monitor.poll(self._now())
         state = monitor.state
-        if state is None or state.mode != "STOPPED":
+        latched = ("STOPPED",) if self._simulated else ("STOPPED", "HOLDING")
+        if state is None or state.mode not in latched:
             return
         by_itself = self._simulated and "operator" not in state.reason
         self._recorder.event(self._now(), "stopped", reason=state.reason, resumed_by_supervisor=by_itself)
         if not by_itself:
-            self._display.say(f"the arm is stopped ({state.reason}): `dualsys robot resume` goes on")
-        while monitor.state is not None and monitor.state.mode == "STOPPED":
+            self._display.say(f"the arm is {state.mode} ({state.reason}): `dualsys robot resume` goes on")
+        while monitor.state is not None and monitor.state.mode in latched:
             if self._now() > deadline_ns:
                 raise RobotError(
-                    f"the arm is stopped ({state.reason}) and was not resumed within {patience_s:g} s"
+                    f"the arm is {state.mode} ({state.reason}) and was not resumed within {patience_s:g} s"
                 )
             if by_itself and self._count % _STATUS_EVERY == 0:
                 self._try_to_resume(peers)
