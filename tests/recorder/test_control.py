@@ -23,7 +23,14 @@ from dualsys.fast.control.modes import Mode
 from dualsys.fast.control.readings import Tolerances
 from dualsys.messages import Plan, Tensor
 from dualsys.recorder.control import RecordedControlCore
-from dualsys.recorder.records import ControlBegin, ControlPlan, ControlRequest, ControlTick, vector
+from dualsys.recorder.records import (
+    ControlBegin,
+    ControlPlan,
+    ControlRequest,
+    ControlTick,
+    Rejected,
+    vector,
+)
 from dualsys.recorder.replay import replay
 from dualsys.recorder.replay_control import core_of
 from dualsys.recorder.topics import Envelope
@@ -288,3 +295,20 @@ def test_every_input_of_a_control_core_is_recorded() -> None:
     queries = {"mode", "session", "epoch", "at_rest", "statistics"}
     inputs = {name for name in vars(ControlCore) if not name.startswith("_")} - queries
     assert inputs == {name for name in vars(RecordedControlCore) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("rate_hz", [50, 250, 1000])
+def test_what_is_rejected_is_noted_ten_times_a_second_at_any_rate(rate_hz: int) -> None:
+    tap, total = ListTap(), 0
+    rig = Rig(tap, period_ns=NS_PER_S // rate_hz)
+    assert isinstance(rig.core, RecordedControlCore)
+
+    def faults() -> tuple[int, str]:
+        nonlocal total
+        total += 1
+        return total, "not a plan"
+
+    rig.core.watch.add("planner.plan", faults)
+    total = 0
+    rig.tick(count=rate_hz)
+    assert len(tap.records(Rejected)) == 10

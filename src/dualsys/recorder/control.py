@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dualsys.bus.channel import LatestSubscriber
 from dualsys.bus.service import ServiceServer
+from dualsys.clock import NS_PER_S
 from dualsys.errors import RobotError
 from dualsys.fast.control.core import ControlCore, ControlOutput
 from dualsys.fast.control.readings import Tolerances
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
     Kind = Literal["stop", "new_epoch", "begin_session", "resume"]
 
-TICKS_PER_LOOK: Final = 25
+LOOK_NS: Final = NS_PER_S // 10
+"""Time between two looks at what was rejected."""
 
 
 class RecordedControlCore(ControlCore):
@@ -53,12 +55,13 @@ class RecordedControlCore(ControlCore):
     def __init__(self, tap: Tap, spec: RobotSpec, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._tap = tap
-        self.watch = Watch(tap, TICKS_PER_LOOK)
+        begin = _begin(tap.now_ns(), spec, *arguments, **settings)
+        self.watch = Watch(tap, max(1, LOOK_NS // begin.period_ns))
         self._ticks = 0
         self._told: ArmReading | None = None
         self._told_position: Numbers = ()
         self._told_velocity: Numbers = ()
-        tap.put(_begin(tap.now_ns(), spec, *arguments, **settings))
+        tap.put(begin)
 
     def on_plan(self, plan: Plan, now_ns: int | None = None) -> bool:
         """Take in a plan."""
