@@ -116,12 +116,14 @@ def clock_source(current: str | None, available: str | None) -> Finding:
     """Judge what the kernel reads time from; both texts of /sys/devices/system/clocksource/clocksource0."""
     name = (current or "").strip()
     if not name:
-        return Finding("clock", "note", "the clock source is not told")
+        told = "look for it in the kernel log (dmesg), or outside of the container that hides it"
+        return Finding("clock", "note", "the clock source is not told", told)
     if name in ("tsc", "arch_sys_counter"):
         return Finding("clock", "ok", f"clock source {name}")
     fast = {"kvm-clock", "hyperv_clocksource_tsc_page", "xen"}
     if name in fast:
-        return Finding("clock", "note", f"clock source {name}: fast enough, and depends on the host")
+        says = f"clock source {name}: fast enough, and depends on the host"
+        return Finding("clock", "note", says, "do not have the virtual machine moved while an arm moves")
     has_tsc = "tsc" in (available or "").split()
     return Finding(
         "clock",
@@ -136,7 +138,12 @@ def clock_source(current: str | None, available: str | None) -> Finding:
 def governor(governors: Mapping[int, str]) -> Finding:
     """Judge the frequency governor of each CPU that has one: /sys/.../cpufreq/scaling_governor."""
     if not governors:
-        return Finding("governor", "note", "the frequency of the CPUs is not controlled from here")
+        return Finding(
+            "governor",
+            "note",
+            "the frequency of the CPUs is not controlled from here",
+            "choose full speed in the firmware or, for a virtual machine, at its host",
+        )
     slow = sorted(cpu for cpu, name in governors.items() if name.strip() != "performance")
     if not slow:
         return Finding("governor", "ok", "all CPUs run with the governor performance")
