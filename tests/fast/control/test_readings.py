@@ -54,6 +54,7 @@ def test_commands_do_not_start_at_a_first_reading_that_is_no_pose_at_rest(
     output = rig.tick(reading=changed(rig, **spike))
     assert (output.mode, output.command) == (Mode.WAITING, None)
     assert not rig.give()
+    assert rig.core.last_refusal == "the arm was not yet found at rest within its limits"
     np.testing.assert_array_equal(rig.tick().command, HOME)
 
 

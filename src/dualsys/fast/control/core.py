@@ -149,6 +149,8 @@ class ControlCore:
         try:
             reference, moved = self._follower.admit(plan, self._epoch, now_ns)
             self._malformed = 0
+            if self._command is None and self._mode is not Mode.STOPPED:
+                raise PlanRefusedError("start", "the arm was not yet found at rest within its limits")
             if self._command is None or self._latched or self._mode is Mode.STOPPED:
                 raise PlanRefusedError("start", f"no plan is followed while {self._mode}: {self._reason}")
             if self._workspace is not None:
