@@ -102,6 +102,20 @@ class Stranger:
             return not self._line.recv(4096)
         return True
 
+    def last_words(self) -> bytes:
+        """Read until the other side closes the connection."""
+        words = b""
+        with suppress(ConnectionResetError):
+            while more := self._line.recv(4096):
+                words += more
+        return words
+
+    def has_something(self) -> bool:
+        """Whether there is something to read, which stays there."""
+        with suppress(BlockingIOError):
+            return len(self._line.recv(256, socket.MSG_PEEK | socket.MSG_DONTWAIT)) == 256
+        return False
+
     def leave(self) -> None:
         """Close the connection."""
         self._line.close()

@@ -171,6 +171,26 @@ def test_a_reader_that_never_reads_costs_the_publisher_no_memory(context: ZmqCon
     assert resident_bytes() - before < 12 * 1024 * 1024
 
 
+@pytest.mark.fault_row(29)
+def test_a_peer_that_takes_nothing_from_the_line_costs_the_publisher_no_memory(
+    context: ZmqContext, stranger: Callable[[str, bytes], Any]
+) -> None:
+    sender = LatestPublisher(context, "tcp://127.0.0.1:*", bind=True, setting="out")
+    frame = CameraFrame(camera="c", seq=0, t_robot_ns=0, image=IMAGE)
+    stuck = stranger(sender.endpoint, b"SUB")
+    stuck.send(b"\1\0")
+    deadline_ns = CLOCK.now_ns() + 5 * NS_PER_S
+    while not stuck.has_something():
+        assert CLOCK.now_ns() < deadline_ns, "what was asked for never came"
+        sender.send(frame)
+    before = resident_bytes()
+    # Of a subscriber of ours the transport takes everything, whether it is read or not. This one leaves all.
+    for _ in range(1000):
+        sender.send(frame)
+    # Queued, they would be 49 megabytes.
+    assert resident_bytes() - before < 12 * 1024 * 1024
+
+
 def resident_bytes() -> int:
     """Memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
