@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dualsys.clock import NS_PER_MS
+from dualsys.fast.chunking.delay import WINDOW
 from dualsys.fast.chunking.strategy import Overlap
 from dualsys.fast.planner.rest import FADE_STEPS, rest_chunk
 
@@ -56,6 +57,29 @@ def test_system_1_is_not_asked_and_the_arm_stays_where_it_is(make_bench: Any) ->
     setpoints = plan.setpoints.array()
     np.testing.assert_allclose(setpoints, np.broadcast_to(setpoints[0], setpoints.shape), atol=1e-9)
     assert bench.core.statistics().rest_jobs == bench.core.statistics().jobs == 1
+
+
+def test_only_what_system_1_takes_counts_as_its_delay(make_bench: Any) -> None:
+    bench = make_bench()
+    bench.core.start_episode(0, "pick the purple block")
+    bench.see(T0)
+    bench.latent(T0, act=False)
+    bench.plan(T0)
+    # The first time that System 1 is asked contains its warm-up, whatever was planned without it before.
+    bench.latent(T0 + STEP_NS)
+    bench.see(T0 + STEP_NS)
+    bench.plan(T0 + STEP_NS, delay_ns=7 * STEP_NS)
+    assert bench.core.statistics().delay_steps == 1
+    bench.see(T0 + 30 * STEP_NS)
+    bench.plan(T0 + 30 * STEP_NS, delay_ns=3 * STEP_NS)
+    # Nor is it any faster for an arm that rests.
+    bench.core.instruct("pick the green block")
+    for step in range(60, 60 + 2 * WINDOW):
+        bench.see(T0 + step * STEP_NS)
+        bench.latent(T0 + step * STEP_NS, act=False)
+        bench.plan(T0 + step * STEP_NS)
+    statistics = bench.core.statistics()
+    assert (statistics.rest_jobs, statistics.delay_steps) == (1 + 2 * WINDOW, 3)
 
 
 def test_an_arm_that_is_told_of_something_absent_on_its_way_comes_to_rest(make_bench: Any) -> None:

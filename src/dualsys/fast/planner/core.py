@@ -351,7 +351,9 @@ class PlannerCore:
             return None
         delay_ns = now_ns - job.t0_ns
         self._counts["late_chunks"] += self._delay.in_steps(delay_ns) > job.overlap.delay_steps
-        self._delay.observe(delay_ns)
+        if job.by_system1:
+            # What is made here in no time neither warms System 1 up nor tells how long it takes.
+            self._delay.observe(delay_ns)
         try:
             self._action.chunk.validate(chunk, "chunk")
         except SpecError as error:
