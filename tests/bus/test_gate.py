@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import select
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -152,6 +155,76 @@ def test_a_client_without_a_key_stays_out(site: Site, until: Until, context: Zmq
     until(attempt(server, friend))
     # Only the friend's questions came in, however long the other has been waiting.
     assert not plain.poll(50)
+
+
+class Recorder(threading.Thread):
+    """Passes one connection on to a port of this machine, and keeps what its client says."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._port = port
+        self.port: int = self._listener.getsockname()[1]
+        self.said = b""
+
+    def run(self) -> None:
+        near = self._listener.accept()[0]
+        self._listener.close()
+        with near, socket.create_connection(("127.0.0.1", self._port)) as far:
+            while True:
+                for line in select.select([near, far], [], [])[0]:
+                    try:
+                        data = line.recv(65536)
+                    except ConnectionResetError:
+                        return
+                    if not data:
+                        return
+                    self.said += data if line is near else b""
+                    (far if line is near else near).sendall(data)
+
+
+@pytest.mark.fault_row(35)
+def test_a_recorded_connection_that_is_played_again_says_nothing(site: Site, until: Until) -> None:
+    site.servers["tcp://127.0.0.1:*"] = "cloud"
+    server = ServiceServer(site.cloud.context(), "tcp://127.0.0.1:*", setting="s")
+    recorder = Recorder(int(server.endpoint.rpartition(":")[2]))
+    recorder.start()
+    between = f"tcp://127.0.0.1:{recorder.port}"
+    site.servers[between] = "cloud"
+    client = ServiceClient(site.edge.context(), between, "System 2")
+    heard: list[str] = []
+    until(attempt(server, client, "resume", heard))
+    client.close()
+    recorder.join(10)
+
+    def carry_out(request: Request) -> Reply:
+        heard.append(request.verb)
+        return Reply(ok=True)
+
+    def serve() -> int:
+        return server.serve(lambda _: Reply(ok=False), carry_out)
+
+    # It may have asked more than once.
+    while serve() or server.socket.poll(200):
+        pass
+    gate = gate_of(site.cloud.contexts[0])
+    assert gate is not None
+    before, admitted = len(heard), gate.statistics().admitted
+    assert "resume" in heard
+    assert len(recorder.said) > 500, "greeting, handshake and question, the key that was allowed among them"
+
+    with socket.create_connection(("127.0.0.1", recorder._port), timeout=0.01) as again:
+        again.sendall(recorder.said)
+
+        def hung_up() -> bool:
+            serve()
+            with suppress(TimeoutError, ConnectionResetError):
+                return not again.recv(65536)
+            return False
+
+        until(hung_up)
+    assert len(heard) == before, "nothing is carried out again"
+    assert gate.statistics().admitted == admitted
 
 
 def test_nobody_gets_in_while_nobody_judges(site: Site) -> None:

@@ -45,6 +45,22 @@ def through(schedule: list[Conditions], talk: Talk) -> None:
     asyncio.run(run())
 
 
+def test_of_connections_that_have_ended_only_the_totals_are_kept() -> None:
+    async def talk(near: Address, proxy: LinkProxy) -> None:
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection(*near)
+            writer.write(b"hello")
+            assert await reader.readexactly(5) == b"hello"
+            writer.close()
+            while proxy._lines:
+                await asyncio.sleep(0.005)
+        statistics = proxy.statistics()
+        # The end of a stream travels like a byte.
+        assert (statistics.connections, statistics.up_bytes, statistics.down_bytes) == (3, 3 * 6, 3 * 6)
+
+    through([], talk)
+
+
 def test_everything_arrives_in_order_after_the_delay_of_both_ways() -> None:
     sent = bytes(range(256)) * 2000
 

@@ -72,6 +72,8 @@ class LinkProxy:
         self._rng = random.Random(seed)
         self._start_ns = clock.now_ns()
         self._lines: list[tuple[Line, Line]] = []
+        # Of connections that have ended only their totals are kept: they come and go for as long as it runs.
+        self._ended = LinkStatistics(0, 0, 0, 0)
         self._servers: list[asyncio.Server] = []
         self._relays: set[asyncio.Task[None]] = set()
 
@@ -129,11 +131,22 @@ class LinkProxy:
 
     def statistics(self) -> LinkStatistics:
         """Totals since it was made."""
+        ended = self._ended
         return LinkStatistics(
-            connections=len(self._lines),
-            up_bytes=sum(up.carried_bytes for up, _ in self._lines),
-            down_bytes=sum(down.carried_bytes for _, down in self._lines),
-            losses=sum(line.losses for pair in self._lines for line in pair),
+            connections=ended.connections + len(self._lines),
+            up_bytes=ended.up_bytes + sum(up.carried_bytes for up, _ in self._lines),
+            down_bytes=ended.down_bytes + sum(down.carried_bytes for _, down in self._lines),
+            losses=ended.losses + sum(line.losses for pair in self._lines for line in pair),
+        )
+
+    def _end(self, lines: tuple[Line, Line]) -> None:
+        ended, (up, down) = self._ended, lines
+        self._lines.remove(lines)
+        self._ended = LinkStatistics(
+            ended.connections + 1,
+            ended.up_bytes + up.carried_bytes,
+            ended.down_bytes + down.carried_bytes,
+            ended.losses + up.losses + down.losses,
         )
 
     async def _relay(
@@ -160,6 +173,7 @@ class LinkProxy:
                     down.cancel()
                     await asyncio.gather(up, down, return_exceptions=True)
         finally:
+            self._end(lines)
             for end in (writer, far_writer):
                 if end is not None:
                     end.close()
