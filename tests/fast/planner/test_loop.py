@@ -109,7 +109,7 @@ class Stage:
         self.observations, self.plans, self.desk = Outbox(), Outbox(), Desk()
         self.slow, self.control = ScriptedPeer(weights="w"), ScriptedPeer(epoch="0")
         self.arm_session, self.epoch = SESSION, 0
-        self.answering = True
+        self.answering = self.filming = True
         wiring = Wiring(
             latents=self.latents,
             states=self.states,
@@ -141,7 +141,7 @@ class Stage:
             self.states.newest = self.bench.state(
                 now_ns, session=self.arm_session, epoch=self.epoch, **self.command()
             )
-            if now_ns % (40 * NS_PER_MS) == 0:
+            if self.filming and now_ns % (40 * NS_PER_MS) == 0:
                 self.wrist.newest = frame("wrist", (4, 4, 3))
                 self.fixed.newest = frame("fixed", (6, 8, 3))
             seen = len(self.observations.sent)
@@ -196,6 +196,25 @@ def test_each_image_is_shown_once_with_the_stamp_of_its_arrival(stage: Stage) ->
     stamps = [observation.t_capture_ns for observation in stage.observations.sent]
     assert len(set(stamps)) == len(stamps)
     assert all(stamp % (40 * NS_PER_MS) == 0 for stamp in stamps)
+
+
+@pytest.mark.fault_row(48)
+def test_an_image_from_before_an_episode_is_not_shown_in_it(stage: Stage) -> None:
+    stage.start()
+    stage.run(500)
+    stage.request("end_episode")
+    stage.run(100)
+    # The world is built anew, and nobody films meanwhile.
+    stage.filming = False
+    stage.request("start_episode", episode="1", instruction="go")
+    began_ns = stage.clock.now_ns()
+    stage.run(300)
+    assert {observation.episode for observation in stage.observations.sent} == {0}
+    stage.filming = True
+    stage.run(200)
+    shown = [observation.t_capture_ns for observation in stage.observations.sent if observation.episode == 1]
+    assert shown
+    assert min(shown) > began_ns
 
 
 def test_without_an_episode_nothing_is_sent(stage: Stage) -> None:

@@ -175,6 +175,7 @@ class PlannerLoop:
         self._computed: tuple[PlanJob, ActionArray, int] | None = None
         self._images: dict[str, tuple[NDArray[np.uint8], int]] = {}
         self._judged_ns = -1
+        self._episode, self._began_ns = core.episode, start_ns
         self._wakes = 0
         self._missed = 0
         self._end_asked = False
@@ -207,6 +208,7 @@ class PlannerLoop:
         self._wakes += 1
         self._keep_in_touch(self._clock.now_ns())
         self._desk.serve()
+        self._notice_episode(self._clock.now_ns())
         self._take_in(self._clock.now_ns())
         self._finish()
         now_ns = self._clock.now_ns()
@@ -295,13 +297,18 @@ class PlannerLoop:
                 self._uplink.answered(packet, now_ns, self._trips.clock_steps)
         self._slow.watch(now_ns)
 
+    def _notice_episode(self, now_ns: int) -> None:
+        """Note when an episode begins: what was seen before shows the scene of another one."""
+        if self._core.episode != self._episode:
+            self._episode, self._began_ns = self._core.episode, now_ns
+
     def _look(self) -> None:
         """Look at the newest images for System 2, at each at most once."""
         cameras = self._core.observed_cameras
         if not self._core.observing or not all(name in self._images for name in cameras):
             return
         captured_ns = min(self._images[name][1] for name in cameras)
-        if captured_ns <= self._judged_ns:
+        if captured_ns <= self._judged_ns or captured_ns < self._began_ns:
             return
         self._judged_ns = captured_ns
         images = {name: self._images[name][0] for name in cameras}
@@ -315,7 +322,7 @@ class PlannerLoop:
     def _observe(self) -> None:
         """Show System 2 what was seen last, if that is new."""
         seen = self._sight.seen()
-        if seen is None:
+        if seen is None or seen.t_ns < self._began_ns:
             return
         observation = self._core.observation(seen.t_ns, seen.shown, self._uplink.jpeg_quality)
         if observation is not None:
