@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
-from dualsys.bus.handshake import answer_hello
+from dualsys.bus.handshake import PROCESS_ID, answer_hello
 from dualsys.bus.service import ServiceServer
 from dualsys.bus.sockets import ZmqContext
 from dualsys.clock import NS_PER_S, Pacer, WallClock
@@ -116,7 +117,7 @@ class RobotServer:
 
     def on_hello(self, hello: Hello) -> Welcome | Reply:
         """Say what robot this is."""
-        return answer_hello(hello, "robot", None, spec_details(self._spec))
+        return answer_hello(hello, "robot", None, spec_details(self._spec) | {PROCESS_ID: str(os.getpid())})
 
     def on_request(self, request: Request) -> Reply:
         """Carry out a request.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -189,6 +190,7 @@ def test_the_handshake_compares_specs_and_names_the_model(serve: Serve, edge: Ed
     welcome = shake_hands(edge.service, "planner", 7, system2.specs, 10)
     assert welcome.role == "system2"
     assert welcome.details == {
+        "pid": str(os.getpid()),
         "model": "scripted",
         "weights": "abc123",
         "latent_codec": "float32",

@@ -16,7 +16,7 @@ import numpy as np
 
 from dualsys.bus.channel import LatestPublisher
 from dualsys.bus.codec import to_image
-from dualsys.bus.handshake import answer_hello
+from dualsys.bus.handshake import PROCESS_ID, answer_hello
 from dualsys.bus.service import ServiceClient, ServiceServer, refusal
 from dualsys.bus.sockets import open_context
 from dualsys.clock import NS_PER_MS, Pacer, WallClock
@@ -89,7 +89,9 @@ class Double:
         client.close()
 
     def _hello(self, hello: Hello) -> Welcome | Reply:
-        return answer_hello(hello, self.name, None, {"model": f"double of {self.name}"})
+        return answer_hello(
+            hello, self.name, None, {"model": f"double of {self.name}", PROCESS_ID: str(os.getpid())}
+        )
 
     def _request(self, request: Request) -> Reply:
         verb, arguments, task = request.verb, request.arguments, self.config.run.task

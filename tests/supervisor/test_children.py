@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,25 @@ def test_kill_ends_everything_at_once(tmp_path: Path) -> None:
     children.start("one", python("import signal; signal.pause()"), tmp_path / "one.log")
     children.kill()
     assert [ending.code for ending in children.ended()] == [-signal.SIGKILL]
+
+
+def test_kill_returns_where_a_look_at_a_process_was_interrupted(tmp_path: Path) -> None:
+    children = Children(WallClock())
+    children.start("one", python("import signal; signal.pause()"), tmp_path / "one.log")
+    process, _ = children._running["one"]
+    # What a look holds while a signal handler runs on top of it, in the same thread.
+    with process._waitpid_lock:
+        killer = threading.Thread(target=children.kill, daemon=True)
+        killer.start()
+        killer.join(20)
+        assert not killer.is_alive()
+    wait_for(lambda: [ending.code for ending in children.ended()] == [-signal.SIGKILL], "it was killed")
+
+
+def test_a_log_that_is_gone_costs_the_last_words_only(tmp_path: Path) -> None:
+    ending = Ending("one", 3, tmp_path / "gone.log", expected=False)
+    assert ending.describe().startswith("process 'one' ended with code 3; its log ")
+    assert "cannot be read: No such file or directory" in ending.describe()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own way is Linux only")

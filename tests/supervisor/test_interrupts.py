@@ -23,6 +23,19 @@ def test_once_asks_for_the_end_and_twice_kills() -> None:
     assert caught.value.code == 128 + signal.SIGTERM
 
 
+def test_a_terminal_that_is_closed_asks_for_the_end_unless_that_is_ignored() -> None:
+    with Interrupts(lambda: None) as interrupts:
+        signal.raise_signal(signal.SIGHUP)
+        assert interrupts.asked
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts(lambda: None) as interrupts:
+            signal.raise_signal(signal.SIGHUP)
+            assert not interrupts.asked
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_the_handlers_before_are_put_back() -> None:
     before = signal.getsignal(signal.SIGINT)
     with Interrupts(lambda: None):

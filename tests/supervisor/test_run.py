@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -21,7 +23,8 @@ from dualsys.cli.process import process_command
 from dualsys.clock import NS_PER_MS, WallClock
 from dualsys.config import SystemConfig, load_config
 from dualsys.errors import AddressInUseError, ConfigError
-from dualsys.supervisor.run import PROCESSES, Run
+from dualsys.supervisor.processes import PROCESSES
+from dualsys.supervisor.run import Run
 from dualsys.supervisor.summary import RunSummary
 from dualsys.telemetry.run_folder import read_json_lines
 
@@ -163,6 +166,81 @@ def test_a_run_on_the_addresses_of_another_is_refused_before_it_leaves_anything(
     assert not system.run.folder.exists()
     other.close()
     close_context(context)
+
+
+@pytest.mark.fault_row(37)
+def test_of_two_runs_that_start_at_once_one_ends_and_asks_nothing_of_the_others_processes(
+    config: Callable[..., SystemConfig], tmp_path: Path
+) -> None:
+    others: dict[str, subprocess.Popen[bytes]] = {}
+
+    def slower(name: str, path: Path) -> list[str]:
+        # The addresses were free when this run looked; now the processes of another one are there first.
+        with (tmp_path / f"{name}.other").open("wb") as log:
+            others[name] = subprocess.Popen(double(name, path), stdout=log)
+        return [sys.executable, "-S", "-c", "import signal; signal.pause()"]
+
+    try:
+        _, summary, _ = run(config(run__report=False), slower)
+    finally:
+        for process in others.values():
+            process.kill()
+            process.wait()
+    assert summary.state == "failed"
+    assert re.search(r"expected .* of this run \(process \d+\), process \d+ answers", summary.problem)
+    assert "choose other addresses" in summary.problem
+    assert all((tmp_path / f"{name}.other").read_text("utf-8") == "" for name in PROCESSES)
+
+
+@pytest.mark.fault_row(43)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux only")
+def test_a_full_disk_ends_the_run_once_the_arm_was_told_to_stop(
+    config: Callable[..., SystemConfig],
+) -> None:
+    output = io.StringIO()
+    one = Run(config(run__task="never_ends", run__report=False), Console(file=output, width=200), double)
+
+    def fill_once_it_runs() -> None:
+        while not events(one, "episode"):
+            clock.sleep_until_ns(clock.now_ns() + 20 * NS_PER_MS)
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, one._recorder._ticks._descriptor)
+        os.close(full)
+
+    clock = WallClock()
+    filler = threading.Thread(target=fill_once_it_runs, daemon=True)
+    filler.start()
+    summary = one.execute()
+    filler.join()
+    assert summary.state == "failed"
+    assert f"run folder {one.folder.path}: cannot be written: No space left on device" in summary.problem
+    assert "stop {'reason'" in one.folder.log("control").read_text("utf-8")
+    assert summary.endings == dict.fromkeys(PROCESSES, "ended with code 0")
+    assert "problem: run folder" in output.getvalue()
+    assert json.loads((one.folder.path / "summary.json").read_text("utf-8"))["state"] == "failed"
+
+
+class Pipe(io.StringIO):
+    """A terminal that is closed as soon as an episode goes on."""
+
+    folder: Path
+
+    def write(self, text: str) -> int:
+        if any("episode" in log.read_text("utf-8") for log in self.folder.glob("*/events.jsonl")):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().write(text)
+
+
+@pytest.mark.fault_row(45)
+def test_a_terminal_that_is_closed_ends_the_run_in_order(config: Callable[..., SystemConfig]) -> None:
+    system = config(run__task="never_ends", run__report=False)
+    pipe = Pipe()
+    pipe.folder = system.run.folder
+    one = Run(system, Console(file=pipe, width=200), double)
+    summary = one.execute()
+    assert (summary.state, "Input/output error" in summary.problem) == ("interrupted", True)
+    assert [event["name"] for event in events(one, "ended")] == list(reversed(PROCESSES))
+    assert "stop {'reason'" in one.folder.log("control").read_text("utf-8")
 
 
 @pytest.mark.fault_row(4)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dualsys.errors import ConfigError
+from dualsys.telemetry.files import replace_file
 from dualsys.telemetry.run_folder import JsonLines, RunFolder, read_json_lines
 
 
@@ -35,6 +36,13 @@ def test_a_replaced_file_leaves_nothing_else_behind(tmp_path: Path) -> None:
     folder.write_json("summary.json", {"a": [1.5, None, "ä"]})
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
     assert json.loads((tmp_path / "summary.json").read_text("utf-8")) == {"a": [1.5, None, "ä"]}
+
+
+def test_a_file_that_cannot_be_replaced_leaves_nothing_of_the_new_one(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        replace_file(tmp_path / "summary.json", b"{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
 def test_a_summary_that_is_not_json_does_not_destroy_the_one_before(tmp_path: Path) -> None:

@@ -34,6 +34,10 @@ AGREED = {
 }
 """Details that must be equal wherever both sides tell them, and what to do where they are not."""
 
+PROCESS_ID = "pid"
+"""Detail in which a process tells its process id. Who has started it knows by that whether it is the one that
+answers; it means nothing on another machine."""
+
 _UPGRADE = "run the same version of dualsys on both sides"
 _TRAINED_TOGETHER = "use a System 1 and a System 2 bundle that were trained together"
 

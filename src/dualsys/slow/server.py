@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 import msgspec
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber, SubscriberStatistics
-from dualsys.bus.handshake import answer_hello, uplink_details
+from dualsys.bus.handshake import PROCESS_ID, answer_hello, uplink_details
 from dualsys.bus.readiness import readable
 from dualsys.bus.service import ServiceServer, refusal
 from dualsys.bus.sockets import ZmqContext, close_context, gate_of, open_context
@@ -336,6 +337,7 @@ class SlowServer:
             "model": self._system2.name,
             "weights": self._system2.weights,
             "latent_codec": self._codec,
+            PROCESS_ID: str(os.getpid()),
             **uplink_details(self._fleet.uplink, self._feature_codec, self._system2.weights),
             "emulated_rate_hz": rate,
             "emulated_delay_ms": f"{self._delay_ns / NS_PER_MS:g}",

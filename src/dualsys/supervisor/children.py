@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from dualsys.errors import DualsysError
 
 _POLL_NS = NS_PER_S // 100
 _LAST_LINES = 12
+_KILLED_S = 1.0
+"""A process that is killed is gone within milliseconds, unless the kernel keeps it."""
 
 
 class ProcessEndedError(DualsysError):
@@ -55,7 +57,10 @@ class Ending:
         text = f"process {self.name!r} {self.how}"
         if self.log is None:
             return text
-        said = self.log.read_text("utf-8", errors="replace").splitlines()[-_LAST_LINES:]
+        try:
+            said = self.log.read_text("utf-8", errors="replace").splitlines()[-_LAST_LINES:]
+        except OSError as error:
+            return f"{text}; its log {self.log} cannot be read: {error.strerror}"
         ends_with = (
             "\n".join([", and ends with", *(f"  {line}" for line in said)]) if said else " and is empty"
         )
@@ -98,6 +103,10 @@ class Children:
         self._running[name] = (process, log)
         return process.pid
 
+    def pid(self, name: str) -> int | None:
+        """Process id of one that has not been seen to end; None for any other."""
+        return self._running[name][0].pid if name in self._running else None
+
     def ended(self) -> list[Ending]:
         """Processes that ended since the last call."""
         endings: list[Ending] = []
@@ -122,13 +131,24 @@ class Children:
                 self._clock.sleep_until_ns(self._clock.now_ns() + _POLL_NS)
             if process.poll() is None:
                 process.kill()
-                process.wait()
+                _wait_for_end(process)
             endings += self.ended()
         return endings
 
     def kill(self) -> None:
-        """End all processes at once."""
-        for process, _ in self._running.values():
+        """End all processes at once. May be called by a signal handler, whatever it has interrupted."""
+        running = [process for process, _ in self._running.values()]
+        for process in running:
             process.kill()
-        for process, _ in self._running.values():
-            process.wait()
+        for process in running:
+            _wait_for_end(process)
+
+
+def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that was killed, but not for ever.
+
+    One that the kernel keeps, in a device that does not answer, ends when that does. And without a limit,
+    `wait` takes a lock that is held for good where a signal handler has interrupted a look at the process.
+    """
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_KILLED_S)

@@ -1,4 +1,4 @@
-"""Ctrl-C: once for a controlled stop, twice to kill."""
+"""Ctrl-C, or a terminal that is closed: once for a controlled stop, twice to kill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 
 class Interrupts:
-    """Counts SIGINT and SIGTERM while it is entered.
+    """Counts SIGINT, SIGTERM and SIGHUP while it is entered; SIGHUP not where it is ignored, as by `nohup`.
 
     Args:
         kill: Called at the second one, before the process leaves.
@@ -26,7 +26,10 @@ class Interrupts:
         return self._count > 0
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        watched = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            watched.append(signal.SIGHUP)
+        for number in watched:
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 

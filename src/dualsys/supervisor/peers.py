@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 
-from dualsys.bus.handshake import shake_hands
+from dualsys.bus.handshake import PROCESS_ID, shake_hands
 from dualsys.bus.service import ServiceClient
 from dualsys.bus.sockets import ZmqContext
 from dualsys.config import SystemConfig
@@ -57,11 +56,27 @@ class Peer:
             raise RefusedError(f"{self.name} refuses {verb!r}: {reply.text}")
         return reply.values | ({"text": reply.text} if reply.text else {})
 
-    def knock(self) -> Welcome | None:
-        """Introduce the supervisor; None while nobody answers yet."""
-        with suppress(PeerTimeoutError):
-            return shake_hands(self._client, "supervisor", 0, None, _KNOCK_S)
-        return None
+    def knock(self, pid: int | None = None) -> Welcome | None:
+        """Introduce the supervisor; None while nobody answers yet.
+
+        Args:
+            pid: Process id of whoever should answer. None: whoever does; and a process that does not tell
+                its own, such as a robot, is believed.
+
+        Raises:
+            BusError: Another process answers: another run has begun at the same addresses at the same time.
+        """
+        try:
+            welcome = shake_hands(self._client, "supervisor", 0, None, _KNOCK_S)
+        except PeerTimeoutError:
+            return None
+        told = welcome.details.get(PROCESS_ID)
+        if pid is not None and told is not None and told != str(pid):
+            raise BusError(
+                f"{self.endpoint}: expected {self.name} of this run (process {pid}), process {told} answers: "
+                "something else has been started at the same addresses; end it, or choose other addresses"
+            )
+        return welcome
 
     def close(self) -> None:
         """Disconnect."""

@@ -21,10 +21,10 @@ from dualsys.supervisor.addresses import require_free
 from dualsys.supervisor.children import Children, Ending, ProcessEndedError
 from dualsys.supervisor.display import Display, milliseconds
 from dualsys.supervisor.interrupts import Interrupts
-from dualsys.supervisor.line import PROCESS as LINE
 from dualsys.supervisor.line import addresses_of
 from dualsys.supervisor.monitor import Monitor
 from dualsys.supervisor.peers import Peer, open_peers
+from dualsys.supervisor.processes import LEADS_TO_SYSTEM2, processes_of
 from dualsys.supervisor.round_trip import RoundTrip
 from dualsys.supervisor.scenes import FoundScenes, Scenes, SimulatedScenes
 from dualsys.supervisor.silence import PERIOD_NS, Silence
@@ -33,13 +33,6 @@ from dualsys.telemetry.live_view import LiveView, ProcessView
 from dualsys.telemetry.recorder import Recorder
 from dualsys.telemetry.report import build_report
 from dualsys.telemetry.run_folder import RunFolder
-
-PROCESSES = ("sim", "slow", "control", "planner")
-"""In the order of their start; they are stopped in the opposite order. `sim` only if the arm is simulated.
-`line` comes after `slow` where the line between the two machines is emulated."""
-
-_LEADS_TO_SYSTEM2 = {"slow": "System 2", LINE: "the emulated line"}
-"""What the edge can lose without harm: the arm goes on until its latent is too old, then it holds."""
 
 _STATUS_EVERY = 5
 _SUMMARY_EVERY = 50
@@ -50,16 +43,8 @@ ProcessCommand = Callable[[str, Path], Sequence[str]]
 """From the name of a process and the configuration to its command line."""
 
 
-def processes_of(config: SystemConfig, simulated: bool) -> tuple[str, ...]:
-    """The processes of a run, in the order of their start."""
-    names = [name for name in PROCESSES if simulated or name != "sim"]
-    if config.line.emulated:
-        names.insert(names.index("slow") + 1, LINE)
-    return (RECORDER, *names) if config.record.enabled else tuple(names)
-
-
 class _InterruptedError(DualsysError):
-    """Somebody wants the run to end."""
+    """Somebody wants the run to end, or nobody sees any more what it says."""
 
 
 @dataclass
@@ -122,6 +107,7 @@ class Run:
         self._round_trip: RoundTrip | None = None
         self._silence: Silence | None = None
         self._hung: set[str] = set()
+        self._welcomed: set[str] = set()
         self._lost: tuple[DualsysError, int] | None = None
         self._count = 0
 
@@ -165,9 +151,9 @@ class Run:
                 self._begin(number, seed, scenes, monitor, peers)
                 self._follow(scenes, monitor, peers, pacer)
             summary.state = "finished"
-        except _InterruptedError:
-            summary.state, summary.problem = "interrupted", "stopped by the operator"
-        except DualsysError as error:
+        except _InterruptedError as error:
+            summary.state, summary.problem = "interrupted", str(error)
+        except (DualsysError, OSError) as error:
             # A silent peer is often one that has just ended: then how it ended is what matters.
             endings = self._children.ended()
             for ending in endings:
@@ -192,8 +178,9 @@ class Run:
         while waiting:
             for name, peer in list(waiting.items()):
                 self._check_children()
-                if (welcome := peer.knock()) is not None:
+                if (welcome := peer.knock(self._children.pid(name))) is not None:
                     self._summary.peers[name] = dict(welcome.details)
+                    self._welcomed.add(name)
                     del waiting[name]
             if waiting and self._now() > deadline_ns:
                 peer = next(iter(waiting.values()))
@@ -235,6 +222,9 @@ class Run:
         self, number: int, seed: int, scenes: Scenes, monitor: Monitor, peers: dict[str, Peer]
     ) -> None:
         """Rest the arm, make the scene, tell the planner: no plan of the episode before is followed."""
+        if self._lost is not None:
+            # The episode before had its verdict in time; there is no System 2 for another one.
+            raise self._lost[0]
         peers["planner"].ask("end_episode")
         epoch = peers["control"].ask("new_epoch").get("epoch", "")
         scene = scenes.begin(seed)
@@ -318,16 +308,20 @@ class Run:
 
     def _check_children(self) -> None:
         if self._interrupts.asked:
-            raise _InterruptedError
+            raise _InterruptedError("stopped by the operator")
+        if self._display.lost:
+            raise _InterruptedError(f"nobody sees any more what the run says: {self._display.lost}")
+        if self._recorder.fault is not None:
+            raise self._recorder.fault
         for ending in self._children.ended():
             self._note(ending)
             if ending.name == RECORDER:
                 self._display.say(f"the recorder {ending.how}: the run goes on without a recording")
                 continue
-            if ending.name not in _LEADS_TO_SYSTEM2 or self._episode is None:
+            if ending.name not in LEADS_TO_SYSTEM2 or self._episode is None:
                 raise ProcessEndedError(ending)
             # The edge goes on as long as its last latent is good; then the arm must hold by itself.
-            self._display.say(f"{_LEADS_TO_SYSTEM2[ending.name]} {ending.how}: waiting for the arm to hold")
+            self._display.say(f"{LEADS_TO_SYSTEM2[ending.name]} {ending.how}: waiting for the arm to hold")
             self._lost = self._lost or (ProcessEndedError(ending), self._now())
 
     def _check_hold(self, monitor: Monitor, now_ns: int) -> None:
@@ -358,9 +352,10 @@ class Run:
     def _stop(self, peers: dict[str, Peer]) -> None:
         """Bring the arm to rest first, then end the processes, those that lead before those that follow.
 
-        Those that hang are neither asked nor waited for.
+        Those that hang are neither asked nor waited for. Nor is anybody asked who has not answered as a
+        process of this run: the arm of another run is not ours to stop.
         """
-        asked = [name for name in self._children.names if name in peers and name not in self._hung]
+        asked = [name for name in self._children.names if name in self._welcomed - self._hung]
         try:
             if "control" in asked:
                 peers["control"].ask("stop", {"reason": "the run is over"}, _LAST_ANSWER_S)
@@ -383,10 +378,12 @@ class Run:
 
     def _finish(self, monitor: Monitor) -> None:
         self._recorder.event(self._now(), "end", state=self._summary.state, problem=self._summary.problem)
+        if (fault := self._recorder.fault) is not None and not self._summary.problem:
+            self._summary.state, self._summary.problem = "failed", str(fault)
         self._write_summary(monitor)
         made: list[Path] = []
         notes: list[str] = []
-        if self._config.run.report and self._summary.results:
+        if self._config.run.report and self._summary.results and self._recorder.fault is None:
             self._display.say("drawing figures and film (--run.report false leaves them out) ...")
             made, notes = build_report(self.folder.path, self._config.run.video_hz)
         for note in notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -12,6 +13,12 @@ def replace_file(path: Path, data: bytes) -> Path:
         OSError: It cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError:
+        # On a full disk, half of a file is nothing but in the way.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
     return path

@@ -11,12 +11,14 @@ Files in the run folder, each line handed to the operating system at once:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from dualsys.errors import RecordingError
 from dualsys.messages import ControlState, LatentPacket, Plan
 from dualsys.recorder.records import Event
 from dualsys.recorder.tap import Tap
@@ -28,16 +30,21 @@ _JPEG_QUALITY = 92
 class Recorder:
     """The logs of one run.
 
+    A log that cannot be written, as on a full disk, raises nothing: an arm may be moving, and has to be
+    brought to rest first. Nothing more is written then, so that a log ends where it broke off.
+
     Args:
         folder: Where they go.
 
     Attributes:
         tap: Events go there as well; None: nowhere.
+        fault: Why nothing can be written any more; None while it can.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.tap: Tap | None = None
+        self.fault: RecordingError | None = None
         self._events = JsonLines(folder.path / "events.jsonl")
         self._ticks = JsonLines(folder.path / "ticks.jsonl")
         self._latents = JsonLines(folder.path / "latents.jsonl")
@@ -49,13 +56,14 @@ class Recorder:
 
     def event(self, now_ns: int, kind: str, **details: Json) -> None:
         """Note something that people want to know."""
-        self._events.append({"t_ns": now_ns, "kind": kind, **details})
+        self._append(self._events, {"t_ns": now_ns, "kind": kind, **details})
         if self.tap is not None:
             self.tap.put(Event(t_ns=now_ns, kind=kind, details=details))
 
     def tick(self, state: ControlState) -> None:
         """Note what the arm does; a change of mode becomes an event as well."""
-        self._ticks.append(
+        self._append(
+            self._ticks,
             {
                 "t_ns": state.t_ns,
                 "seq": state.seq,
@@ -65,7 +73,7 @@ class Recorder:
                 "plan_seq": state.plan_seq,
                 "latent_age_ns": state.latent_age_ns,
                 "plan_age_ns": state.plan_age_ns,
-            }
+            },
         )
         if state.mode != self._mode:
             self._mode = state.mode
@@ -73,7 +81,8 @@ class Recorder:
 
     def latent(self, now_ns: int, packet: LatentPacket) -> None:
         """Note a latent that arrived at `now_ns`."""
-        self._latents.append(
+        self._append(
+            self._latents,
             {
                 "t_ns": now_ns,
                 "seq": packet.seq,
@@ -84,12 +93,13 @@ class Recorder:
                 "instruction": packet.instruction,
                 "text": packet.text,
                 "act": packet.act,
-            }
+            },
         )
 
     def plan(self, now_ns: int, plan: Plan, join_rad_s: float | None) -> None:
         """Note a plan that arrived at `now_ns`, and how far the joint speed jumps where it joins."""
-        self._plans.append(
+        self._append(
+            self._plans,
             {
                 "t_ns": now_ns,
                 "seq": plan.seq,
@@ -100,23 +110,26 @@ class Recorder:
                 "delay_ns": plan.delay_ns,
                 "delay_steps": plan.delay_steps,
                 "join_rad_s": join_rad_s,
-            }
+            },
         )
 
     def frame(self, t_ns: int, camera: str, image: NDArray[np.uint8]) -> None:
         """Note a camera image, uint8 `[height, width, 3]` RGB. Its index line is written after its bytes."""
         data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=_JPEG_QUALITY, colorspace="RGB")
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._images, view) :]
-        self._frames.append(
+        with self._noting():
+            view = memoryview(data)
+            while view and self.fault is None:
+                view = view[os.write(self._images, view) :]
+        self._append(
+            self._frames,
             {"t_ns": t_ns, "camera": camera, "offset": self._image_bytes, "bytes": len(data)},
         )
         self._image_bytes += len(data)
 
     def summary(self, tree: Mapping[str, Json]) -> None:
-        """Replace `summary.json`."""
-        self.folder.write_json("summary.json", tree)
+        """Replace `summary.json`. It is tried even where a log could not be written: it is small."""
+        with self._noting():
+            self.folder.write_json("summary.json", tree)
 
     def close(self) -> None:
         """Close all logs; further calls do nothing."""
@@ -125,3 +138,18 @@ class Recorder:
         if self._images >= 0:
             os.close(self._images)
             self._images = -1
+
+    def _append(self, log: JsonLines, record: Mapping[str, Json]) -> None:
+        if self.fault is None:
+            with self._noting():
+                log.append(record)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.fault = self.fault or RecordingError(
+                f"run folder {self.folder.path}: cannot be written: {error.strerror or error}; make room, or "
+                "give another folder with run.folder"
+            )

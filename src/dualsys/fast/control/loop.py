@@ -6,13 +6,14 @@ tick and not in it, and the code of a tick is run for nothing, so that the cache
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
 from typing import Final, Protocol
 
-from dualsys.bus.handshake import answer_hello
+from dualsys.bus.handshake import PROCESS_ID, answer_hello
 from dualsys.clock import Clock, Tick, seconds
 from dualsys.errors import RobotError
 from dualsys.fast.control.core import ControlCore, ControlOutput
@@ -218,6 +219,7 @@ class ControlLoop:
             "robot": spec.name,
             "axes": " ".join(spec.axes),
             "realtime": str(self._realtime),
+            PROCESS_ID: str(os.getpid()),
         }
         return answer_hello(hello, "control", None, details)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from typing import TYPE_CHECKING
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
-from dualsys.bus.handshake import uplink_details
+from dualsys.bus.handshake import PROCESS_ID, uplink_details
 from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.cameras.feed import Feed
 from dualsys.cameras.wanted import close_feeds, feeds_of, wanted_by
@@ -87,6 +88,7 @@ def serve_policy(policy: System1, config: SystemConfig, vision: Vision | None = 
         options = config.fast.strategy.options
         core = open_core(tap, options, policy, strategy, arm.kinematics, session, config.run.seed, settings)
         details = {"weights": policy.weights, "strategy": strategy.name, "session": str(session)}
+        details[PROCESS_ID] = str(os.getpid())
         if weak := weak_weights(strategy, policy):
             details["weak_weights"] = weak
         agreed = uplink_details(
