@@ -21,6 +21,7 @@ from .servo_rig import KINDS, until
 TABLES = files("dynamixel_easy_sdk") / "control_table"
 
 PUBLISHED = {
+    "model number": "Model Number",
     "operating mode": "Operating Mode",
     "torque enable": "Torque Enable",
     "goal position": "Goal Position",
@@ -54,6 +55,7 @@ def test_every_register_of_every_model_is_where_it_is_published(model: ServoMode
     published, units = table_of(model)
     ours = model.registers
     used: list[Register] = [
+        ours.model,
         ours.mode,
         ours.torque,
         ours.goal,

@@ -12,8 +12,9 @@ from dualsys.clock import seconds
 from dualsys.errors import RobotError
 from dualsys.robots.servo_arm import ServoArm
 from dualsys.robots.servo_bus import LATE_BYTES_NS
+from dualsys.robots.servo_port import SerialPort
 
-from .servo_double import ServoDouble
+from .servo_double import PING, READ, Request, ServoDouble
 from .servo_rig import HOME, Kind, tick, until
 
 
@@ -217,3 +218,56 @@ def test_noise_on_the_line_is_neither_believed_nor_waited_for(
     double.noise = bytes
     then_ns = double.clock.now_ns()
     until(arm, lambda found: found.t_ns > then_ns, HOME)
+
+
+def followed(double: ServoDouble, late: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer of the second servo to a question is followed by another packet, when it is too late."""
+    reply = double._reply
+
+    def longer(request: Request) -> bytes:
+        return reply(request) + (late if request.kind in (PING, READ) and request.id == 2 else b"")
+
+    monkeypatch.setattr(double, "_reply", longer)
+    monkeypatch.setattr(SerialPort, "clearPort", lambda _: None)
+
+
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(
+    build: Callable[..., ServoArm], double: ServoDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It confirms something that was written before, and holds no data.
+    followed(double, double.wire.answer(2, 0, b""), monkeypatch)
+    arm = build()
+    arm.find()
+    # One of another servo is none either.
+    followed(double, double.wire.answer(1, 0, b"\7"), monkeypatch)
+    arm.find()
+
+
+def test_whatever_an_sdk_raises_the_port_is_let_go_of(
+    build: Callable[..., ServoArm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm = build()
+
+    def trips(*_: object) -> int:
+        raise IndexError("list index out of range")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(arm._bus, "request", trips)
+        with pytest.raises(IndexError):
+            arm.connect()
+    arm.connect()
+
+
+def test_a_joint_beyond_its_turn_does_not_keep_the_others_from_giving_way(
+    build: Callable[..., ServoArm], double: ServoDouble
+) -> None:
+    arm = build(on_stop="hold")
+    arm.connect()
+    double.servos[2].blocked = True
+    until(arm, lambda found: abs(found.position[0] - 0.3) < 0.01, np.array([0.3, 0.3, 0.3]))
+    # Somebody pushes the third one over the end of its encoder.
+    double.servos[3].blocked, double.servos[3].position = True, 4100
+    until(arm, lambda found: found.position[2] > 3.0, np.array([0.3, 0.3, 0.3]))
+    arm.stop("a person asked")
+    double.rest(50)
+    assert [servo.goals[-1] for servo in double.servos.values()] == [2244, 2048, 4095]

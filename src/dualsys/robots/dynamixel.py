@@ -22,6 +22,7 @@ from dualsys.robots.servo_registers import Register, RegisterMap, ServoModel
 EXTRA: Final = "dynamixel"
 
 REGISTERS: Final = RegisterMap(
+    model=Register("model number", 0, 2),
     mode=Register("operating mode", 11, 1),
     position_mode=3,
     torque=Register("torque enable", 64, 1),
@@ -121,8 +122,7 @@ def calls(port: SerialPort) -> PacketCalls:
         return int(handler.syncWriteTxOnly(port, address, length, list(packet), len(packet)))
 
     return PacketCalls(
-        ping=partial(handler.ping, port),
-        read=partial(handler.readTxRx, port),
+        ask=partial(handler.readTx, port),
         write=partial(handler.writeTxRx, port),
         request=request,
         receive=receive,

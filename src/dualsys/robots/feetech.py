@@ -23,6 +23,7 @@ from dualsys.robots.servo_registers import Register, RegisterMap, ServoModel
 EXTRA: Final = "feetech"
 
 REGISTERS: Final = RegisterMap(
+    model=Register("model number", 3, 2),
     mode=Register("operating mode", 33, 1),
     position_mode=0,
     torque=Register("torque switch", 40, 1),
@@ -96,8 +97,7 @@ def calls(port: SerialPort) -> PacketCalls:
         return Packet(found[2], found[4], bytes(found[5 : 3 + found[3]])), int(result)
 
     return PacketCalls(
-        ping=handler.ping,
-        read=handler.readTxRx,
+        ask=handler.readTx,
         write=handler.writeTxRx,
         request=lambda address, length, ids: int(handler.syncReadTx(address, length, list(ids), len(ids))),
         receive=receive,

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from dualsys.clock import nanoseconds
-from dualsys.errors import DualsysError, RobotError
+from dualsys.errors import RobotError
 from dualsys.fast.control.limits import FloatArray
 from dualsys.robots.contract import ArmReading, RobotSpec
 from dualsys.robots.registry import RobotSettings
@@ -221,7 +221,8 @@ class ServoArm:
             for joint, model in zip(self._arm.joints, self._models, strict=True):
                 self._check_servo(joint, model)
             yield
-        except DualsysError:
+        # Whatever it is, such as an SDK that trips, or a person who breaks off: the port is not kept.
+        except BaseException:
             self._let_go()
             raise
 
@@ -372,8 +373,10 @@ class ServoArm:
             return {}
         goals = self._scale.to_rad([self._goal[servo] for servo in self._ids])
         far = np.abs(self._reading.position - goals) > PUSHED_RAD
-        here = self._goal_of(self._reading.position)
-        return {servo: here[servo] for servo, pushed in zip(self._ids, far, strict=True) if pushed}
+        # One that was pushed over the end of its turn holds there, and keeps no other from giving way.
+        ends = [model.ticks_per_turn - 1 for model in self._models]
+        here = np.clip(self._scale.to_ticks(self._reading.position), 0, ends).tolist()
+        return {servo: at for servo, at, pushed in zip(self._ids, here, far, strict=True) if pushed}
 
     def _require_near(self, command: FloatArray) -> None:
         reading = self._reading

@@ -16,6 +16,9 @@ Value = TypeVar("Value")
 ATTEMPTS: Final = 3
 """How often an answer is asked for before a servo is given up."""
 
+LATE_ANSWERS: Final = 8
+"""Answers to something else that are passed over at most, while one is waited for."""
+
 PATIENCE_PART: Final = 0.75
 """Part of a cycle that answers may take beyond their time on the wire: the next one finds the bus free."""
 
@@ -43,8 +46,7 @@ class PacketCalls:
     """What is used of an SDK, with the port put in.
 
     Attributes:
-        ping: id -> model number, result, error byte.
-        read: id, address, length -> data, result, error byte.
+        ask: id, address, length -> result; asks one servo for a part of its table.
         write: id, address, length, data -> result, error byte.
         request: address, length, ids -> result; asks several servos at once.
         receive: -> the next answer, None where it was damaged or did not come; result.
@@ -56,8 +58,7 @@ class PacketCalls:
         alert: Bit of the error byte that says that the error register is worth a look; 0 for none.
     """
 
-    ping: Callable[[int], tuple[int, int, int]]
-    read: Callable[[int, int, int], tuple[Sequence[int], int, int]]
+    ask: Callable[[int, int, int], int]
     write: Callable[[int, int, int, Sequence[int]], tuple[int, int]]
     request: Callable[[int, int, Sequence[int]], int]
     receive: Callable[[], tuple[Packet | None, int]]
@@ -99,6 +100,7 @@ class ServoBus:
     ) -> None:
         self._port = port
         self._calls = calls
+        self._model = registers.model
         self._block = registers.block
         self._ids = tuple(ids)
         self._asked = False
@@ -130,7 +132,8 @@ class ServoBus:
         Raises:
             RobotError: It does not answer.
         """
-        return self._insist(servo, "answer", lambda: self._calls.ping(servo))
+        data = self._insist(servo, "answer", lambda: self._asked_once(servo, self._model))
+        return self._model.decode(data)
 
     def get(self, servo: int, register: Register) -> int:
         """A register of a servo.
@@ -138,14 +141,8 @@ class ServoBus:
         Raises:
             RobotError: It does not answer, or refuses.
         """
-
-        def once() -> tuple[bytes, int, int]:
-            data, result, error = self._calls.read(servo, register.address, register.size)
-            if result == self._calls.success and len(data) != register.size:
-                result = self._calls.nothing
-            return bytes(data), result, error
-
-        return register.decode(self._insist(servo, f"tell its {register.name}", once))
+        purpose = f"tell its {register.name}"
+        return register.decode(self._insist(servo, purpose, lambda: self._asked_once(servo, register)))
 
     def put(self, servo: int, register: Register, value: int) -> None:
         """Write a register of a servo, and have it confirmed.
@@ -212,6 +209,24 @@ class ServoBus:
             if len(data) == len(self._ids):
                 break
         return Answers(data, frozenset(alerts), corrupted)
+
+    def _asked_once(self, servo: int, register: Register) -> tuple[bytes, int, int]:
+        """Ask for a register once: its bytes, the result, the error byte.
+
+        An answer of another length is one to an earlier request that came late. The SDKs' own calls take it,
+        with its checksum for the value, or fail for what it lacks.
+        """
+        calls = self._calls
+        result = calls.ask(servo, register.address, register.size)
+        for _ in range(LATE_ANSWERS):
+            if result != calls.success:
+                break
+            packet, result = calls.receive()
+            if packet is None or packet.id != servo:
+                continue
+            if len(packet.data) == register.size or packet.error & calls.instruction_errors:
+                return packet.data, calls.success, packet.error
+        return b"", calls.nothing, 0
 
     def _insist(self, servo: int, purpose: str, once: Callable[[], tuple[Value, int, int]]) -> Value:
         refusal = 0

@@ -68,6 +68,7 @@ class RegisterMap:
     """The registers that a driver uses.
 
     Attributes:
+        model: Number of the model.
         mode: Operating mode.
         position_mode: Its value for control of the position within one turn.
         torque: 1 while the motor is on.
@@ -84,6 +85,7 @@ class RegisterMap:
         prepared: What is written before the motor is switched on, so that goals are followed at once.
     """
 
+    model: Register
     mode: Register
     position_mode: int
     torque: Register
