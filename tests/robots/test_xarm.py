@@ -195,3 +195,32 @@ def test_a_controller_that_falls_silent_is_an_error(rig: XarmRig) -> None:
         return False
 
     until(lost)
+
+
+@real_sdk
+def test_a_connection_that_breaks_while_it_is_made_is_an_error_of_ours(
+    rig: XarmRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xarm.wrapper import XArmAPI
+
+    # What the SDK gives of every question once it has noticed: a code, and words in place of numbers.
+    monkeypatch.setattr(XArmAPI, "get_err_warn_code", lambda _: (-1, "xArm is not connect"))
+    robot = rig.open()
+    with pytest.raises(RobotError, match=r"no answer to get_err_warn_code \(code -1\)"):
+        robot.connect()
+    assert robot._api is None
+
+
+@real_sdk
+@pytest.mark.parametrize("code", [-3, 10, 11, 12])
+def test_an_answer_that_is_none_is_no_reading(
+    rig: XarmRig, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    robot = rig.open()
+    robot.connect()
+    api = robot._api
+    # Zeros stand where the joints would be.
+    monkeypatch.setattr(api, "get_joint_states", lambda **_: (code, [[0.0] * 7, [0.0] * 7]))
+    rig.wait_s(0.1)
+    with pytest.raises(RobotError, match=rf"no answer to get_joint_states \(code {code}\)"):
+        robot.read()

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from dualsys.clock import nanoseconds, period_ns
-from dualsys.errors import DualsysError, MissingExtraError, RobotError
+from dualsys.errors import MissingExtraError, RobotError
 from dualsys.fast.control.limits import FloatArray
 from dualsys.robots.contract import ArmReading, ArmStatus, RobotSpec
 from dualsys.robots.options import choice_option, number_option, text_option
@@ -121,7 +121,8 @@ class XarmRobot:
             self._require_model()
             self._get_ready(deadline_ns)
             self._poll()
-        except DualsysError:
+        # Whatever it is, such as an SDK that trips, or a person who breaks off: the connection is not kept.
+        except BaseException:
             self._disconnect()
             raise
         mailbox = Mailbox(beat_ns=period_ns(self.spec.rate_hz))
@@ -225,7 +226,8 @@ class XarmRobot:
     def _servo(self, setpoint: FloatArray) -> None:
         code = self._api.set_servo_angle_j(setpoint.tolist(), is_radian=True)
         if code != 0:
-            self._require_answered("set_servo_angle_j", code)
+            if code in LOST_CODES:
+                raise self._unanswered("set_servo_angle_j", code)
             self._judge()
             if self._status == "ok":
                 self._latch(f"a set-point was refused with code {code}", "protective_stop")
@@ -237,8 +239,7 @@ class XarmRobot:
 
     def _poll(self) -> None:
         """Read the joints, and now and then the state."""
-        code, joints = self._api.get_joint_states(is_radian=True, num=2)
-        self._require_answered("get_joint_states", code)
+        joints = self._told("get_joint_states", self._api.get_joint_states(is_radian=True, num=2))
         t_ns = self._settings.clock.now_ns()
         if self._polls % JUDGE_EVERY == 0:
             self._judge()
@@ -252,10 +253,8 @@ class XarmRobot:
 
     def _judge(self) -> None:
         """Ask for error code and state. A stop stays one until somebody connects anew."""
-        code, (error, _) = self._api.get_err_warn_code()
-        self._require_answered("get_err_warn_code", code)
-        code, state = self._api.get_state()
-        self._require_answered("get_state", code)
+        error, _ = self._told("get_err_warn_code", self._api.get_err_warn_code())
+        state = self._told("get_state", self._api.get_state())
         self._error = int(error)
         if error in EMERGENCY_ERRORS:
             self._latch(f"error {error}, an emergency stop", "emergency_stop")
@@ -277,9 +276,15 @@ class XarmRobot:
         if self._status != "emergency_stop":
             self._status, self._fault = status, why
 
-    def _require_answered(self, what: str, code: int) -> None:
-        if code in LOST_CODES:
-            raise self._refused(f"no answer to {what} (code {code})", "look at cable and controller")
+    def _told(self, what: str, answer: tuple[int, Any]) -> Any:
+        """What the SDK gives of a question; with any code but 0, zeros or words stand in its place."""
+        code, told = answer
+        if code != 0:
+            raise self._unanswered(what, code)
+        return told
+
+    def _unanswered(self, what: str, code: int) -> RobotError:
+        return self._refused(f"no answer to {what} (code {code})", "look at cable and controller")
 
     def _refused(self, what: str, remedy: str) -> RobotError:
         return RobotError(f"{self.spec.name} at {self._host}: {what}; {remedy}")
