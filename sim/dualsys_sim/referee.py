@@ -49,6 +49,7 @@ class Referee:
 
     def __init__(self, episode: Episode) -> None:
         self._episode = episode
+        self._change = episode.change
         self._goal: Goal | None = None
         self._judge: Judge | None = None
         self._since_s = 0.0
@@ -65,8 +66,16 @@ class Referee:
         """Name of the first wrong object that was lifted or touched, or an empty string."""
         return self._wrong
 
-    def give(self, goal: Goal, snapshot: Snapshot) -> None:
-        """Judge this goal from now on. Whatever the gripper has lifted already is not held against it."""
+    def give(self, goal: Goal, snapshot: Snapshot, *, for_good: bool = False) -> None:
+        """Judge this goal from now on. Whatever the gripper has lifted already is not held against it.
+
+        Args:
+            goal: What is to be done.
+            snapshot: This instant.
+            for_good: The change of goal that the episode has in store does not come any more.
+        """
+        if for_good:
+            self._change = None
         self._goal = goal
         self._judge = judge_for(goal, snapshot)
         self._since_s = snapshot.time_s
@@ -74,12 +83,12 @@ class Referee:
 
     def update(self, snapshot: Snapshot) -> Verdict | None:
         """Take in one instant; the verdict once the episode is decided."""
+        change = self._change
         scheduled = self._episode.goal_at(snapshot.time_s)
-        if self._judge is None or (self._episode.change is not None and scheduled != self.goal):
+        if self._judge is None or (change is not None and scheduled != self.goal):
             self.give(scheduled, snapshot)
         assert self._judge is not None
         verdict = self._judge.update(snapshot)
-        change = self._episode.change
         if change is not None and snapshot.time_s < change.time_s and verdict is not None and verdict.success:
             verdict = None  # There is more to come; what cannot be made good stays.
         self._watch_for_wrong_objects(snapshot)

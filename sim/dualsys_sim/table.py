@@ -177,7 +177,7 @@ class TableCore:
         meaning = meaning_of(words, self._episode)
         if meaning is None:
             raise InstructionError(f"instruction: {words!r} means nothing in the present scene")
-        self._referee.give(meaning, self._world.snapshot())
+        self._referee.give(meaning, self._world.snapshot(), for_good=True)
         self._said, self._verdict, self._judged = words, None, True
 
     def scene(self) -> dict[str, str]:

@@ -171,6 +171,21 @@ def test_words_in_the_middle_of_an_episode_change_the_goal(table: TableCore) -> 
         table.say("sing")
 
 
+def test_words_from_outside_outlast_those_that_the_episode_would_have_said_later(table: TableCore) -> None:
+    episode = make_episode("pick", 5, event="changed")
+    assert episode.change is not None
+    scripted = {episode.instruction, episode.change.instruction}
+    words, goal = next(pair for pair in instructions_for(episode) if pair[0] not in scripted)
+    assert goal not in (episode.goal, episode.change.goal)
+    table.reset({"task": "pick", "seed": "5", "event": "changed"})
+    table.tick()
+    table.say(words)
+    for _ in range(round(episode.change.time_s / 0.004) + 2):
+        table.tick()
+        assert table._referee.goal == goal
+    assert table.scene()["instruction"] == words
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
