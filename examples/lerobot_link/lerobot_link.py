@@ -414,21 +414,26 @@ class Link:
         ours = self.details()
         told = hello.get("details")
         details = told if isinstance(told, dict) else {}
+        # What is no number and no text can be nested deeper than anything that goes back.
+        protocol, session = hello.get("protocol"), hello.get("session")
+        if not isinstance(protocol, int):
+            return _reply(False, "protocol is no whole number", {})
+        if not all(isinstance(details.get(field, ""), str) for field in ("link", "robot", "axes")):
+            return _reply(False, "details are no texts", {})
         for field in ("link", "robot", "axes"):
             if field in details and details[field] != ours[field]:
                 values = {
                     "field": field,
-                    "ours": str(details[field]),
+                    "ours": details[field],
                     "theirs": ours[field],
                     "remedy": "compare the configuration with the file of the robot",
                 }
                 return _reply(False, f"{field} differs", values)
-        session = hello.get("session")
         if hello.get("role") == "control" and isinstance(session, int):
             if self._taken_by_another(identity, session):
                 return _reply(False, "another control has the robot", {})
             self._control = (identity, session)
-        return {"type": "welcome", "protocol": hello.get("protocol"), "role": "robot", "details": ours}
+        return {"type": "welcome", "protocol": protocol, "role": "robot", "details": ours}
 
     def _taken_by_another(self, identity: bytes, session: int) -> bool:
         if self._control is None or self._control == (identity, session) or self._control[1] == session:

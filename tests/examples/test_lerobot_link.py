@@ -124,6 +124,35 @@ def test_what_a_robot_tells_makes_sense_to_the_driver(tmp_path: Path) -> None:
     assert spec.limits.upper.tolist() == [2.0, 1.5, 0.08]
 
 
+def nested(levels: int) -> object:
+    made: object = 1
+    for _ in range(levels):
+        made = [made]
+    return made
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        {"role": "operator", "protocol": nested(1020)},
+        {"role": "operator", "protocol": 6, "details": {"robot": nested(1020)}},
+    ],
+    ids=["protocol", "name"],
+)
+def test_a_hello_that_makes_no_sense_is_refused_and_ends_nothing(
+    tmp_path: Path, hello: dict[str, Any]
+) -> None:
+    # What can be unpacked can be nested deeper than what can be told as text, or be packed again.
+    hello = link._unpacked(link.msgpack.packb({"type": "hello", **hello}))
+    assert hello
+    made = link.Link(setup_of(tmp_path, tree(tmp_path)), lambda verb, reason: (True, verb + reason, {}))
+    try:
+        answer = link.msgpack.packb(made._reply_to(b"somebody", hello))
+    finally:
+        made.close()
+    assert link.msgpack.unpackb(answer)["ok"] is False
+
+
 def changed(axis: int, **changes: object) -> dict[str, Any]:
     made = tree()
     made["axes"][axis].update(changes)
