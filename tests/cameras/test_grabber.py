@@ -93,6 +93,22 @@ def test_a_library_that_hangs_is_told_of(camera: Grabber, clock: VirtualClock) -
         camera.read()
 
 
+def test_one_that_comes_back_with_another_rate_is_welcome(source: ScriptedSource, camera: Grabber) -> None:
+    # Libraries estimate the rate of a network camera anew whenever they connect.
+    source.spec = CameraSpec("wrist", 4, 2, 29.97)
+    source.answers.put(CameraError("unplugged"))
+    source.answers.put(image(SPEC, 7))
+
+    def back() -> Frame | None:
+        try:
+            return camera.read()
+        except CameraError:
+            return None
+
+    assert until(back).image.max() == 7
+    assert camera.spec.rate_hz == 29.97
+
+
 def test_one_that_comes_back_with_another_size_is_refused(source: ScriptedSource, camera: Grabber) -> None:
     source.spec = CameraSpec("wrist", 8, 2, 30.0)
     source.answers.put(CameraError("unplugged"))
