@@ -174,8 +174,11 @@ class Bench:
             robot.connect()
             yield Session(self, robot)
         finally:
-            robot.stop("a check has ended")
-            robot.close()
+            try:
+                robot.stop("a check has ended")
+            finally:
+                # A port that is kept would make every later check fail, for another reason than its own.
+                robot.close()
 
     def timed(self, act: Callable[[], object]) -> float:
         """How long a call takes, s."""
