@@ -85,3 +85,10 @@ def test_the_faults_of_a_configuration_survive_the_way_back_from_a_worker_proces
     error = ConfigError("a.yaml", ["one: wrong", "two: wrong"])
     again = copy.copy(error)
     assert (str(again), again.source, again.faults) == (str(error), error.source, error.faults)
+
+
+def test_two_sides_that_disagree_are_told_across_processes_too() -> None:
+    error = MismatchError("specs.latent.kind", "a", ("b",), "use two that fit")
+    again = copy.copy(error)
+    assert isinstance(again, MismatchError)
+    assert (str(again), again.field, again.theirs) == (str(error), "specs.latent.kind", ("b",))

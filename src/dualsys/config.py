@@ -281,10 +281,10 @@ class SimConfig(Section):
 
     gui: bool = Field(default=False, description="open a window on the simulated world")
     camera_fixed_hz: float = Field(
-        default=15.0, gt=0, le=120, description="frames per second of the fixed camera"
+        default=15.0, ge=0.1, le=120, description="frames per second of the fixed camera"
     )
     camera_wrist_hz: float = Field(
-        default=25.0, gt=0, le=120, description="frames per second of the wrist camera"
+        default=25.0, ge=0.1, le=120, description="frames per second of the wrist camera"
     )
     watchdog_ms: float = Field(
         default=50.0, gt=0, le=5000, description="time without a command past which the robot stops"
@@ -322,7 +322,9 @@ class RunConfig(Section):
     )
     folder: Folder = Field(default=Path("../runs"), description="where run folders are made")
     report: bool = Field(default=True, description="draw figures and film when the run is over")
-    video_hz: float = Field(default=12.5, gt=0, le=60, description="frames per second of the recorded video")
+    video_hz: float = Field(
+        default=12.5, ge=0.1, le=60, description="frames per second of the recorded video"
+    )
     startup_timeout_s: float = Field(
         default=30.0, gt=0, le=600, description="how long all processes may take to get ready"
     )

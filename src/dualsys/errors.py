@@ -99,6 +99,10 @@ class MismatchError(BusError):
         self.remedy = remedy
         super().__init__(f"{field} differs: ours {ours!r}, theirs {theirs!r}; {remedy}")
 
+    def __reduce__(self) -> tuple[type[MismatchError], tuple[str, object, object, str]]:
+        # Pickled as it was made: worker processes hand it back.
+        return type(self), (self.field, self.ours, self.theirs, self.remedy)
+
 
 class PeerTimeoutError(BusError):
     """A peer did not answer in time."""

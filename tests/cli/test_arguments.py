@@ -209,3 +209,34 @@ def test_a_command_line_that_makes_no_sense_exits_with_2(capsys: pytest.CaptureF
         main(["fly"])
     assert caught.value.code == 2
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["keys", "new", "edge"],
+        ["list", "settings"],
+        ["record", "verify", "recording.mcap"],
+        ["replay", "recording.mcap"],
+        ["export", "system1.pt", "--out", "bundle"],
+        ["calibrate", "arm.yaml"],
+    ],
+)
+def test_a_setting_is_refused_where_no_configuration_is_read(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*argv, "--security.keys", "elsewhere"]) == 2
+    told = capsys.readouterr().err
+    assert "--security.keys: is a setting of a configuration, which this command does not read" in told
+
+
+@pytest.mark.parametrize("argv", [["twin", str(CONFIG), "--episodes", "1"], ["robot", "check", str(CONFIG)]])
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_done(
+    argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    assert main([*argv, "--json", str(tmp_path / "file" / "report.json")]) == 2
+    captured = capsys.readouterr()
+    assert "--json: " in captured.err
+    assert "report.json cannot be written" in captured.err
+    assert captured.out == ""

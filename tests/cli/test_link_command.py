@@ -10,7 +10,7 @@ from dualsys.bus.link_model import Conditions
 from dualsys.bus.link_profiles import PROFILES
 from dualsys.cli import main
 from dualsys.cli.arguments import LinkCommand
-from dualsys.cli.link_command import schedule_of
+from dualsys.cli.link_command import link, schedule_of
 from dualsys.clock import NS_PER_S
 from dualsys.errors import ConfigError
 
@@ -73,3 +73,9 @@ def test_a_profile_is_a_line_by_its_name_and_nothing_else_is_given_with_it(tmp_p
         schedule_of(LinkCommand(CONFIG, profile="4g", delay_ms=3))
     with pytest.raises(ConfigError, match=r"script: got .* since loss is given"):
         schedule_of(LinkCommand(CONFIG, script=tmp_path / "x.yaml", loss=0.1))
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65534, 70000])
+def test_three_ports_in_a_row_have_to_be_there(port: int) -> None:
+    with pytest.raises(ConfigError, match=r"--first-port: got -?\d+, expected 1 to 65533"):
+        link(LinkCommand(CONFIG, first_port=port), {})

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dualsys.errors import ConfigError
-from dualsys.telemetry.files import replace_file
+from dualsys.telemetry.files import replace_file, require_writable
 from dualsys.telemetry.run_folder import JsonLines, RunFolder, read_json_lines
 
 
@@ -92,3 +92,16 @@ def test_nothing_recorded_is_lost_when_the_process_is_killed(tmp_path: Path) -> 
     )
     assert done.returncode == -signal.SIGKILL
     assert [record["number"] for record in read_json_lines(path)] == list(range(1000))
+
+
+def test_whether_a_file_can_be_written_is_known_before_it_is_and_leaves_what_is_there(tmp_path: Path) -> None:
+    wanted = tmp_path / "new" / "report.json"
+    require_writable(wanted, "--json")
+    assert list(wanted.parent.iterdir()) == []
+    wanted.write_text("before", "utf-8")
+    require_writable(wanted, "--json")
+    assert wanted.read_text("utf-8") == "before"
+    with pytest.raises(ConfigError, match=r"--json: .*report\.json cannot be written: File exists"):
+        require_writable(wanted / "report.json", "--json")
+    with pytest.raises(ConfigError, match="Is a directory; give a file"):
+        require_writable(tmp_path, "--json")

@@ -53,7 +53,8 @@ def test_the_same_seed_draws_the_same_delays() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fast", "200", "-5ms", "200ms~300ms", "1ms~1ms~1ms", "2000s", "nothing.json"]
+    "text",
+    ["", "fast", "200", "-5ms", "200ms~300ms", "1ms~1ms~1ms", "2000s", f"{'9' * 400}ms", "nothing.json"],
 )
 def test_text_that_is_no_latency_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigError, match=r"slow\.delay"):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dualsys.config import SystemConfig, load_config
-from dualsys.errors import BundleError, ConfigError
+from dualsys.errors import BundleError, ConfigError, DualsysError, MismatchError
 from dualsys.twin import pool
 from dualsys.twin.evaluate import evaluate, settings_of, source_of
 from dualsys.twin.pool import Bundles, Job
@@ -73,12 +74,18 @@ def test_a_weak_bundle_of_another_role_is_told_before_any_worker_starts(weakened
         evaluate(config, "touch", episodes=2, workers=2, show_progress=False)
 
 
-def test_what_a_worker_cannot_load_is_told_by_its_first_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [BundleError("latents that are read: expected 2, got 4"), MismatchError("latent", "2", "4", "mend")],
+)
+def test_what_a_worker_cannot_load_is_told_by_its_first_episode(
+    error: DualsysError, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Unlike:
         """Systems whose difference shows only when they are loaded."""
 
         def load(self) -> Parts:
-            raise BundleError("latents that are read: expected 2, got 4")
+            raise error
 
         def describe(self) -> dict[str, str]:
             return {}
@@ -86,5 +93,5 @@ def test_what_a_worker_cannot_load_is_told_by_its_first_episode(monkeypatch: pyt
     monkeypatch.setattr(pool, "_bench", None)
     source: Any = Unlike()
     pool._start_worker(source, "panda")
-    with pytest.raises(BundleError, match="expected 2, got 4"):
+    with pytest.raises(type(error), match=re.escape(str(error))):
         pool._work(Job("touch", 1, TwinSettings()))

@@ -20,6 +20,7 @@ from dualsys.robots.registry import RobotSettings
 from dualsys.robots.servo_arm import ServoArm
 from dualsys.robots.servo_calibration import TICKS_PER_TURN, ArmFile, load_arm
 from dualsys.robots.servo_survey import Survey
+from dualsys.telemetry.files import replace_file
 
 OPEN: Final = {"dynamixel": dynamixel.open_arm, "feetech": feetech.open_arm}
 POLL_NS: Final = 20 * NS_PER_MS
@@ -92,7 +93,8 @@ def calibrate(command: CalibrateCommand, person: Person | None = None, clock: Cl
         faults = [line for detail in error.errors() for line in explain(ArmFile, detail)]
         raise ConfigError(str(command.file), [*faults, "nothing was written: calibrate again"]) from None
     command.file.parent.mkdir(parents=True, exist_ok=True)
-    command.file.write_text(text, "utf-8")
+    # As a whole: half of a file would cost the calibration that was there, too.
+    replace_file(command.file, text.encode())
     person.say(f"written: {command.file}. The motors are off.")
 
 

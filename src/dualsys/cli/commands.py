@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
@@ -37,6 +37,7 @@ from dualsys.config import SystemConfig, load_config
 from dualsys.errors import (
     BundleError,
     BusError,
+    ConfigError,
     DualsysError,
     InstructionError,
     MismatchError,
@@ -47,6 +48,16 @@ if TYPE_CHECKING:
     from dualsys.supervisor.peers import Peer
 
 Overrides = Mapping[str, object]
+
+_WITHOUT_SETTINGS: Final = (
+    CalibrateCommand,
+    ExportCommand,
+    KeysCommand,
+    ListCommand,
+    RecordCommand,
+    ReplayCommand,
+)
+"""Commands that read no configuration: a setting among their options would change nothing, without a word."""
 
 DONE, RUN_FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
@@ -76,6 +87,14 @@ def _carry_out(argv: Sequence[str]) -> int:
         # Every benchmark reads its own options, and its own --help.
         return bench(argv[1:])
     command, overrides = parse(argv)
+    if isinstance(command, _WITHOUT_SETTINGS) and overrides:
+        faults = [
+            f"--{name}: is a setting of a configuration, which this command does not read"
+            for name in overrides
+        ]
+        raise ConfigError(
+            "command line", [*faults, "leave it out; `dualsys COMMAND --help` tells the options"]
+        )
     match command:
         case RunCommand():
             return run(command, overrides)

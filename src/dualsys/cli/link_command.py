@@ -9,9 +9,11 @@ from dualsys.bus.link_proxy import Address, endpoint_of
 from dualsys.cli.arguments import LinkCommand
 from dualsys.config import load_config
 from dualsys.config_line import chosen_schedule
+from dualsys.errors import ConfigError
 from dualsys.supervisor.line import addresses_of, relay
 
 _LOOPBACK = "127.0.0.1"
+_LAST_FIRST_PORT = 65533
 
 
 def link(command: LinkCommand, overrides: Mapping[str, object]) -> None:
@@ -22,6 +24,11 @@ def link(command: LinkCommand, overrides: Mapping[str, object]) -> None:
         AddressInUseError: A port is taken.
     """
     config = load_config(command.config, overrides)
+    if not 1 <= command.first_port <= _LAST_FIRST_PORT:
+        fault = (
+            f"--first-port: got {command.first_port}, expected 1 to {_LAST_FIRST_PORT}: three ports in a row"
+        )
+        raise ConfigError("command line", [fault])
     schedule = schedule_of(command)
     targets = addresses_of("endpoints.slow", config.endpoints.slow)
     routes: dict[Address, Address] = {

@@ -21,6 +21,7 @@ from dualsys.errors import ConfigError, PeerTimeoutError
 from dualsys.robots.kit import Bench, Outcome, examine
 from dualsys.robots.link import LinkRobot
 from dualsys.robots.registry import ROBOTS, RobotSettings, driver_named, open_robot
+from dualsys.telemetry.files import replace_file, require_writable
 
 ABSENT_TIMEOUT_S: Final = 0.5
 
@@ -47,6 +48,8 @@ def robot(command: RobotCommand, overrides: Mapping[str, object]) -> int:
     if command.action == "list":
         print("\n".join(ROBOTS.listing()))
         return 0
+    if command.json is not None:
+        require_writable(command.json, "--json")
     with opened(command, overrides) as bench:
         return check(bench, command.json) if command.action == "check" else jog(bench, command)
 
@@ -79,7 +82,7 @@ def check(bench: Bench, file: Path | None) -> int:
         faulthandler.cancel_dump_traceback_later()
     print(report.closing_line())
     if file is not None:
-        file.write_text(json.dumps(report.tree(), indent=2) + "\n", encoding="utf-8")
+        replace_file(file, f"{json.dumps(report.tree(), indent=2)}\n".encode())
     return 0 if report.passed else 1
 
 

@@ -11,6 +11,7 @@ from dualsys.cli.rates import parse_rate_hz
 from dualsys.config import load_config
 from dualsys.errors import ConfigError
 from dualsys.robots.registry import driver_named
+from dualsys.telemetry.files import require_writable
 from dualsys.twin.evaluate import FIRST_SEED, evaluate
 from dualsys.twin.latency import parse_latency
 from dualsys.twin.settings import SYSTEM1_DELAY
@@ -32,7 +33,8 @@ def twin(command: TwinCommand, overrides: Mapping[str, object]) -> int:
         Exit code 0: a low success rate is a result, not an error.
 
     Raises:
-        ConfigError: A setting was given that the twin does not look at, or the configuration is not good.
+        ConfigError: A setting was given that the twin does not look at, the configuration is not good, or
+            the report cannot be written.
     """
     faults = [
         f"--{name}: got {overrides[name]!r}, which the twin does not look at; give it as {option}"
@@ -56,6 +58,8 @@ def twin(command: TwinCommand, overrides: Mapping[str, object]) -> int:
             str(command.config),
             [f"robot.driver: {config.robot.driver!r} is not at the table of the twin; {remedy}"],
         )
+    if command.json is not None:
+        require_writable(command.json, "--json")
     system2_delay, system1_delay = command.system2_delay, command.system1_delay
     rate = command.system2_rate
     report = evaluate(

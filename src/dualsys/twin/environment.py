@@ -26,6 +26,7 @@ from dualsys.messages import ArmCommand, ArmState
 from dualsys.robots.contract import ArmReading
 from dualsys.robots.gymnasium import EnvironmentOptions, geometry_of
 from dualsys.slow.core import SlowCore
+from dualsys.telemetry.files import replace_file, require_writable
 from dualsys.twin.edge import Edge
 from dualsys.twin.evaluate import settings_of
 from dualsys.twin.pool import Bundles
@@ -289,9 +290,15 @@ def _evaluate(given: Arguments) -> None:
     places = {f"{owner}.bundle": str(given.bundles / system) for owner, system in
               (("slow", "system2"), ("fast", "system1"))} if given.bundles else {}  # fmt: skip
     config = load_config(given.config, places)
+    faults = [] if given.episodes >= 1 else [f"--episodes: got {given.episodes}, expected at least 1"]
+    faults += [] if given.seed >= 0 else [f"--seed: got {given.seed}, expected 0 or more"]
+    if faults:
+        raise ConfigError("command line", faults)
     if config.robot.driver != "gymnasium":
         fault = f"robot.driver: got {config.robot.driver!r}, expected gymnasium"
         raise ConfigError(str(given.config), [f"{fault}; the twin of the simulated table is `dualsys twin`"])
+    if given.json is not None:
+        require_writable(given.json, "--json")
     results = []
     for result in evaluate_environment(config, given.episodes, given.seed, given.instruction):
         results.append(result)
@@ -302,7 +309,7 @@ def _evaluate(given: Arguments) -> None:
             flush=True,
         )
     if given.json is not None:
-        given.json.write_text(json.dumps([asdict(one) for one in results], indent=1), encoding="utf-8")
+        replace_file(given.json, json.dumps([asdict(one) for one in results], indent=1).encode())
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def parse_latency(text: str, setting: str = "latency") -> Latency:
         if len(parts) == 2:
             return Jitter(parts[0], parts[1])
         raise ValueError(_EXPECTED)
-    except (ValueError, OSError, msgspec.MsgspecError) as error:
+    except (ValueError, OverflowError, OSError, msgspec.MsgspecError) as error:
         raise ConfigError(setting, [f"{text!r}: {error}"]) from error
 
 

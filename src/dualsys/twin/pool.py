@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from dualsys.bundles import Manifest, Role, load_manifest
-from dualsys.errors import BundleError, ConfigError, MissingExtraError
+from dualsys.errors import ConfigError, DualsysError, MissingExtraError
 from dualsys.fast.policies.weak import weak_manifest
 from dualsys.messages import UplinkMode
 from dualsys.robots.tabletop import ARMS, TABLE_PANDA, TabletopArm
@@ -215,14 +215,14 @@ class _Bench:
         )
 
 
-_bench: _Bench | BundleError | None = None
+_bench: _Bench | DualsysError | None = None
 
 
 def _start_worker(source: Source, arm: str) -> None:
     global _bench
     try:
         _bench = _Bench.open(source, ARMS[arm])
-    except BundleError as error:
+    except DualsysError as error:
         # A worker that does not start takes the pool along and says nothing: the first job tells.
         _bench = error
 
@@ -230,7 +230,7 @@ def _start_worker(source: Source, arm: str) -> None:
 def _work(job: Job) -> EpisodeResult:
     if _bench is None:
         raise RuntimeError("the worker was not started by EpisodePool")
-    if isinstance(_bench, BundleError):
+    if isinstance(_bench, DualsysError):
         raise _bench
     return _bench.run(job)
 
