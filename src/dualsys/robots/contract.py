@@ -89,7 +89,7 @@ class RobotSpec:
 
 @dataclass(frozen=True, slots=True)
 class ArmReading:
-    """One measurement of the arm.
+    """One measurement of the arm. Nobody writes into its arrays any more: it is compared with later ones.
 
     Attributes:
         t_ns: Edge stamp of its arrival.

@@ -228,13 +228,19 @@ class Session:
 
         Raises:
             AstrayError: An axis went elsewhere.
-            RobotError: As `Robot.read` and `Robot.write`.
+            RobotError: As `Robot.read` and `Robot.write`, or a reading was written over.
         """
         clock, samples = self.bench.clock, self.trial.samples
         start_ns = clock.now_ns()
+        before = at_the_time = np.zeros(0)
         while (now_ns := clock.now_ns()) - start_ns < nanoseconds(duration_s):
             reading = self.robot.read()
             read_ns = clock.now_ns()
+            if not np.array_equal(before, at_the_time, equal_nan=True):
+                raise RobotError(
+                    "a new reading was written over the one before: return arrays of its own for each reading"
+                )
+            before, at_the_time = reading.position, np.array(reading.position)
             samples.t_ns.append(now_ns)
             samples.stamp_ns.append(reading.t_ns)
             samples.readings.append(reading)
