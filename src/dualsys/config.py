@@ -229,6 +229,12 @@ class LimitsConfig(Section):
     slowed_fraction: float = Field(
         default=0.3, gt=0, le=1, description="part of the allowed speed that is left while SLOWED"
     )
+    following_rad: float = Field(
+        default=0.3,
+        gt=0,
+        le=3,
+        description="a joint that is further from where it is led for 300 ms does not follow: control stops",
+    )
     workspace: WorkspaceConfig = WorkspaceConfig()
 
 

@@ -11,6 +11,7 @@ from dualsys.clock import period_ns
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.control.core import ControlCore
 from dualsys.fast.control.limits import Limits
+from dualsys.fast.control.readings import Tolerances
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.fast.planner.track import Box
@@ -72,6 +73,7 @@ class Edge:
             tick_ns,
             session=session,
             slowed_fraction=settings.slowed_fraction,
+            tolerances=Tolerances(following_rad=settings.following_rad),
         )
 
     def note(self, state: ControlState) -> None:

@@ -155,6 +155,7 @@ def settings_of(
         system1_delay=system1_delay,
         ages=Ages.from_ms(control.ages.model_dump()),
         slowed_fraction=control.limits.slowed_fraction,
+        following_rad=control.limits.following_rad,
         speed_fraction=control.limits.speed_fraction,
         acceleration_fraction=control.limits.acceleration_fraction,
         latent=latent,

@@ -84,6 +84,7 @@ class TwinSettings:
         system1_delay: Duration of a plan job.
         ages: How old things may get before control slows down and holds.
         slowed_fraction: Pace while slowed down.
+        following_rad: How far a joint may stay from where it is led.
         speed_fraction: Part of the arm's joint speed limits that commands may use.
         acceleration_fraction: The same for accelerations.
         latent: What System 1 is given in place of the latent.
@@ -116,6 +117,7 @@ class TwinSettings:
     system1_delay: Latency = SYSTEM1_DELAY
     ages: Ages = field(default_factory=Ages)
     slowed_fraction: float = 0.3
+    following_rad: float = 0.3
     speed_fraction: float = 1.0
     acceleration_fraction: float = 1.0
     latent: LatentMode = "true"
@@ -169,6 +171,7 @@ class TwinSettings:
             "latent": self.latent,
             # Only where they change anything: results from before there were any keep their digests.
             **({} if self.latent_codec == "float32" else {"latent_codec": self.latent_codec}),
+            **({} if self.following_rad == 0.3 else {"following_rad": self.following_rad}),
             **({"residual": True} if self.residual else {}),
             **({} if self.noise_scale == 1.0 else {"noise_scale": self.noise_scale}),
             **({} if self.look_again else {"look_again": False}),

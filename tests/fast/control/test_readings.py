@@ -157,6 +157,48 @@ def test_readings_that_do_not_change_while_motion_is_commanded_stop(rig: Rig) ->
 
 
 @pytest.mark.fault_row(24)
+def test_an_arm_that_does_not_follow_stops_though_its_readings_tremble(rig: Rig) -> None:
+    tremble = np.random.default_rng(3).standard_normal
+    led_rad = 0.0
+    for tick in range(500):
+        if tick % 10 == 0:
+            rig.give(rig.plan(rate=0.5 * JOINT_1))
+        output = rig.tick(reading=changed(rig, position=HOME + 1e-4 * tremble(8)))
+        if output.command is None:
+            break
+        led_rad = output.command[0]
+    assert output.mode is Mode.STOPPED
+    # Led at 0.5 rad/s, it is 0.3 rad behind at some time, and 0.3 s later by half of that more.
+    assert led_rad == pytest.approx(0.45, abs=0.01)
+    assert "joint 1 is 0.45 rad from where it is led, and for 300 ms" in output.reason
+    assert "the arm does not follow" in output.reason
+
+
+@pytest.mark.fault_row(24)
+def test_an_arm_that_lags_or_is_jolted_for_a_moment_is_not_stopped(rig: Rig) -> None:
+    commands = [HOME] * 50
+    for tick in range(250):
+        if tick % 10 == 0:
+            rig.give(rig.plan(rate=0.5 * JOINT_1))
+        # 0.2 s behind, and jolted for 0.2 s of each second besides.
+        jolt = 0.5 * JOINT_1 if tick % 250 < 50 else 0.0 * JOINT_1
+        output = rig.tick(reading=changed(rig, position=commands[-50] + jolt))
+        assert output.mode is Mode.RUNNING, output.reason
+        assert output.command is not None
+        commands.append(output.command)
+    assert commands[-1][0] > 0.45
+
+
+@pytest.mark.fault_row(24)
+def test_who_moves_an_arm_that_is_not_led_stops_nothing(rig: Rig) -> None:
+    tremble = np.random.default_rng(4).standard_normal
+    rig.tick()
+    for _ in range(200):
+        output = rig.tick(reading=changed(rig, position=HOME + JOINT_1 + 1e-4 * tremble(8)))
+        assert output.mode is Mode.WAITING, output.reason
+
+
+@pytest.mark.fault_row(24)
 def test_an_arm_at_rest_or_a_blocked_gripper_is_not_taken_for_frozen(rig: Rig) -> None:
     closing = np.zeros(8)
     closing[7] = -0.1

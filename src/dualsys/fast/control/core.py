@@ -195,7 +195,8 @@ class ControlCore:
         self._counters["ticks"] += 1
         self._counters["missed"] += missed
         silence = self._guard.silence(now_ns, reading)
-        self._reading_fault = silence or self._guard.fault(now_ns, reading, self._command)
+        led = self._mode in (Mode.RUNNING, Mode.SLOWED)
+        self._reading_fault = silence or self._guard.fault(now_ns, reading, self._command, led=led)
         if silence and self._mode is Mode.WAITING and self.at_rest:
             self._counters["silent"] += 1  # nothing moves, so nothing has to be stopped
         elif self._reading_fault:

@@ -23,6 +23,7 @@ from dualsys.fast.control.dry_run import DryRun
 from dualsys.fast.control.limits import Limits
 from dualsys.fast.control.loop import ControlLoop
 from dualsys.fast.control.pacing import PacingDevice, PacingName, make_pacing, spinning
+from dualsys.fast.control.readings import Tolerances
 from dualsys.fast.control.realtime import freeze_memory, preparation_ns, request_realtime
 from dualsys.messages import Plan
 from dualsys.recorder.control import recorded_core
@@ -84,6 +85,7 @@ def run_control(config: SystemConfig) -> None:
             first_epoch=first_epoch(clock.now_ns()),
             latched=True,
             slowed_fraction=limits.slowed_fraction,
+            tolerances=Tolerances(following_rad=limits.following_rad),
             smoothing=control.smoothing,
         )
         # A robot's own cycle begins when it begins: there is no deadline to prepare for.

@@ -31,6 +31,9 @@ class Tolerances:
         agreeing: Readings in a row that must say the same of an arm at rest, to tell a pose from a spike.
         frozen_rad: Commanded travel during which the reading must change.
         frozen_ns: Least time without any change that counts as frozen, ns.
+        following_rad: Measured joints from the commanded ones while the arm is led. An arm that follows lags
+            by its joint speed times its delay, which has to be less.
+        following_ns: Longest time beyond that, ns.
     """
 
     start_rad: float = 0.15
@@ -46,6 +49,8 @@ class Tolerances:
     agreeing: int = 3
     frozen_rad: float = 0.05
     frozen_ns: int = 200 * NS_PER_MS
+    following_rad: float = 0.3
+    following_ns: int = 300 * NS_PER_MS
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -98,7 +103,7 @@ class RestWatch:
 
 
 class ReadingGuard:
-    """Finds readings that are old, not finite, frozen or beyond the limits of the arm.
+    """Finds readings that are old, not finite, frozen, beyond the limits of the arm, or not where it is led.
 
     Args:
         limits: What the arm can do.
@@ -120,6 +125,7 @@ class ReadingGuard:
         self._seen_position: list[float] = []
         self._still_since_ns = 0
         self._still_command: FloatArray | None = None
+        self._behind_since_ns = -1
 
     @property
     def plausible(self) -> bool:
@@ -135,13 +141,14 @@ class ReadingGuard:
             f"no reading of the arm for {age_ns // NS_PER_MS} ms, at most {self._oldest_ns // NS_PER_MS} ms"
         )
 
-    def fault(self, now_ns: int, reading: ArmReading, command: FloatArray | None) -> str:
+    def fault(self, now_ns: int, reading: ArmReading, command: FloatArray | None, *, led: bool) -> str:
         """What is wrong with the newest reading, or nothing.
 
         Args:
             now_ns: Edge time.
             reading: The newest reading.
             command: [A], the last command; None before the first.
+            led: The arm is led along a plan: nobody else moves it, and it has to follow.
         """
         if reading.status in ("protective_stop", "emergency_stop"):
             return _reported(reading)
@@ -153,7 +160,7 @@ class ReadingGuard:
                 return fault
             still = self._seen is not None and position == self._seen_position
             self._seen, self._seen_position = reading, position
-        return self._frozen(now_ns, still, command)
+        return self._frozen(now_ns, still, command) or self._left_behind(now_ns, command if led else None)
 
     def _fault_of_new(self, now_ns: int, reading: ArmReading, position: list[float]) -> str:
         axes = self._shape
@@ -198,6 +205,28 @@ class ReadingGuard:
         if travel < self._tolerances.frozen_rad:
             return ""
         return f"reading: frozen for {still_ns // NS_PER_MS} ms while {travel:.3f} rad were commanded"
+
+    def _left_behind(self, now_ns: int, command: FloatArray | None) -> str:
+        """An arm that is blocked, or does nothing, need not be frozen: its sensors may tremble."""
+        most_rad = self._tolerances.following_rad
+        away_rad = (
+            []
+            if command is None
+            else [abs(at - led) for at, led in zip(self._seen_position, command.tolist(), strict=True)]
+        )[: self._limits.joints]
+        if not away_rad or max(away_rad) <= most_rad:
+            self._behind_since_ns = -1
+            return ""
+        if self._behind_since_ns < 0:
+            self._behind_since_ns = now_ns
+        behind_ns = now_ns - self._behind_since_ns
+        if behind_ns < self._tolerances.following_ns:
+            return ""
+        axis = away_rad.index(max(away_rad))
+        return (
+            f"reading: joint {axis + 1} is {away_rad[axis]:.2f} rad from where it is led, and for "
+            f"{behind_ns // NS_PER_MS} ms a joint was more than {most_rad:g}: the arm does not follow"
+        )
 
 
 def _reported(reading: ArmReading) -> str:
