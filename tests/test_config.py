@@ -386,3 +386,10 @@ def test_the_cameras_of_a_drawn_environment_are_told_in_the_size_that_is_drawn(
     for name, views in options.cameras.items():
         told = config.cameras[name]
         assert (told.height, told.width) == (height, len(views) * int(width or 0)), name
+
+
+@pytest.mark.parametrize("setting", ["run.video_hz", "sim.camera_fixed_hz", "sim.camera_wrist_hz"])
+def test_a_picture_comes_every_ten_seconds_at_least(plain: Path, setting: str) -> None:
+    load_config(plain, {setting: 0.1})
+    with pytest.raises(ConfigError, match=rf"{setting}: got 0\.0001 Hz, expected a number, 0\.1 to "):
+        load_config(plain, {setting: 0.0001})

@@ -99,6 +99,23 @@ def test_a_setting_that_the_twin_does_not_look_at_is_refused_with_the_option_tha
     assert f"--{setting}: got '7', which the twin does not look at; give it as {option}" in told
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("run.instruction", "touch the red cube"),
+        ("record.enabled", "true"),
+        ("control.limits.workspace.z_min_m", "0.1"),
+        ("slow.rate_control.mode", "adaptive"),
+    ],
+)
+def test_a_setting_that_is_not_in_the_twin_is_refused(
+    repository: Path, capsys: pytest.CaptureFixture[str], setting: str, value: str
+) -> None:
+    assert main(["twin", str(repository / CONFIG), "--episodes", "1", f"--{setting}", value]) == 2
+    told = capsys.readouterr().err
+    assert f"--{setting}: got {value!r}, which the twin does not look at; leave it out" in told
+
+
 def test_a_robot_that_is_not_at_the_table_has_a_twin_of_its_own(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -178,6 +178,17 @@ def test_what_is_no_number_is_told_with_what_was_expected(
     assert "--episodes: got 'many', expected a whole number" in capsys.readouterr().err
 
 
+def test_no_episodes_and_a_seed_below_zero_are_refused(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = repository / "configs" / "panda_gym_reach.yaml"
+    monkeypatch.setattr(sys, "argv", ["environment", str(config), "--episodes", "0", "--seed", "-1"])
+    assert main() == 2
+    told = capsys.readouterr().err
+    assert "--episodes: got 0, expected at least 1" in told
+    assert "--seed: got -1, expected 0 or more" in told
+
+
 def test_a_fault_is_one_message_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,17 @@ _OPTIONS = {
 }
 """What is a setting of a live run, and an option here."""
 
+_LEFT_OUT = (
+    "run.instruction",
+    "run.episode_timeout_s",
+    "record.",
+    "control.rate_hz",
+    "control.smoothing",
+    "control.limits.workspace.",
+    "slow.rate_control.",
+)
+"""What would change a live run, and is not in the twin: settings, and sections of them."""
+
 
 def twin(command: TwinCommand, overrides: Mapping[str, object]) -> int:
     """Run the episodes, print what they come to, and write the report where one is wanted.
@@ -40,6 +51,11 @@ def twin(command: TwinCommand, overrides: Mapping[str, object]) -> int:
         f"--{name}: got {overrides[name]!r}, which the twin does not look at; give it as {option}"
         for name, option in _OPTIONS.items()
         if name in overrides
+    ]
+    faults += [
+        f"--{name}: got {value!r}, which the twin does not look at; leave it out, or try it in a live run"
+        for name, value in overrides.items()
+        if name in _LEFT_OUT or name.startswith(tuple(part for part in _LEFT_OUT if part.endswith(".")))
     ]
     if faults:
         raise ConfigError("command line", faults)
