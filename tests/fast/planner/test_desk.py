@@ -102,6 +102,24 @@ def test_an_instruction_is_refused_while_system_2_does_not_answer(office: Office
     assert "the instruction cannot be checked: no answer from System 2" in reply.text
 
 
+def test_no_more_instructions_wait_for_system_2_than_it_can_judge_before_who_asked_gives_up(
+    office: Office, core: Any
+) -> None:
+    core.start_episode(0, "pick the red block")
+    for colour in ("blue", "green"):
+        assert office.request("say", text=f"pick the {colour} block") is None
+    reply = office.request("say", text="pick the orange block")
+    assert reply is not None
+    assert not reply.ok
+    assert reply.text.startswith("2 instructions wait for System 2")
+    assert office.judge().ok
+    assert core.instruction == "pick the blue block"
+    assert office.request("say", text="pick the orange block") is None
+    assert not office.judge(BusError("unknown word")).ok
+    assert office.judge().ok
+    assert core.instruction == "pick the orange block"
+
+
 def test_something_said_within_an_episode_keeps_it(office: Office, core: Any) -> None:
     core.start_episode(3, "pick the red block")
     assert office.request("say", text="pick the blue block") is None

@@ -18,6 +18,10 @@ from dualsys.fast.planner.core import PlannerCore
 from dualsys.messages import MAX_NUMBER, Hello, Message, Reply, Request, whole_number
 
 VERBS = ("start_episode", "end_episode", "say", "status")
+MOST_UNJUDGED = 2
+"""So many instructions wait for System 2 at most. Each is judged or given up within a second once it is its
+turn. Who asks waits for two: nothing is carried out that nobody waits for any more."""
+
 _CHECK = "check"
 
 
@@ -73,6 +77,7 @@ class Desk:
         self._slow = slow
         self._details = dict(details)
         self._status = status
+        self._unjudged = 0
 
     def serve(self) -> None:
         """Answer what is waiting, or ask System 2 about it."""
@@ -92,6 +97,7 @@ class Desk:
         if answer.question is None or not isinstance(answer.question.about, _Pending):
             return
         pending = answer.question.about
+        self._unjudged -= 1
         try:
             if isinstance(answer.error, PeerTimeoutError):
                 raise InstructionError(f"the instruction cannot be checked: {answer.error}")
@@ -109,6 +115,12 @@ class Desk:
             instruction = _argument(request, name)
             if request.verb == "start_episode":
                 _number(request, "episode")
+            if self._unjudged >= MOST_UNJUDGED:
+                raise InstructionError(
+                    f"{self._unjudged} instructions wait for System 2 to understand them: repeat this one "
+                    "when they are answered"
+                )
+            self._unjudged += 1
             self._slow.ask(Question(_CHECK, {"instruction": instruction}, _Pending(peer, request)))
             return None
         if request.verb == "end_episode":
