@@ -172,12 +172,11 @@ TASK_S = {"pick": 2.6, "around": 3.0, "conveyor": 3.2, "intercept": 3.8, "follow
 SHARES = {"follow": 0.5}
 """Part of the episodes that a task has: an episode of `follow` takes as long as four of the others."""
 CLOSE: Mapping[tuple[str, str, int | str], float] = {
-    **{("around", label, 200): 30.0 for label in ("synchronous", "rtc_prefix")},
+    **{("around", label, 200): 15.0 for label in ("synchronous", "rtc_prefix")},
     **{("follow", label, 200): 2.0 for label in ("synchronous", "rtc+path", "rtc_prefix")},
 }
 """The same for a task, a strategy and a delay of System 1: cells whose intervals overlapped when they were
-first run, on 100 and 50 episodes and on `around` on 1,500 too, although one did better: so many may tell such
-differences from chance."""
+first run, on 100 and 50 episodes, although one did better: so many may tell such differences from chance."""
 WORLD_CPU_S = 0.13
 """Processor time of a simulated second without plans, roughly, for the estimate."""
 

@@ -327,8 +327,8 @@ def _how(results: Sequence[Result], plan: Plan, command: str) -> list[Block]:
         if one.report.episodes > plan.episodes
     ]
     more = (
-        f" More where the bars compare what is close: {', '.join(close)}; the numbers were fixed after "
-        "episodes that are among them had shown who does better but not for certain."
+        f" More where the bars compare what is close: {', '.join(close)}; the numbers were fixed after the "
+        "first episodes, which are among them, had shown who does better but not for certain."
         if close
         else ""
     )

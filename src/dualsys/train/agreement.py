@@ -6,9 +6,7 @@ float32, which is no fault of the graph: it tells how the function magnifies rou
 its first step it descends the gradient of the mismatch |A1(x) - Y|^2 with the step w / n, and where that is
 too long for the curvature, about w / n > 2 / sigma^2 with sigma the largest singular value of dA1/dx, it
 diverges from step to step and takes every rounding error with it. A trained network estimates the clean chunk
-from noise with a small sigma; one with large random weights does not. How much of a diverging error one
-evaluation shows is chance: the same plan errs ten times as much with another number of threads. So where one
-does not explain the error of a graph, float32 is asked again, of inputs that differ in the last bit.
+from noise with a small sigma; one with large random weights does not.
 """
 
 from __future__ import annotations
@@ -37,8 +35,6 @@ TOLERANCE = 1e-4
 """Largest error of a graph, relative to the largest element."""
 ROUNDING_ALLOWANCE = 4.0
 """Where float32 within torch errs by more than the tolerance, a graph may err by this much more."""
-NUDGES = 8
-"""How often float32 is asked again of an input where a graph errs by more than that."""
 
 Arrays = list[NDArray[np.float64]]
 
@@ -49,8 +45,7 @@ class Agreement:
 
     Attributes:
         graph: Of the graph, for each input.
-        float32: Of the same network in torch in float32, for the same inputs; the largest where it was asked
-            again.
+        float32: Of the same network in torch in float32, for the same inputs.
     """
 
     graph: tuple[float, ...]
@@ -64,12 +59,6 @@ class Agreement:
         """
         pairs = zip(self.graph, self.float32, strict=True)
         return all(error <= max(TOLERANCE, ROUNDING_ALLOWANCE * rounding) for error, rounding in pairs)
-
-    @property
-    def worst(self) -> tuple[float, float]:
-        """The errors of graph and float32 for the input on which the graph is hardest to explain."""
-        pairs = zip(self.graph, self.float32, strict=True)
-        return max(pairs, key=lambda pair: pair[0] / max(TOLERANCE, ROUNDING_ALLOWANCE * pair[1]))
 
     def figures(self) -> dict[str, str]:
         """For the manifest: the largest errors, and the number of inputs."""
@@ -143,14 +132,8 @@ def _measured(
     for seed in range(checks):
         inputs = graph.draw(seed)
         truth = _reference(graph, exact, _double(inputs), torch.float64)
-        error = _error(made(inputs), truth)
-        rounding = _error(_reference(graph, net, inputs, torch.float32), truth)
-        nudges = NUDGES if error > max(TOLERANCE, ROUNDING_ALLOWANCE * rounding) else 0
-        for nudge in range(nudges):
-            nudged = _nudged(inputs, nudge)
-            rounding = max(rounding, _error(_reference(graph, net, nudged, torch.float32), truth))
-        errors.append(error)
-        roundings.append(rounding)
+        errors.append(_error(made(inputs), truth))
+        roundings.append(_error(_reference(graph, net, inputs, torch.float32), truth))
     return Agreement(tuple(errors), tuple(roundings))
 
 
@@ -162,17 +145,6 @@ def _reference(graph: Graph, net: nn.Module, inputs: Mapping[str, Tensor], dtype
 
 def _double(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.double() if value.is_floating_point() else value for name, value in inputs.items()}
-
-
-def _nudged(inputs: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """The inputs with every real number replaced by the next above or below it, at random."""
-    random = torch.Generator().manual_seed(seed)
-
-    def next_to(value: Tensor) -> Tensor:
-        above = torch.rand(value.shape, generator=random) < 0.5
-        return torch.nextafter(value, torch.where(above, torch.inf, -torch.inf).to(value))
-
-    return {name: next_to(value) if value.is_floating_point() else value for name, value in inputs.items()}
 
 
 def _error(values: Arrays, truth: Arrays) -> float:
