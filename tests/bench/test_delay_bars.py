@@ -89,6 +89,18 @@ def test_roughness_is_halved_only_if_it_is_at_every_delay() -> None:
     assert acceleration.found == "at most 0.6 of 1 m/s² at 200 ms (60 %)"
 
 
+def test_what_the_experts_have_stands_behind_what_was_found_and_decides_nothing() -> None:
+    shown = {**SMOOTH, **{("experts", delay): 100 for delay in (120, 200, 300)}}
+    bound = {**ROUGH, **{("experts", delay): (0.8, 0.3) for delay in (120, 200, 300)}}
+
+    alone = smoothness(measured("pick", SMOOTH, ROUGH))
+    acceleration, jump = smoothness(measured("pick", shown, bound))
+
+    assert [one.status for one in (acceleration, jump)] == [one.status for one in alone]
+    assert acceleration.found == f"{alone[0].found}; `experts` 0.8 (80 %)"
+    assert jump.found == f"{alone[1].found}; `experts` 0.3 (30 %)"
+
+
 def test_a_delay_between_those_that_are_needed_counts_too_and_a_shorter_one_does_not() -> None:
     for delay, status in ((160, "missed"), (80, "met")):
         more = SMOOTH | {("rtc", delay): 100, ("naive_async", delay): 100}

@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 from msgspec.structs import replace
 
-from dualsys.bench.delay_bars import NEEDED
+from dualsys.bench.delay_bars import NEEDED, SMOOTH_DELAYS_MS, SMOOTH_TASKS
 from dualsys.bench.delay_grid import (
     ALTERED,
     CLOSE,
+    EXPERTS,
     JITTER,
     MAIN,
     OTHERS,
@@ -30,6 +31,7 @@ from dualsys.errors import InstructionError
 from dualsys.fast.chunking.strategy import STRATEGIES, make_strategy
 from dualsys.fast.policies.policy import Capability
 from dualsys.specs import ActionSpec
+from dualsys.twin.evaluate import for_scripted
 from dualsys.twin.latency import Constant
 from dualsys.twin.scripted import SCRIPTED_ACTION, ScriptedSystem1, ScriptedSystem2
 from dualsys.twin.settings import Parts, TwinSettings
@@ -127,7 +129,20 @@ def test_a_correction_is_run_beside_the_same_strategy_without_it_and_only_where_
     assert "this bundle has no residual head" in found.why
     assert objection(corrected, Offering("sampler", "guided", "residual")) is None
     labels = {point.variant.label for point in points(SETTINGS, SCRIPTED_ACTION)}
-    assert labels == {*MAIN, *OTHERS, *ALTERED}
+    assert labels == {*MAIN, EXPERTS, *OTHERS, *ALTERED}
+
+
+def test_the_experts_act_under_the_same_delays_wherever_smoothness_is_compared() -> None:
+    shown = {(one.task, one.delay): one for one in points(SETTINGS, SCRIPTED_ACTION)
+             if one.variant.label == EXPERTS}  # fmt: skip
+    assert shown.keys() == {(task, delay) for task in SMOOTH_TASKS for delay in SMOOTH_DELAYS_MS}
+    for (task, delay), point in shown.items():
+        plain = one(Sweep("system1", task, ("naive_async",), (delay,)))
+        assert point.cell == dataclasses.replace(
+            plain.cell,
+            name=f"{task}-experts-system1-{delay}ms",
+            settings=for_scripted(plain.cell.settings),
+        )
 
 
 def test_what_fails_for_one_reason_is_told_once() -> None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from dualsys.bench import delay_figures, delay_page
-from dualsys.bench.cells import Plan, measure
+from dualsys.bench.cells import Measured, Plan, measure
 from dualsys.bench.delay_bars import verdicts
 from dualsys.bench.delay_figures import SMOOTHNESS, SUCCESS, SYSTEM2, THROUGHPUT, TIME, Result
 from dualsys.bench.delay_grid import (
+    EXPERTS,
     RECORDED_JITTER,
     SMOKE_SWEEPS,
     SWEEPS,
@@ -33,6 +35,7 @@ from dualsys.bench.delay_grid import (
 from dualsys.bench.document import to_html, to_markdown
 from dualsys.telemetry.files import replace_file
 from dualsys.twin.latency import Latency
+from dualsys.twin.pool import Scripted
 from dualsys.twin.report import Report
 from dualsys.twin.result import EpisodeResult
 from dualsys.twin.settings import Parts, TwinSettings
@@ -77,8 +80,7 @@ def run(
     excluded = {one.point.cell.name for one in unmet}
     ready = [point for point in chosen if point.cell.name not in excluded]
     _announce(ready, unmet, plan)
-    measured = measure([point.cell for point in ready], plan)
-    results = [Result(point, one) for point, one in zip(ready, measured, strict=True)]
+    results = _measured(ready, plan)
 
     output.mkdir(parents=True, exist_ok=True)
     pictures = _draw(results, output)
@@ -94,12 +96,24 @@ def run(
     )
 
 
+def _measured(ready: Sequence[Point], plan: Plan) -> list[Result]:
+    """The results of these points, in order: first those of the two systems, then those of the experts."""
+    experts = replace(plan, source=Scripted(), folder=plan.folder / "scripted")
+    found: dict[str, Measured] = {}
+    for scripted, own in ((False, plan), (True, experts)):
+        cells = [point.cell for point in ready if (point.variant.altered == EXPERTS) == scripted]
+        found |= {one.cell.name: one for one in measure(cells, own)}
+    return [Result(point, found[point.cell.name]) for point in ready]
+
+
 def _objections(chosen: Sequence[Point], parts: Parts, plan: Plan) -> list[Unmet]:
     """What cannot be run with these systems, and why."""
     seeds = range(plan.seed, plan.seed + plan.episodes)
     unread = {task: unknown_words(task, seeds, parts) for task in {point.task for point in chosen}}
     unmet: list[Unmet] = []
     for point in chosen:
+        if point.variant.altered == EXPERTS:
+            continue
         if why := unread[point.task]:
             unmet.append(Unmet(point, "not offered", why))
         elif (found := objection(point, parts.system1)) is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dualsys.bench.delay_figures import Result, Spread, metric, success
-from dualsys.bench.delay_grid import ENDS
+from dualsys.bench.delay_grid import ENDS, EXPERTS
 from dualsys.twin.report import Report
 
 Status = Literal["met", "missed", "not measured"]
@@ -98,12 +98,13 @@ def _halved(cells: Mapping[Key, Report], task: str, what: str) -> Verdict:
     measured = {delay for _, _, delay in cells if isinstance(delay, int) and delay >= SMOOTH_DELAYS_MS[0]}
     shares: dict[int, tuple[float, str]] = {}
     for delay in sorted({*SMOOTH_DELAYS_MS, *measured}):
-        both = [cells.get((task, label, delay)) for label in (SMOOTH, ROUGH)]
-        values = [None if one is None else metric(name)(one) for one in both]
-        ours, theirs = (None if value is None else value[1] for value in values)
+        three = [cells.get((task, label, delay)) for label in (SMOOTH, ROUGH, EXPERTS)]
+        values = [None if one is None else metric(name)(one) for one in three]
+        ours, theirs, shown = (None if value is None else value[1] for value in values)
         if ours is not None and theirs:
             text = f"{ours:.3g} of {theirs:.3g} {unit} at {delay} ms ({100 * ours / theirs:.0f} %)"
-            shares[delay] = ours / theirs, text
+            bound = "" if shown is None else f"; `{EXPERTS}` {shown:.3g} ({100 * shown / theirs:.0f} %)"
+            shares[delay] = ours / theirs, text + bound
     if not shares:
         return Verdict(task, says, "", "not measured")
     worst, text = max(shares.values(), key=lambda item: item[0])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dualsys.bench.cells import Measured
-from dualsys.bench.delay_grid import JITTER, MAIN, VARIANTS, Point, Varied
+from dualsys.bench.delay_grid import EXPERTS, JITTER, MAIN, VARIANTS, Point, Varied
 from dualsys.telemetry.extras import figure
 from dualsys.telemetry.statistics import percentiles
 from dualsys.twin.report import Report
@@ -176,7 +176,7 @@ def _curves(results: Sequence[Result], varied: Varied, task: str) -> Iterator[tu
         for variant in VARIANTS
     }
     # Those that are run in a second way have tables of their own, and no colours.
-    found = {name: found[name] for name in MAIN if found[name]} or found
+    found = {name: found[name] for name in (*MAIN, EXPERTS) if found[name]} or found
     least = min(2, max(map(len, found.values())))
     for name, curve in found.items():
         if curve and len(curve) >= least:

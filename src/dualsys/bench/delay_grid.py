@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from dualsys.bench.cells import Cell
 from dualsys.bench.staleness import AGES
@@ -16,9 +16,13 @@ from dualsys.fast.chunking.strategy import StrategyName, default_options, make_s
 from dualsys.fast.planner.correction import require_residual
 from dualsys.fast.policies.policy import System1
 from dualsys.specs import ActionSpec
+from dualsys.twin.evaluate import for_scripted
 from dualsys.twin.latency import Constant, Latency, log_normal, parse_latency
 from dualsys.twin.pool import require_simulator
 from dualsys.twin.settings import Parts, TwinSettings
+
+EXPERTS: Final = "experts"
+"""Those whose motion System 1 has learnt, in place of both systems: what is left where nothing is doubted."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Variant:
         plan_cpu_s: Processor time of a plan, roughly, for the estimate.
         altered: What is not as the main strategies have it: `residual`, and the residual head of System 1
             corrects single actions besides; `path`, and paths are compared in place of actions, with a mask
-            that suits that; `noise`, and System 1 samples from all the noise that it was trained with.
+            that suits that; `noise`, and System 1 samples from all the noise that it was trained with;
+            `experts`, and both systems are the scripted experts.
     """
 
     name: StrategyName
@@ -41,11 +46,13 @@ class Variant:
     options: Mapping[str, object] = field(default_factory=dict)
     plays_half: bool = False
     plan_cpu_s: float = 0.008
-    altered: Literal["", "residual", "path", "noise"] = ""
+    altered: Literal["", "residual", "path", "noise", "experts"] = ""
 
     @property
     def label(self) -> str:
         """Its name in this benchmark."""
+        if self.altered == EXPERTS:
+            return EXPERTS
         return f"{self.name}+{self.altered}" if self.altered else self.name
 
     def options_for(self, action: ActionSpec) -> dict[str, object]:
@@ -89,6 +96,14 @@ VARIANTS = (
     Variant(
         "rtc_prefix",
         "The d actions that will be over are given as a clean prefix; s = max(d, 1), as in the paper.",
+    ),
+    Variant(
+        "naive_async",
+        "Not a strategy, but a bound: the scripted experts that the training data come from act in place of "
+        "both systems, under the same delays. They know where everything is, though late, and do not "
+        "hesitate; how smooth their motion is, a System 1 that moves as it was shown can be.",
+        plan_cpu_s=0.002,
+        altered=EXPERTS,
     ),
     Variant(
         "hard_mask",
@@ -146,7 +161,7 @@ VARIANTS = (
 )
 MAIN = ("synchronous", "naive_async", "temporal_ensemble", "rtc", "rtc+path", "rtc_prefix")
 OTHERS: tuple[StrategyName, ...] = tuple(one.name for one in VARIANTS if one.name not in MAIN)
-ALTERED = tuple(one.label for one in VARIANTS if one.altered and one.label not in MAIN)
+ALTERED = tuple(one.label for one in VARIANTS if one.altered and one.label not in (*MAIN, EXPERTS))
 """Labels of what is run in a second way besides."""
 
 JITTER = "jitter"
@@ -195,6 +210,8 @@ ENDS = (0, 200)
 """What a strategy loses by a delay of System 1 is what it does at the second, against the first."""
 PAIR: tuple[StrategyName, ...] = ("naive_async", "rtc")
 """The strategies whose smoothness is compared."""
+LATE = (120, 200, 300)
+"""Delays at which their smoothness is compared with that of the experts."""
 SECOND_WAYS = tuple(one.label for one in VARIANTS if one.altered == "noise")
 """What is run besides the main strategies where success is at stake and the delay long."""
 
@@ -211,6 +228,11 @@ SWEEPS = (
     Sweep("system1", "follow", ("rtc+path",), (120, 300)),
     Sweep("system1", "pick", MAIN, ENDS),
     Sweep("system1", "pick", PAIR, (120, 300)),
+    Sweep("system1", "around", (EXPERTS,), LATE),
+    Sweep("system1", "conveyor", (EXPERTS,), LATE),
+    Sweep("system1", "intercept", (EXPERTS,), LATE),
+    Sweep("system1", "follow", (EXPERTS,), LATE),
+    Sweep("system1", "pick", (EXPERTS,), LATE),
     Sweep("system1", "around", OTHERS, (120,)),
     Sweep("system1", "around", ("naive_async+residual", "rtc+residual"), (120,)),
     Sweep("system1", "around", SECOND_WAYS, (200,)),
@@ -298,6 +320,8 @@ def _point(
         residual=variant.altered == "residual",
         noise_scale=1.0 if variant.altered == "noise" else settings.noise_scale,
     )
+    if variant.altered == EXPERTS:
+        own = for_scripted(own)
     suffix = "" if isinstance(delay, str) else "ms"
     name = f"{sweep.task}-{variant.label}-{sweep.varied}-{delay}{suffix}"
     share = SHARES.get(sweep.task, 1.0)

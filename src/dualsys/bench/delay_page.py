@@ -20,6 +20,7 @@ from dualsys.bench.delay_figures import (
 )
 from dualsys.bench.delay_grid import (
     ALTERED,
+    EXPERTS,
     JITTER,
     MAIN,
     OTHERS,
@@ -52,6 +53,8 @@ from dualsys.twin.latency import Latency
 from dualsys.twin.report import Report
 
 DASH = "–"
+ROWS = (*MAIN, EXPERTS)
+"""Of the tables by delay."""
 
 Found: TypeAlias = Result | Unmet
 
@@ -144,11 +147,13 @@ def _smoothness(everyone: Sequence[Found], pictures: Mapping[str, Path]) -> list
         Text(SMOOTHNESS_TEXT),
         Picture(pictures["smoothness"], "Joins, acceleration, jerk and starved ticks by delay of System 1"),
     ]
-    jump = metric("seam_jump_mean_m_s")
+    jump, acceleration = metric("seam_jump_mean_m_s"), metric("tool_acceleration_rms_m_s2")
     for task in _tasks(everyone, "system1"):
         blocks += [
             Heading(f"Velocity jump at joins on `{task}`, m/s", 3),
             _by_delay(everyone, "system1", task, lambda report: _middle(jump(report), 3)),
+            Heading(f"Acceleration on `{task}`, m/s²", 3),
+            _by_delay(everyone, "system1", task, lambda report: _middle(acceleration(report), 2)),
         ]
     return blocks
 
@@ -349,9 +354,9 @@ def _how(results: Sequence[Result], plan: Plan, command: str) -> list[Block]:
 
 
 def _by_delay(everyone: Sequence[Found], varied: Varied, task: str, entry: Callable[[Report], str]) -> Table:
-    """One line for each of the main strategies, one column for each delay."""
+    """One line for each of the main strategies and for the experts, one column for each delay."""
     own = [one for one in everyone if (one.point.varied, one.point.task) == (varied, task)]
-    own = [one for one in own if one.point.variant.label in MAIN]
+    own = [one for one in own if one.point.variant.label in ROWS]
     delays = sorted({one.point.delay for one in own}, key=lambda delay: (isinstance(delay, str), delay))
     entries = {
         (one.point.variant.label, one.point.delay): one.status
@@ -361,7 +366,7 @@ def _by_delay(everyone: Sequence[Found], varied: Varied, task: str, entry: Calla
     }
     rows = [
         (f"`{name}`", *(entries.get((name, delay), DASH) for delay in delays))
-        for name in MAIN
+        for name in ROWS
         if any((name, delay) in entries for delay in delays)
     ]
     return Table(("", *(_delay(delay) for delay in delays)), tuple(rows))
