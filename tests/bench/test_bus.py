@@ -14,10 +14,21 @@ import pytest
 from numpy.typing import NDArray
 
 from dualsys.bench import bus
-from dualsys.bench.bus import LINES, MESSAGE, ONE_WAY, ROUND_TRIP, Bar, Cell, Options, bars, chosen_lines
+from dualsys.bench.bus import (
+    LINES,
+    MESSAGE,
+    ONE_WAY,
+    ROUND_TRIP,
+    Bar,
+    Cell,
+    Options,
+    bars,
+    chosen_lines,
+    ratio,
+)
 from dualsys.bench.bus_codecs import codec_rows
 from dualsys.bench.bus_ours import frame_of, observation, packet
-from dualsys.bench.bus_page import page, verdict, write_page
+from dualsys.bench.bus_page import bounds, page, verdict, write_page
 from dualsys.bench.bus_payloads import CAMERA, NAMES, Exchanged, Line, Near, Stamps, latents
 from dualsys.bench.bus_raw import raw_frames
 from dualsys.bus.channel import LatestPublisher
@@ -33,7 +44,9 @@ def cell(line: Line, payload: str, *medians_us: float) -> Cell:
     return Cell(line, payload, 10, 20, turns)
 
 
-@pytest.mark.parametrize("line", [Line("ours", "ipc"), Line("ours", "tcp+curve"), *LINES[-2:]])
+@pytest.mark.parametrize(
+    "line", [Line("ours", "ipc"), Line("ours", "tcp+curve"), Line("typed", "ipc"), *LINES[-2:]]
+)
 def test_every_line_brings_the_latent_that_was_asked_for(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in bus._PACKAGES.get(line.contender, ()):
         pytest.importorskip(package)
@@ -99,6 +112,20 @@ def test_a_question_that_was_held_back_is_asked_again(
         monkeypatch.setattr(LatestPublisher, "send", forget_the_first)
         np.testing.assert_array_equal(near.exchange(1, {}), latents()[1])
     assert len(asked) > 1
+
+
+def test_the_page_tells_what_is_below_ours_as_far_as_it_was_measured() -> None:
+    cells = [
+        cell(Line("raw", "ipc"), "64 KB", 100, 200, 400),
+        cell(Line("typed", "ipc"), "64 KB", 130, 250, 600),
+        cell(Line("typed", "tcp"), "64 KB", 130, 250, 600),
+    ]
+    assert ratio(cells, "typed ipc", "raw ipc", "64 KB", MESSAGE) == pytest.approx((1.275, 1.3, 1.4))
+    assert ratio(cells, "typed tcp", "raw tcp", "64 KB", MESSAGE) is None
+    text = "\n".join(bounds(cells))
+    assert "| 64 KB latent, message, msgspec over raw pyzmq to raw pyzmq, ipc | 1.30 (1.27 to 1.40) |" in text
+    assert "tcp" not in text
+    assert bounds(cells[:1]) == []
 
 
 def test_a_far_end_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

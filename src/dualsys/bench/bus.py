@@ -29,6 +29,8 @@ from dualsys.bench.bus_codecs import CodecRow, codec_rows, demo_images, shipped_
 from dualsys.bench.bus_ours import OursNear, frame_of, observation, packet
 from dualsys.bench.bus_payloads import CAMERA, NAMES, Addresses, Exchanged, Line, Near, Stamps, latents
 from dualsys.bench.bus_raw import RawNear
+from dualsys.bench.bus_typed import TypedNear
+from dualsys.bus.codec import encode
 from dualsys.bus.keys import KeyStore
 from dualsys.clock import NS_PER_MS, Clock, WallClock
 from dualsys.command_line import read
@@ -38,6 +40,8 @@ from dualsys.telemetry.extras import optional
 
 LINES: Final = (
     *(Line(one, link) for link in ("ipc", "tcp", "ipc+curve", "tcp+curve") for one in ("raw", "ours")),
+    Line("typed", "ipc"),
+    Line("typed", "tcp"),
     Line("websocket", "tcp"),
     Line("grpc", "tcp"),
 )
@@ -250,18 +254,37 @@ def durations(exchanged: Sequence[Exchanged]) -> NDArray[np.int64]:
     )
 
 
+def ratio(
+    cells: Sequence[Cell], top: str, bottom: str, payload: str, column: int
+) -> tuple[float, float, float] | None:
+    """What one line takes over what another takes: median over the rounds, and quartiles.
+
+    Args:
+        cells: What was measured.
+        top, bottom: Names of the lines.
+        payload, column: What is compared.
+
+    Returns:
+        Lower quartile, median, upper quartile; None if one of them was not measured.
+    """
+    found = {(cell.line.name, cell.payload): cell for cell in cells}
+    above, below = found.get((top, payload)), found.get((bottom, payload))
+    if above is None or below is None:
+        return None
+    quotients = above.medians_us(column) / below.medians_us(column)
+    low, middle, high = (float(one) for one in np.quantile(quotients, (0.25, 0.5, 0.75)))
+    return low, middle, high
+
+
 def bars(cells: Sequence[Cell]) -> list[Bar]:
     """Compare with the bars, round by round."""
-    found = {(cell.line.name, cell.payload): cell for cell in cells}
 
     def bar(says: str, top: str, bottom: str, payload: str, column: int, limit: float, most: bool) -> Bar:
-        above, below = found.get((top, payload)), found.get((bottom, payload))
-        if above is None or below is None:
+        spread = ratio(cells, top, bottom, payload, column)
+        if spread is None:
             return Bar(says, None, 0.0, 0.0, None)
-        low, ratio, high = np.quantile(above.medians_us(column) / below.medians_us(column), (0.25, 0.5, 0.75))
-        return Bar(
-            says, float(ratio), float(low), float(high), bool(ratio <= limit if most else ratio >= limit)
-        )
+        low, middle, high = spread
+        return Bar(says, middle, low, high, middle <= limit if most else middle >= limit)
 
     floor = f"{LATENT} latent, {{}}, ours to raw pyzmq, {{}}: at most {FLOOR_RATIO:g}"
     peer = f"the demo's observation up and latent down, {{}} to ours tcp: at least {PEER_RATIO:g}"
@@ -337,6 +360,8 @@ def _near(line: Line, addresses: Addresses, images: Mapping[str, NDArray[np.uint
         return OursNear(line, addresses)
     if line.contender == "raw":
         return RawNear(line, addresses, images)
+    if line.contender == "typed":
+        return TypedNear(line, addresses)
     if line.contender == "websocket":
         from dualsys.bench.bus_websocket import WebsocketNear
 
@@ -373,6 +398,8 @@ def _sizes(contender: str, payload: str, images: Mapping[str, NDArray[np.uint8]]
 
         return len(bus_pickle_grpc.question(number, shown)), bus_pickle_grpc.answer_bytes(latent)
     asked = observation(number, 1, shown)
+    if contender == "typed":
+        return len(encode(asked)), len(encode(packet(asked, latent)))
     return len(frame_of(asked)), len(frame_of(packet(asked, latent)))
 
 

@@ -22,6 +22,10 @@ def serve(line: Line, addresses: Addresses, ready: Callable[[], None]) -> None:
             from dualsys.bench.bus_raw import serve_raw
 
             serve_raw(line, addresses, stamp, ready)
+        elif line.contender == "typed":
+            from dualsys.bench.bus_typed import serve_typed
+
+            serve_typed(line, addresses, stamp, ready)
         elif line.contender == "websocket":
             from dualsys.bench.bus_websocket import serve_websocket
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from dualsys.bench.bus import DEMO, MESSAGE, ONE_WAY, ROUND_TRIP, Bar, Cell, Options
+from dualsys.bench.bus import DEMO, LATENT, MESSAGE, ONE_WAY, ROUND_TRIP, Bar, Cell, Options, ratio
 from dualsys.bench.bus_codecs import CodecRow
 from dualsys.bench.bus_payloads import NAMES
 from dualsys.bench.page import table, write
@@ -19,6 +19,7 @@ from dualsys.telemetry.extras import figure
 HEAD = ("line", "message p50", "p99", "one way p50", "p99", "round trip p50", "p99", "bytes up", "bytes down")
 CONTENDERS = {
     "raw": "raw pyzmq",
+    "typed": "msgspec over raw pyzmq",
     "ours": "**dualsys**",
     "websocket": "msgpack over a websocket",
     "grpc": "pickle over gRPC",
@@ -104,6 +105,7 @@ def page(
         "## The bars",
         "Medians over the rounds of the ratio of two turns of one round, with quartiles.",
         table(("bar", "found", ""), found),
+        *bounds(cells),
     ]
     for payload in (name for name in NAMES if any(cell.payload == name for cell in cells)):
         title = "The demo's observation and latent" if payload == DEMO else f"A latent of {payload}"
@@ -116,6 +118,8 @@ def page(
         "* **dualsys**: the channels, messages, checks and, with `+curve`, the keys of a live system. Frames "
         "are numbered, decoded against the schema, and the latent against its specification.\n"
         "* **raw pyzmq**: a pair of sockets that moves the same bytes and looks at none: the floor.\n"
+        "* **msgspec over raw pyzmq**: the same sockets, and the messages encoded and decoded against their "
+        "schema, with no channel and no further check: what it costs to know what came.\n"
         "* **msgpack over a websocket**: one request for each reply, arrays as in openpi, no compression.\n"
         "* **pickle over gRPC**: as LeRobot's asynchronous inference: a stream up, and a call that "
         "already waits for the answer. It runs whatever a peer sends; nothing else here does.",
@@ -126,6 +130,37 @@ def page(
         "\n".join(f"* {name}: {value}" for name, value in facts.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def bounds(cells: Sequence[Cell]) -> list[str]:
+    """What the bars ask of the lines below ours: a table, if such lines were measured."""
+    found = [
+        (
+            f"{LATENT} latent, {what}, msgspec over raw pyzmq to raw pyzmq, {link}",
+            ratio(cells, f"typed {link}", f"raw {link}", LATENT, column),
+        )
+        for what, column in (("message", MESSAGE), ("one way", ONE_WAY))
+        for link in ("ipc", "tcp")
+    ] + [
+        (
+            f"the demo's observation up and latent down, {other} to raw pyzmq tcp",
+            ratio(cells, f"{other} tcp", "raw tcp", DEMO, ROUND_TRIP),
+        )
+        for other in ("websocket", "grpc")
+    ]
+    rows = [
+        (says, f"{middle:.2f} ({low:.2f} to {high:.2f})")
+        for says, spread in found
+        if spread is not None
+        for low, middle, high in [spread]
+    ]
+    if not rows:
+        return []
+    return [
+        "The same of what is below ours: typed messages without anything that makes them a bus, and the "
+        "transport without any message.",
+        table(("ratio", "found"), rows),
+    ]
 
 
 def row(cell: Cell) -> tuple[str, ...]:

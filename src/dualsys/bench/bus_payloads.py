@@ -36,7 +36,7 @@ class Line:
     """One way to move the payloads.
 
     Attributes:
-        contender: ours, raw, websocket or grpc.
+        contender: ours, raw, typed, websocket or grpc.
         link: ipc, tcp, and either with `+curve`.
     """
 

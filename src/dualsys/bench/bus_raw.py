@@ -15,7 +15,8 @@ from dualsys.clock import WallClock
 from dualsys.errors import PeerTimeoutError
 
 
-def _pair(line: Line, addresses: Addresses, own: str) -> zmq.Socket[bytes]:
+def pair(line: Line, addresses: Addresses, own: str) -> zmq.Socket[bytes]:
+    """One end of a pair of sockets, with the keys of `own` (`cloud` or `edge`) where the line has keys."""
     socket = zmq.Context().socket(zmq.PAIR)
     socket.setsockopt(zmq.LINGER, 0)
     if line.keyed:
@@ -61,7 +62,7 @@ class RawNear:
     def __init__(self, line: Line, addresses: Addresses, images: Mapping[str, NDArray[np.uint8]]) -> None:
         self._name, self._address = line.name, addresses.up
         self._clock, self.received_ns = WallClock(), 0
-        self._socket = _pair(line, addresses, "edge")
+        self._socket = pair(line, addresses, "edge")
         self._socket.setsockopt(zmq.RCVTIMEO, round(ANSWER_S * 1000))
         self._socket.connect(addresses.up)
         self._questions, _ = raw_frames(images)
@@ -89,7 +90,7 @@ class RawNear:
 
 def serve_raw(line: Line, addresses: Addresses, stamp: Stamps, ready: Callable[[], None]) -> None:
     """Answers for as long as the process lives; see `bus_far.serve`."""
-    socket = _pair(line, addresses, "cloud")
+    socket = pair(line, addresses, "cloud")
     socket.bind(addresses.up)
     _, answers = raw_frames({})
     ready()

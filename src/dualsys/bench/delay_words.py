@@ -28,10 +28,10 @@ BARS_TEXT = (
     "What real-time chunking was to reach was written down before it was measured. Smoothness is compared by "
     "medians over the episodes of a cell. One strategy beats another by more than the intervals if the lower "
     "end of its Wilson 95 % interval lies above the upper end of the other's; of the baselines, the one with "
-    "the highest upper end is named. Behind what was found of smoothness stands what the `experts` have there, "
-    "whom System 1 has learnt from: they know what there is to know and change their mind about nothing, so "
-    "what is left of their accelerations, and of their velocity jumps, is the motion that the task takes. "
-    "Where that is above a half, nobody who moves as he was shown comes down to a half."
+    "the highest upper end is named. Behind what was found of smoothness stands what the `experts` have "
+    "there, whom System 1 has learnt from: they know what there is to know, though late, and do not "
+    "hesitate, so what is left of their accelerations and of their velocity jumps is the motion that the "
+    "task takes. Where that is above a half, nobody who moves as he was shown comes down to a half."
 )
 SMOOTHNESS_TEXT = (
     "At a join, the plan in force is replaced by a newer one. A strategy that ignores what is being "
