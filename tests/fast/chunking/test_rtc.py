@@ -129,5 +129,31 @@ def test_a_pulled_path_reaches_the_sampler_and_needs_the_velocity(
     strategy = RealTimeChunking(jacobian=jacobian, pull="path")
     guidance = strategy.request(overlap(6, 2))
     assert isinstance(guidance, Guidance)
-    assert (guidance.pull, guidance.jacobian) == ("path", jacobian)
+    assert guidance.jacobian == jacobian
+    assert guidance.led is not None
+    np.testing.assert_array_equal(guidance.led.weights, guidance.weights)
+    assert guidance.led.planned == 6
     assert strategy.needs == needs
+    plain = RealTimeChunking(jacobian=jacobian).request(overlap(6, 2))
+    assert isinstance(plain, Guidance)
+    assert plain.led is None
+
+
+@pytest.mark.parametrize(
+    ("valid", "delay_steps", "led"),
+    [
+        (11, 5, [1] * 5 + [6 / 7, 5 / 7, 4 / 7, 3 / 7, 2 / 7, 1 / 7] + [0] * 5),
+        (9, 7, [1] * 7 + [4 / 5, 3 / 5, 2 / 5, 1 / 5] + [0] * 5),
+        (8, 8, [1] * 8 + [4 / 5, 3 / 5, 2 / 5, 1 / 5] + [0] * 4),
+        (14, 14, [1] * 14 + [2 / 3, 1 / 3]),
+    ],
+)
+def test_what_the_frozen_actions_are_off_is_made_good_over_several_even_if_few_are_planned_behind_them(
+    valid: int, delay_steps: int, led: list[float]
+) -> None:
+    guidance = RealTimeChunking(pull="path", mask="linear").request(overlap(valid, delay_steps, horizon=16))
+    assert isinstance(guidance, Guidance)
+    assert guidance.led is not None
+    np.testing.assert_allclose(guidance.led.weights, led, atol=1e-6)
+    assert guidance.led.planned == valid
+    assert (guidance.weights[valid:] == 0.0).all()

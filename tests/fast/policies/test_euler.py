@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dualsys.fast.chunking.groot_ramp import ramp_strengths
 from dualsys.fast.chunking.masks import MaskShape, guidance_schedule, soft_mask
 from dualsys.fast.policies import euler
+from dualsys.fast.policies.euler import Places
 
 from .double import exactly_guided, swirl
 
@@ -98,7 +99,7 @@ def test_a_path_is_pulled_as_places_are_and_what_is_no_travel_as_it_is(noise: Ar
         return places(swirl(travel(path), tau))
 
     wanted = travel(euler.guided(field, places(noise), places(previous), weights, schedule))
-    found = euler.guided(swirl, noise, previous, weights, schedule, travel=3)
+    found = euler.guided(swirl, noise, previous, weights, schedule, Places(3, weights, 8))
     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
     assert np.abs(found - euler.guided(swirl, noise, previous, weights, schedule)).max() > 0.05
 
@@ -108,11 +109,22 @@ def test_behind_a_frozen_beginning_a_pulled_path_leads_where_it_led_and_pulled_a
     aim[:, 0], previous[:, 0] = 0.5, 1.0
     weights = (np.arange(8) < 3).astype(np.float64)
     one_step = np.ones(1, dtype=np.float32)
-    led = euler.guided(lambda x, _: aim - x, aim, previous, weights, one_step, travel=3)
+    led = euler.guided(lambda x, _: aim - x, aim, previous, weights, one_step, Places(3, weights, 8))
     np.testing.assert_allclose(led[:3], previous[:3])
     assert led[:, 0].sum() == pytest.approx(aim[:, 0].sum())
     drifting = euler.guided(lambda x, _: aim - x, aim, previous, weights, one_step)
     assert drifting[:, 0].sum() == pytest.approx(aim[:, 0].sum() + 3 * 0.5)
+
+
+def test_behind_what_is_planned_a_path_goes_on_as_the_chunk_does(noise: Array) -> None:
+    aim, previous = np.zeros((8, 4)), noise.copy()
+    previous[:3] = [0.5, 0.0, 0.0, 0.0]
+    frozen, places = soft_mask(3, 3, 8).astype(np.float64), soft_mask(3, 7, 8, "linear").astype(np.float64)
+    one_step = np.ones(1, dtype=np.float32)
+    led = euler.guided(lambda x, _: aim - x, aim, previous, frozen, one_step, Places(3, places, 3))
+    np.testing.assert_allclose(led[:3], previous[:3])
+    np.testing.assert_allclose(led[3:, 0], np.full(5, -1.5 / 5), atol=1e-6)
+    np.testing.assert_allclose(led[3:, 1:], 0.0, atol=1e-6)
 
 
 def test_under_a_linear_mask_every_action_makes_good_an_equal_part_and_under_exp_the_first_most() -> None:
@@ -122,7 +134,7 @@ def test_under_a_linear_mask_every_action_makes_good_an_equal_part_and_under_exp
 
     def behind(shape: MaskShape) -> Array:
         weights = soft_mask(3, 7, 8, shape).astype(np.float64)
-        led = euler.guided(lambda x, _: aim - x, aim, previous, weights, one_step, travel=3)
+        led = euler.guided(lambda x, _: aim - x, aim, previous, weights, one_step, Places(3, weights, 8))
         np.testing.assert_allclose(led[:3], previous[:3])
         return -led[3:, 0]
 

@@ -7,6 +7,7 @@ from dualsys.fast.chunking.masks import guidance_schedule, soft_mask
 from dualsys.fast.chunking.requests import (
     Candidates,
     Guidance,
+    Led,
     Plain,
     Prefix,
     Ramp,
@@ -24,6 +25,7 @@ from .double import HORIZON, FieldPolicy, exactly_guided
 RNG = np.random.default_rng(11)
 PREVIOUS = RNG.uniform(-1, 1, (HORIZON, 4)).astype(np.float32)
 WEIGHTS = soft_mask(2, 10, HORIZON)
+LED = Led(WEIGHTS, 10)
 GIVEN = (np.arange(HORIZON) < 3).astype(np.float32)
 
 
@@ -38,7 +40,7 @@ def noise_for(request: Request) -> np.ndarray:
         (RollForward(2), ["sample"]),
         (Guidance(PREVIOUS, WEIGHTS, 5.0), ["guided"]),
         (Guidance(PREVIOUS, WEIGHTS, 5.0, jacobian="constant_velocity"), ["velocity"] * 5),
-        (Guidance(PREVIOUS, WEIGHTS, 5.0, pull="path"), ["guided", "velocity", "velocity"]),
+        (Guidance(PREVIOUS, WEIGHTS, 5.0, led=LED), ["guided", "velocity", "velocity"]),
         (Replacement(PREVIOUS, 3), ["velocity"] * 5),
         (Ramp(PREVIOUS, 3, np.ones(HORIZON, np.float32)), ["velocity"] * 5),
         (Prefix(PREVIOUS, GIVEN), ["prefix"]),
@@ -75,11 +77,11 @@ def test_exact_guidance_is_the_vector_jacobian_product_of_a_nonlinear_network(si
 
 def test_of_a_path_the_gripper_is_no_part() -> None:
     noise = noise_for(Plain())
-    way = Guidance(PREVIOUS, WEIGHTS, 5.0, jacobian="constant_velocity", pull="path")
+    way = Guidance(PREVIOUS, WEIGHTS, 5.0, jacobian="constant_velocity", led=LED)
     field = FieldPolicy()
     expected = euler.guided(
         lambda x, tau: field.velocity(x.astype(np.float32), tau.astype(np.float32), 1),
-        noise[0], PREVIOUS, WEIGHTS, guidance_schedule(5.0, 5), travel=3,
+        noise[0], PREVIOUS, WEIGHTS, guidance_schedule(5.0, 5), euler.Places(3, LED.weights, LED.planned),
     )  # fmt: skip
     np.testing.assert_allclose(draw(FieldPolicy(), way, noise, 1), expected, atol=1e-6)
 
@@ -95,7 +97,7 @@ def test_an_exactly_guided_chunk_is_led_along_the_path_in_the_last_half_of_its_s
         aside = WEIGHTS[:, None] * gap[:, :3].cumsum(axis=0)
         error = np.column_stack([np.diff(aside, axis=0, prepend=0.0), WEIGHTS * gap[:, 3]])
         x = x + (velocity + strength * error) / 5
-    found = draw(FieldPolicy(), Guidance(PREVIOUS, WEIGHTS, 5.0, pull="path"), noise, 1)
+    found = draw(FieldPolicy(), Guidance(PREVIOUS, WEIGHTS, 5.0, led=LED), noise, 1)
     np.testing.assert_allclose(found, x, atol=1e-5)
     assert np.abs(found - chunk).max() > 0.05
 

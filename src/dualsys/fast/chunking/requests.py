@@ -47,6 +47,19 @@ class RollForward:
 
 
 @dataclass(frozen=True)
+class Led:
+    """That a chunk is led along the path of the planned motion: places are compared in place of actions.
+
+    Attributes:
+        weights: float32 `[H]`, W of the places that the actions lead to.
+        planned: How many of the actions of Y are planned. The path goes on behind them as the chunk does.
+    """
+
+    weights: NDArray[np.float32]
+    planned: int
+
+
+@dataclass(frozen=True)
 class Guidance:
     """One sample, pulled towards the planned motion.
 
@@ -56,7 +69,7 @@ class Guidance:
         beta: Largest guidance weight.
         sigma_d: Spread of the data in the guidance weight; 1 is the paper's.
         jacobian: How the error is carried back.
-        pull: What is compared with the planned motion.
+        led: What leads it along the path besides; None: nothing does.
     """
 
     previous: ActionArray
@@ -64,7 +77,7 @@ class Guidance:
     beta: float
     sigma_d: float = 1.0
     jacobian: Jacobian = "exact"
-    pull: Pull = "actions"
+    led: Led | None = None
 
     def schedule(self, steps: int) -> NDArray[np.float32]:
         """Guidance weight float32 `[steps]` of each Euler step."""

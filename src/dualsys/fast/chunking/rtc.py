@@ -17,21 +17,30 @@ worse. But without J the chunk more often goes another way than what is planned.
 the chunk is first sampled as ever, which settles which way it goes. It is then taken back to the flow time of
 the last half of the steps, along the straight line to its noise, and these are done again with places
 compared. How much of what the frozen actions are off is made good by an action is how far the mask falls
-there: `linear` spreads it evenly over the overlap, `exp` leaves a third of it to the first action.
+there: `linear` spreads it evenly over the overlap, `exp` leaves a third of it to the first action. Where
+little is planned behind the frozen actions, as with d near H / 2, it would be left to the one or two that
+are. So for places the mask ends no sooner than `RETURN_STEPS` actions behind the frozen ones, and the planned
+path goes on behind its end as the chunk itself does: what the chunk is off there stays the same.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dualsys.fast.chunking.asynchronous import Continuing
 from dualsys.fast.chunking.masks import MaskShape, soft_mask
-from dualsys.fast.chunking.requests import Guidance, Jacobian, Pull, Request
+from dualsys.fast.chunking.requests import Guidance, Jacobian, Led, Pull, Request
 from dualsys.fast.chunking.strategy import About, Overlap
 from dualsys.fast.policies.policy import Capability
 
 MOST: Final = 1000.0
 """Largest beta and sigma_d that are taken. Far beyond what guides anything, and well within float32."""
+
+RETURN_STEPS: Final = 4
+"""Actions, at least, over which a chunk led along the path makes good what its frozen ones are off."""
 
 
 class RealTimeChunking(Continuing):
@@ -95,8 +104,14 @@ class RealTimeChunking(Continuing):
 
     def continuing(self, overlap: Overlap, shared: int) -> Request:
         """Guidance over the planned motion."""
-        weights = soft_mask(overlap.delay_steps, shared, len(overlap.previous), self._mask)
-        return Guidance(overlap.held(shared), weights, self._beta, self._sigma_d, self._jacobian, self._pull)
+        weights = self._mask_of(overlap, shared, 0)
+        led = Led(self._mask_of(overlap, shared, RETURN_STEPS), shared) if self._pull == "path" else None
+        return Guidance(overlap.held(shared), weights, self._beta, self._sigma_d, self._jacobian, led)
+
+    def _mask_of(self, overlap: Overlap, shared: int, least: int) -> NDArray[np.float32]:
+        """The mask over what is shared, and over at least so many actions behind the frozen ones."""
+        end = max(shared, overlap.delay_steps + least)
+        return soft_mask(overlap.delay_steps, end, len(overlap.previous), self._mask)
 
 
 STRATEGY = RealTimeChunking

@@ -7,6 +7,7 @@ Convention of arXiv:2506.07339: x = tau * a + (1 - tau) * eps, v = a - eps, n st
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,22 @@ Array = NDArray[np.floating[Any]]
 
 Field = Callable[[Array, Array], Array]
 """From x `[H, A]` and the flow time of each action `[H]` to the velocity `[H, A]`."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """What of a chunk is travel, whose sums are compared in its place: see `chunking.rtc`.
+
+    Attributes:
+        travel: So many of the A components, the first.
+        weights: W of the places, `[H]`.
+        planned: How many actions of Y are planned. Behind them a place is off by what the last planned one
+            is off.
+    """
+
+    travel: int
+    weights: Array
+    planned: int
 
 
 def sample(field: Field, noise: Array, steps: int) -> Array:
@@ -32,7 +49,7 @@ def guided(
     previous: Array,
     weights: Array,
     guidance: NDArray[np.float32],
-    travel: int = 0,
+    places: Places | None = None,
     first: int = 0,
 ) -> Array:
     """A sample under guidance that takes the velocity for constant: the identity in place of the Jacobian.
@@ -46,8 +63,7 @@ def guided(
         previous: Y, `[H, A]`.
         weights: W, `[H]`.
         guidance: float32 `[n]`, w of each step; their number is the number of steps.
-        travel: So many of the A components, the first, are travel whose sums are compared; see
-            `chunking.rtc`.
+        places: What is compared by the places that it leads to; None: nothing.
         first: The Euler step to begin with.
     """
     x, steps = noise, len(guidance)
@@ -56,10 +72,11 @@ def guided(
         velocity = field(x, _times(noise, tau))
         gap = previous - (x + (1.0 - tau) * velocity)
         error = weights[:, None] * gap
-        if travel:
-            aside = weights[:, None] * gap[:, :travel].cumsum(axis=0)
-            error[:, :travel] = aside
-            error[1:, :travel] -= aside[:-1]
+        if places is not None:
+            gap[places.planned :, : places.travel] = 0.0
+            aside = places.weights[:, None] * gap[:, : places.travel].cumsum(axis=0)
+            error[:, : places.travel] = aside
+            error[1:, : places.travel] -= aside[:-1]
         x = x + (velocity + guidance[step] * error) / steps
     return x
 

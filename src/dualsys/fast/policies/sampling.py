@@ -66,16 +66,18 @@ def _guided(policy: System1, request: Guidance, noise: Float32Array, condition: 
     if request.jacobian == "exact":
         sampler = cast(GuidedSampler, policy)
         chunk = sampler.guided(noise, condition, request.previous, request.weights, schedule)
-        if request.pull == "actions":
+        if request.led is None:
             return chunk
         # Back along the straight line to its noise, to where the last steps are done again.
         first = policy.steps - led_steps(policy.steps)
         tau = np.float32(first / policy.steps)
         x = tau * chunk + (1 - tau) * noise
     field = _field(policy, condition)
-    # Tool actions are travel but for the gripper, which stands last.
-    travel = len(policy.action.names) - 1 if request.pull == "path" else 0
-    return _single(euler.guided(field, x, request.previous, request.weights, schedule, travel, first))
+    places = None
+    if request.led is not None:
+        # Tool actions are travel but for the gripper, which stands last.
+        places = euler.Places(len(policy.action.names) - 1, request.led.weights, request.led.planned)
+    return _single(euler.guided(field, x, request.previous, request.weights, schedule, places, first))
 
 
 def _best(policy: System1, request: Candidates, noise: Float32Array, condition: Condition) -> Float32Array:
