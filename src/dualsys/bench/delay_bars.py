@@ -79,7 +79,13 @@ def verdicts(results: Sequence[Result], tasks: Sequence[str]) -> list[Verdict]:
 
 def saturated(results: Sequence[Result]) -> str:
     """What success on the static tasks came to, in a sentence; empty if none was measured."""
-    static = [one for one in results if one.point.varied == "system1" and one.point.task in STATIC_TASKS]
+    static = [
+        one
+        for one in results
+        if one.point.varied == "system1"
+        and one.point.task in STATIC_TASKS
+        and one.point.variant.label != EXPERTS
+    ]
     if not static:
         return ""
     least = min(static, key=lambda one: one.report.success_rate)

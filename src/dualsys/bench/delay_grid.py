@@ -99,9 +99,9 @@ VARIANTS = (
     ),
     Variant(
         "naive_async",
-        "Not a strategy, but a bound: the scripted experts that the training data come from act in place of "
-        "both systems, under the same delays. They know where everything is, though late, and do not "
-        "hesitate; how smooth their motion is, a System 1 that moves as it was shown can be.",
+        "Not a strategy, but what System 1 has learnt from: the scripted experts act in place of both "
+        "systems, under the same delays and with `naive_async`. They know where everything is, though late, "
+        "and do not hesitate.",
         plan_cpu_s=0.002,
         altered=EXPERTS,
     ),

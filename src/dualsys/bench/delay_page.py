@@ -268,7 +268,8 @@ def _configured(action: ActionSpec) -> list[Block]:
     for variant in VARIANTS:
         options = ", ".join(f"{name} {value}" for name, value in variant.options_for(action).items())
         about = strategy_class(variant.name).about
-        rows.append((f"`{variant.label}`", about.paper, variant.configured, options or DASH, about.cost))
+        origin, cost = (DASH, DASH) if variant.label == EXPERTS else (about.paper, about.cost)
+        rows.append((f"`{variant.label}`", origin, variant.configured, options or DASH, cost))
     return [
         Heading("How each strategy is run"),
         Text(
