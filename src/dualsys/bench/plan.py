@@ -26,7 +26,7 @@ from dualsys.clock import CpuClock, WallClock
 from dualsys.command_line import read
 from dualsys.errors import ConfigError, DualsysError
 from dualsys.fast.chunking.masks import guidance_schedule, soft_mask
-from dualsys.fast.chunking.requests import Candidates, Guidance, Plain, Prefix, Request
+from dualsys.fast.chunking.requests import Candidates, Guidance, Led, Plain, Prefix, Request
 from dualsys.fast.policies.onnx import OnnxSystem1
 from dualsys.fast.policies.sampling import draw
 from dualsys.telemetry.extras import optional
@@ -134,6 +134,7 @@ def in_runtime(policy: OnnxSystem1, seen: Arrays, followed: Arrays) -> dict[str,
     requests: dict[str, Request] = {
         "plain": Plain(),
         "guided": Guidance(previous, weights, BETA),
+        "led": Guidance(previous, weights, BETA, led=Led(weights, OVERLAP)),
         "constant": Guidance(previous, weights, BETA, jacobian="constant_velocity"),
         "prefix": Prefix(previous, (weights >= 1.0).astype(np.float32)),
         "bid": Candidates(SAMPLES, previous, weights),

@@ -23,6 +23,7 @@ TITLES = {
     CONDITION: "context, encoded once a plan",
     "ort plain": "plain sample",
     "ort guided": "guided, exact (vector-Jacobian products in the graph)",
+    "ort led": "the same, and led along the path in the last half of its steps: `pull: path`",
     "ort constant": "guided, velocity taken for constant",
     "ort prefix": "`rtc_prefix`: behind a given prefix",
     "ort bid": "`bid`: the best of 8 plain samples",
@@ -33,6 +34,7 @@ TITLES = {
     "torch prefix": "torch, behind a given prefix",
     "torch compiled plain": "torch, compiled, plain sample",
     "torch compiled guided": "torch, compiled, guided, exact",
+    "torch compiled constant": "torch, compiled, guided, velocity taken for constant",
 }
 
 Pair: TypeAlias = tuple[str, str]
@@ -45,6 +47,9 @@ COMPARED: tuple[Pair, ...] = (
     ("torch compiled plain", "ort plain"),
     ("ort guided", "ort plain"),
     ("plan of ort guided", "plan of ort plain"),
+    ("ort led", "ort guided"),
+    ("torch constant", "ort constant"),
+    ("torch compiled constant", "ort constant"),
     ("ort constant", "ort plain"),
     ("ort prefix", "ort plain"),
     ("ort bid", "ort guided"),

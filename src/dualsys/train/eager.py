@@ -81,7 +81,7 @@ class TorchPlans:
         return sample_prefix(field, self._given["noise"], self._given["previous"], fixed, self._steps)
 
     def compiled(self) -> dict[str, Callable[[], Tensor]]:
-        """`plain` and `guided` with every Euler step compiled; compiles both.
+        """`plain`, `constant` and `guided` with every Euler step compiled; compiles all three.
 
         Raises:
             RuntimeError: There is no C++ compiler, or torch failed to compile.
@@ -103,7 +103,11 @@ class TorchPlans:
             error = pull * (self._given["previous"] - (x + rest * velocity))
             return x + velocity / self._steps + error + rest * pull_back(error)
 
-        fast_plain, fast_guided = (torch.compile(step, dynamic=False) for step in (plain_step, guided_step))
+        def constant_step(x: Tensor, modulations: list[Tensor], pull: Tensor, rest: Tensor) -> Tensor:
+            velocity = self._net.field(x, modulations, keys, values)
+            return x + velocity / self._steps + pull * (self._given["previous"] - (x + rest * velocity))
+
+        fast_plain = torch.compile(plain_step, dynamic=False)
 
         @torch.no_grad()
         def plain() -> Tensor:
@@ -112,18 +116,28 @@ class TorchPlans:
                 x = fast_plain(x, modulations)
             return x
 
-        @torch.no_grad()
-        def guided() -> Tensor:
-            x, weights = self._given["noise"], self._given["weights"].unsqueeze(-1)
-            pulls = (self._given["guidance"] / self._steps).reshape(-1, 1, 1, 1) * weights
-            rests = 1.0 - self._tau
-            for modulations, pull, rest in zip(self._modulations(), pulls, rests, strict=True):
-                x = fast_guided(x, modulations, pull, rest)
-            return x
+        def following(step: Callable[..., Tensor]) -> Callable[[], Tensor]:
+            fast = torch.compile(step, dynamic=False)
 
-        plain()
-        guided()
-        return {"compiled plain": plain, "compiled guided": guided}
+            @torch.no_grad()
+            def guided() -> Tensor:
+                x, weights = self._given["noise"], self._given["weights"].unsqueeze(-1)
+                pulls = (self._given["guidance"] / self._steps).reshape(-1, 1, 1, 1) * weights
+                rests = 1.0 - self._tau
+                for modulations, pull, rest in zip(self._modulations(), pulls, rests, strict=True):
+                    x = fast(x, modulations, pull, rest)
+                return x
+
+            return guided
+
+        ways = {
+            "compiled plain": plain,
+            "compiled guided": following(guided_step),
+            "compiled constant": following(constant_step),
+        }
+        for way in ways.values():
+            way()
+        return ways
 
     def _field(self) -> Field:
         keys, values, _ = self._context
