@@ -38,6 +38,7 @@ MAX_ENTRIES = 1024
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_ITEM_BYTES = {name: dtype.itemsize for name, dtype in DTYPES.items()}
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
@@ -92,16 +93,18 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     data: Blob
 
     def __post_init__(self) -> None:
-        dtype = DTYPES.get(self.dtype)
-        if dtype is None:
+        item_bytes = _ITEM_BYTES.get(self.dtype)
+        if item_bytes is None:
             raise MessageError(f"tensor: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
         if len(self.shape) > MAX_DIMENSIONS:
             raise MessageError(f"tensor: {len(self.shape)} dimensions, at most {MAX_DIMENSIONS} are allowed")
-        expected = dtype.itemsize * math.prod(self.shape)
+        expected = item_bytes
+        for size in self.shape:
+            expected *= size
         if 0 < expected == len(self.data) <= MAX_TENSOR_BYTES:
             return
         # A size of zero must not hide huge ones next to it: those overflow inside numpy.
-        extent = dtype.itemsize * math.prod(max(size, 1) for size in self.shape)
+        extent = item_bytes * math.prod(max(size, 1) for size in self.shape)
         if extent > MAX_TENSOR_BYTES or expected != len(self.data):
             raise MessageError(
                 f"tensor: {self.dtype}{list(self.shape)} takes {expected} bytes, got {len(self.data)} "

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import zmq
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dualsys.bus import channel
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.codec import MAX_FRAME_BYTES, encode, most_bytes
 from dualsys.bus.order import HEADER_BYTES, REMEMBERED_PUBLISHERS, header
-from dualsys.bus.sockets import ZmqContext
+from dualsys.bus.sockets import ZmqContext, open_context
 from dualsys.clock import NS_PER_S
 from dualsys.errors import BusError, MessageError
 from dualsys.messages import ArmCommand, CameraFrame, Image, Request
@@ -102,9 +104,9 @@ def test_every_subscriber_gets_the_newest(context: ZmqContext, until: Until) -> 
 def test_receiving_without_a_publisher_is_none_and_does_not_block(context: ZmqContext) -> None:
     receiver = subscriber(context, "tcp://127.0.0.1:9")
     assert receiver.receive() is None
-    assert receiver.wait(0) is False
-    assert receiver.wait(-5) is False
-    assert receiver.wait(1) is False
+    for timeout_ns in (0, -5, 1):
+        assert receiver.wait(timeout_ns) is False
+        assert receiver.receive_within(timeout_ns) is None
 
 
 def test_sending_without_a_subscriber_does_not_block(context: ZmqContext) -> None:
@@ -114,18 +116,63 @@ def test_sending_without_a_subscriber_does_not_block(context: ZmqContext) -> Non
     assert sender.statistics().sent == 5000
 
 
-def test_waiting_ends_when_a_message_is_there(context: ZmqContext, until: Until) -> None:
+def test_a_message_that_cannot_be_sent_leaves_the_next_as_it_is(context: ZmqContext, until: Until) -> None:
     sender = publisher(context)
     receiver = subscriber(context, sender.endpoint)
     joined(until, sender, receiver)
+    sent = sender.statistics().sent
+    for bad in (ArmCommand(seq=1, position=(0.0,) * 3000), ArmCommand(seq=2**70, position=())):
+        with pytest.raises(MessageError):
+            sender.send(bad)
+        assert sender.statistics().sent == sent
 
-    def newest() -> int:
-        sender.send(command(5))
-        message = receiver.receive() if receiver.wait(NS_PER_S) else None
-        return 0 if message is None else message.seq
+        def arrives() -> bool:
+            nonlocal sent
+            sender.send(command(9))
+            sent += 1
+            return (message := receiver.receive()) is not None and message.seq == 9
 
-    # Those that were sent until the subscription had arrived may come first.
-    assert until(newest) == 5
+        until(arrives)
+    assert receiver.statistics().rejected == 0
+
+
+def test_the_messages_of_each_topic_are_numbered_from_0_by_one_publisher(
+    context: ZmqContext, until: Until
+) -> None:
+    sender = publisher(context)
+    raw = context.socket(zmq.SUB)
+    raw.setsockopt(zmq.CONFLATE, 1)
+    raw.setsockopt(zmq.SUBSCRIBE, b"")
+    raw.connect(sender.endpoint)
+    sent = dict.fromkeys((b"", b"wrist", b"a much longer name"), 0)
+    publishers: set[bytes] = set()
+
+    def travels(topic: bytes) -> bool:
+        sender.send(command(sent[topic]), topic)
+        sent[topic] += 1
+        if not raw.poll(100):
+            return False
+        name, _, rest = raw.recv().partition(b"\0")
+        publishers.add(rest[:8])
+        # It need not be the one just sent: one may be kept back.
+        number = int.from_bytes(rest[8:16], "big")
+        assert number < sent[name]
+        assert rest[16:] == encode(command(number))
+        return name == topic
+
+    for topic in [*sent, *sent, *reversed(sent)]:
+        until(lambda topic=topic: travels(topic))
+    assert len(publishers) == 1
+    assert sender.statistics().sent == sum(sent.values())
+
+
+@given(st.binary(max_size=40))
+def test_whatever_comes_as_a_frame_is_refused_or_of_another_topic(frame: bytes) -> None:
+    with open_context() as context:
+        receiver = subscriber(context, "tcp://127.0.0.1:9", topic=b"a")
+        assert receiver._accepted(memoryview(frame)) is None
+        assert receiver.statistics().rejected == frame.startswith(b"a\0")
+        receiver.close()
 
 
 def test_topics_do_not_mix_even_if_one_begins_with_the_other(context: ZmqContext, until: Until) -> None:
@@ -181,6 +228,7 @@ def test_garbage_is_counted_and_the_next_message_arrives(context: ZmqContext, un
         return receiver.statistics().rejected >= 2
 
     until(spoil)
+    assert "not a valid ArmCommand" in receiver.statistics().last_fault
     for short in (b"\0", b"\0" + bytes(15)):
         before = receiver.statistics().rejected
 
@@ -189,7 +237,7 @@ def test_garbage_is_counted_and_the_next_message_arrives(context: ZmqContext, un
             return receiver.receive() is None and receiver.statistics().rejected > before
 
         until(shorter)
-    assert "not a valid ArmCommand" in receiver.statistics().last_fault
+    assert f"a frame of {len(short)} bytes was refused" in receiver.statistics().last_fault
     joined(until, publisher(context, receiver.endpoint, bind=False), receiver)
     assert receiver.statistics().received >= 1
 
@@ -237,7 +285,7 @@ def test_a_publisher_forgets_topics_and_their_messages_stay_news(
     until(lambda: arrives(1))
     for number in range(50):
         sender.send(command(2), b"robot %d" % number)
-    assert len(sender._counts) == len(sender._prefixes) == 3, "names come from peers, memory is bounded"
+    assert len(sender._counts) == 3, "names come from peers, memory is bounded"
     until(lambda: arrives(3))
     assert receiver.statistics().outdated == 0
     assert sender.statistics().sent == 50 + sent
@@ -279,8 +327,9 @@ def test_frames_that_are_played_again_overtaken_or_repeated_are_dropped_and_coun
 def test_the_memory_of_publishers_is_bounded(context: ZmqContext) -> None:
     receiver = subscriber(context, ANY_PORT, bind=True)
     for publisher_number in range(3 * REMEMBERED_PUBLISHERS):
-        assert receiver._order.admit(memoryview(header(publisher_number, 0)))
-    assert len(receiver._order._last) == REMEMBERED_PUBLISHERS
+        assert receiver._order.admit(publisher_number, 0)
+    # And the one heard last.
+    assert len(receiver._order._others) == REMEMBERED_PUBLISHERS - 1
 
 
 def test_another_type_of_message_is_rejected(context: ZmqContext, until: Until) -> None:

@@ -21,7 +21,7 @@ from dualsys.bus.gate import DOMAIN, REFRESH_NS, Gate, Protection, judge
 from dualsys.bus.keys import KeyStore
 from dualsys.bus.service import ServiceClient, ServiceServer
 from dualsys.bus.sockets import GuardedContext, ZmqContext, ZmqSocket, close_context, gate_of, open_context
-from dualsys.clock import NS_PER_MS, VirtualClock
+from dualsys.clock import NS_PER_MS, VirtualClock, WallClock
 from dualsys.errors import BusError, KeyStoreError, PeerTimeoutError
 from dualsys.messages import ArmCommand, Reply, Request
 
@@ -295,6 +295,27 @@ def test_revoking_cuts_both_directions_of_channels(site: Site, until: Until) -> 
     until(lambda: not any(any(exchange()) for _ in range(20)))
     site.cloud.allows(site.edge)
     until(lambda: all(exchange()))
+
+
+def test_a_server_whose_key_is_revoked_in_a_silence_is_sent_nothing(site: Site, until: Until) -> None:
+    cloud, edge = site.cloud.context(), site.edge.context()
+    service = ServiceServer(cloud, site.service, setting="s")
+    observations = LatestSubscriber(cloud, site.upward, bind=True, setting="u", types=(ArmCommand,))
+    to_cloud = LatestPublisher(edge, site.upward, bind=False, setting="u")
+
+    def arrives() -> bool:
+        service.poll()
+        to_cloud.send(ArmCommand(seq=1, position=()))
+        return observations.receive_within(2 * NS_PER_MS) is not None
+
+    until(arrives)
+    until(lambda: observations.receive_within(100 * NS_PER_MS) is None)
+    site.edge.store.revoke("cloud")
+    WallClock().sleep_until_ns(WallClock().now_ns() + 2 * gate_module.REFRESH_NS)
+    to_cloud.send(ArmCommand(seq=2, position=()))
+    assert observations.receive_within(200 * NS_PER_MS) is None
+    site.edge.allows(site.cloud)
+    until(arrives)
 
 
 def test_revoking_the_servers_key_makes_the_client_hang_up(site: Site, until: Until) -> None:

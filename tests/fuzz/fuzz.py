@@ -32,7 +32,7 @@ from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.codec import decode, encode, from_image
 from dualsys.bus.gate import judge
 from dualsys.bus.handshake import answer_hello
-from dualsys.bus.order import Order
+from dualsys.bus.order import Order, layout
 from dualsys.bus.service import ServiceServer
 from dualsys.bus.sockets import ZmqContext, close_context, open_context
 from dualsys.clock import NS_PER_S, WallClock
@@ -200,8 +200,10 @@ def read(data: bytes) -> int:
             continue
         valid += 1
         _use(message)
-    with suppress(MessageError):
-        Order().admit(memoryview(data))
+    begin = layout(1)
+    if len(data) >= begin.size:
+        _, publisher, number = begin.unpack_from(memoryview(data))
+        Order().admit(publisher, number)
     frames = [data[start : start + 7] for start in range(0, min(len(data), 70), 7)]
     answer, reason = judge(frames, {b"k" * 32: "edge"})
     if not reason or answer[2] == b"200":

@@ -178,7 +178,8 @@ class Pair:
         alike = 0
         while alike < 10:
             before = self.robot.read()
-            assert self.robot.wait_cycle(deadline_ns)
+            self.robot.wait_cycle(deadline_ns)
+            assert CLOCK.now_ns() < deadline_ns
             alike = alike + 1 if self.robot.read() is before else 0
 
 

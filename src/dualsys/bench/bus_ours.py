@@ -126,9 +126,7 @@ class OursNear:
         self._observations.send(observation(number, self._seq, images))
         deadline_ns = self._clock.now_ns() + timeout_ns
         while (remaining_ns := deadline_ns - self._clock.now_ns()) > 0:
-            if not self._latents.wait(remaining_ns):
-                return None
-            answer = self._latents.receive()
+            answer = self._latents.receive_within(remaining_ns)
             self.received_ns = self._clock.now_ns()
             if answer is not None and answer.observation_seq == self._seq:
                 tokens: NDArray[np.float32] = self._readers[number].read(answer.tensors)["tokens"]  # type: ignore[assignment]
@@ -145,11 +143,10 @@ def serve_ours(line: Line, addresses: Addresses, stamp: Stamps, ready: Callable[
     answers = latents()
     ready()
     while True:
-        observations.wait(20 * NS_PER_MS)
+        asked = observations.receive_within(20 * NS_PER_MS)
         if gate is not None:
             gate.serve()
             publisher.tend()
-        asked = observations.receive()
         if asked is None:
             continue
         if asked.images:

@@ -22,13 +22,14 @@ from typing import Any, Final, Generic, TypeVar
 
 import zmq
 
-from dualsys.bus.codec import decoder, encode_into
+from dualsys.bus.codec import UNREADABLE, decoder, encode_into
 from dualsys.bus.endings import Endings
 from dualsys.bus.link_model import KERNEL_BYTES
-from dualsys.bus.order import HEADER_BYTES, REMEMBERED_PUBLISHERS, Order, header
-from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, has_come, open_socket
+from dualsys.bus.order import NUMBER, REMEMBERED_PUBLISHERS, Order, header, layout
+from dualsys.bus.polling import has_come
+from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, open_socket
 from dualsys.clock import NS_PER_MS
-from dualsys.errors import BusError, MessageError
+from dualsys.errors import BusError
 from dualsys.messages import Message
 
 M = TypeVar("M", bound=Message)
@@ -99,11 +100,12 @@ class LatestPublisher:
         self._topic = topic
         self._number = secrets.randbits(64)
         self._sent = 0
-        self._prefixes = {topic: _prefix(topic)}
-        self._counts = {topic: 0}
+        self._counts: dict[bytes, int] = {}
         self._first_count = 0
-        # Used again for every message: what is sent has been copied when `send` returns.
+        # Used again for every message: what is sent has been copied when `send` returns. What stands before
+        # the next message stands there already, until another topic is sent to.
         self._frame = bytearray()
+        self._begin(topic)
         # All that comes in here are subscriptions.
         self._socket = open_socket(context, zmq.PUB, _MAX_SUBSCRIPTION_BYTES)
         self._socket.setsockopt(zmq.CONFLATE, 1)
@@ -125,18 +127,20 @@ class LatestPublisher:
             MessageError: The message cannot be sent.
             BusError: The topic contains a zero byte.
         """
-        self._attachment.tend()
+        if self._attachment.is_protected:
+            self._attachment.tend()
         if topic is None:
             topic = self._topic
-        if topic not in self._counts:
-            self._add(topic)
-        count = self._counts[topic]
-        start = self._prefixes[topic] + header(self._number, count)
-        self._frame[: len(start)] = start
-        encode_into(message, self._frame, len(start))
+        if topic != self._begun:
+            self._begin(topic)
+        encode_into(message, self._frame, self._start)
         self._hand_over(self._frame, zmq.NOBLOCK)
-        self._counts[topic] = count + 1
+        # What else there is to do takes as long as the message itself, which is on its way by now.
+        self._counts[topic] = number = self._counts[topic] + 1
+        NUMBER.pack_into(self._frame, self._start - NUMBER.size, number)
         self._sent += 1
+        if not self._attachment.is_protected:
+            self._attachment.tend()
 
     def statistics(self) -> PublisherStatistics:
         """Return totals since it was made."""
@@ -150,17 +154,23 @@ class LatestPublisher:
         """Release the address. Closing twice is allowed."""
         self._attachment.close()
 
+    def _begin(self, topic: bytes) -> None:
+        """Write what stands before the next message of a topic."""
+        prefix = _prefix(topic)
+        if topic not in self._counts:
+            self._add(topic)
+        self._frame[:] = start = prefix + header(self._number, self._counts[topic])
+        self._begun, self._start = topic, len(start)
+
     def _add(self, topic: bytes) -> None:
         """Begin to count a topic, and forget the one begun longest ago if there are too many.
 
         Names come from peers. The numbers of a topic must never fall: one that was forgotten goes on, like
         any that is new, behind the highest that was forgotten.
         """
-        self._prefixes[topic] = _prefix(topic)
         if len(self._counts) >= REMEMBERED_TOPICS:
             oldest = next(iter(self._counts))
             self._first_count = max(self._first_count, self._counts.pop(oldest))
-            del self._prefixes[oldest]
         self._counts[topic] = self._first_count
 
 
@@ -203,8 +213,11 @@ class LatestSubscriber(Generic[M]):
         publishers: int = 1,
     ) -> None:
         self._prefix = _prefix(topic)
+        begin = layout(len(self._prefix))
+        self._start, self._unpack = begin.size, begin.unpack_from
         self._decoder = decoder(tuple(types))
-        self._most_bytes = len(self._prefix) + HEADER_BYTES + self._decoder.most_bytes
+        self._decode: Any = self._decoder.decode
+        self._most_bytes = self._start + self._decoder.most_bytes
         self._bound = bind
         self._socket = self._opened(context)
         self._endings = Endings()
@@ -212,8 +225,7 @@ class LatestSubscriber(Generic[M]):
             self._socket, endpoint, bind=bind, setting=setting, endings=self._endings
         )
         self.endpoint = self._attachment.endpoint
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
+        self._timeout_ms = -1
         self._found = False
         self._received = 0
         self._rejected = 0
@@ -234,7 +246,22 @@ class LatestSubscriber(Generic[M]):
         # Whoever connects has one connection, which keeps one frame.
         self.tend()
         frame = self._read()
-        return None if frame is None else self._decode(frame)
+        return None if frame is None else self._accepted(frame)
+
+    def receive_within(self, timeout_ns: int) -> M | None:
+        """Return the next message that comes, or None if there is none in time. Rounded up to a millisecond.
+
+        As `wait` and then `receive`, for less: the socket is asked once. What is refused or no news ends the
+        wait as well. Where several publishers connect, it is the newest of one of them, and those of the
+        others are left for the next calls.
+        """
+        self.tend()
+        timeout_ms = _whole_ms(timeout_ns)
+        if timeout_ms != self._timeout_ms:
+            self._socket.setsockopt(zmq.RCVTIMEO, timeout_ms)
+            self._timeout_ms = timeout_ms
+        frame = self._next(0)
+        return None if frame is None else self._accepted(frame)
 
     def receive_all(self) -> list[M]:
         """Return what has come from all publishers since the last call, in that order. Never blocks.
@@ -248,7 +275,7 @@ class LatestSubscriber(Generic[M]):
             frame = self._read()
             if frame is None:
                 break
-            message = self._decode(frame)
+            message = self._accepted(frame)
             if message is not None:
                 messages.append(message)
             # Each connection keeps one frame. Whoever connects has one; where peers connect, others may wait.
@@ -263,7 +290,7 @@ class LatestSubscriber(Generic[M]):
             Whether there is something.
         """
         self.tend()
-        return bool(self._poller.poll(-(-max(timeout_ns, 0) // NS_PER_MS)))
+        return has_come(self._socket, _whole_ms(timeout_ns))
 
     def statistics(self) -> SubscriberStatistics:
         """Return totals since it was made."""
@@ -301,43 +328,62 @@ class LatestSubscriber(Generic[M]):
         """Never read the socket again, and go on with another one."""
         self._rejected += 1
         self._last_fault = "a message in several parts: whoever sent it was cut off, and all others with it"
-        self._poller.unregister(self._socket)
-        self._socket = self._opened(self._socket.context)
-        self._poller.register(self._socket, zmq.POLLIN)
+        self._socket, self._timeout_ms = self._opened(self._socket.context), -1
         self._attachment.replace(self._socket)
 
-    def _read(self) -> zmq.Frame | None:
+    def _read(self) -> memoryview | None:
         """The next frame, or None: there is none, or it was none of ours."""
         # Who read one the last time is likely to find one again. Everybody else asks first.
         if (self._bound or not self._found) and not has_come(self._socket):
             return None
+        frame = self._next(zmq.NOBLOCK)
+        self._found = frame is not None
+        return frame
+
+    def _next(self, flags: int) -> memoryview | None:
         try:
-            frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+            # Its stubs do not say that a frame is a buffer.
+            frame: Any = self._socket.recv(flags, copy=False)
         except zmq.Again:
-            self._found = False
             return None
-        self._found = True
         if frame.more:
             self._start_over()
             return None
-        return frame
+        return memoryview(frame)
 
-    def _decode(self, frame: zmq.Frame) -> M | None:
-        content, start = frame.buffer, len(self._prefix)
-        if content[:start] != self._prefix:
+    def _accepted(self, content: memoryview) -> M | None:
+        """The message in a frame, or None: it was of another topic, none of ours, or no news."""
+        if not self._start <= len(content) <= self._most_bytes:
+            self._refuse_size(content)
+            return None
+        prefix, publisher, number = self._unpack(content)
+        if prefix != self._prefix:
             return None
         try:
             # Decoded first: what is not a message never moves the order on.
-            message: Any = self._decoder(content[start + HEADER_BYTES :])
-            if not self._order.admit(content, start):
-                return None
-        except MessageError as error:
-            self._rejected += 1
-            self._last_fault = str(error)
+            message: M = self._decode(content[self._start :])
+        except UNREADABLE as error:
+            self._reject(self._decoder.fault(error))
+            return None
+        if not self._order.admit(publisher, number):
             return None
         self._received += 1
-        accepted: M = message
-        return accepted
+        return message
+
+    def _refuse_size(self, content: memoryview) -> None:
+        if content[: len(self._prefix)] == self._prefix:
+            self._reject(
+                f"a frame of {len(content)} bytes was refused: those of this channel have {self._start} to "
+                f"{self._most_bytes}"
+            )
+
+    def _reject(self, fault: str) -> None:
+        self._rejected += 1
+        self._last_fault = fault
+
+
+def _whole_ms(timeout_ns: int) -> int:
+    return -(-max(timeout_ns, 0) // NS_PER_MS)
 
 
 def _prefix(topic: bytes) -> bytes:

@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import zmq
 
+from dualsys.bus.polling import has_come
 from dualsys.clock import NS_PER_MS, Clock, WallClock
 
 LOOK_NS: Final = 200 * NS_PER_MS
@@ -102,7 +103,7 @@ class Endings:
     def _hear(self, listener: zmq.Socket[bytes]) -> int:
         """Take in what was told. Returns how much that was, at most `_PER_LOOK`."""
         heard = 0
-        while heard < _PER_LOOK and listener.poll(0):
+        while heard < _PER_LOOK and has_come(listener):
             event = int.from_bytes(listener.recv_multipart()[0][:2], sys.byteorder)
             ended = event == zmq.EVENT_DISCONNECTED
             self._untried = ended and not self._bound

@@ -17,6 +17,7 @@ from typing import Any, Final
 import zmq
 
 from dualsys.bus.keys import KeyStore
+from dualsys.bus.polling import has_come
 from dualsys.clock import NS_PER_MS, Clock, WallClock
 from dualsys.errors import BusError, KeyStoreError
 
@@ -144,10 +145,9 @@ class Gate:
         """Judge the newcomers that wait. Never blocks. Returns how many there were."""
         self.refresh()
         for count in range(_PER_CALL):
-            try:
-                request = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not has_come(self._socket):
                 return count
+            request = self._socket.recv_multipart(zmq.NOBLOCK)
             names = {key: name for name, key in self._allowed.items()} | {self.own.public: self.own.name}
             answer, reason = judge(request, names)
             self._socket.send_multipart(answer, zmq.NOBLOCK)

@@ -113,9 +113,9 @@ def _encode(
 ) -> dict[str, Tensor]:
     parts: dict[str, Tensor] = {}
     for name, array in tensors.items():
-        if array.dtype.kind == "f":
-            _require_finite(f"{cargo.name}.{name}", array)
-        if array.dtype == _FLOAT32 and codec != "float32":
+        if array.dtype.kind == "f" and not all_finite(array):
+            raise MessageError(f"{cargo.name}.{name}: expected finite numbers, got NaN or infinity")
+        if codec != "float32" and array.dtype == _FLOAT32:
             for part, values in _narrowed(name, np.asarray(array, np.float32), codec, cargo).items():
                 parts[part] = Tensor.of(values)
         else:
@@ -260,11 +260,6 @@ def _within(array: NDArray[np.float32], spec: TensorSpec, codec: LatentCodec) ->
     if (array < low - slack).any() or (array > high + slack).any():
         return array
     return array.clip(np.float32(low), np.float32(high))
-
-
-def _require_finite(name: str, array: NDArray[np.generic]) -> None:
-    if not all_finite(array):
-        raise MessageError(f"{name}: expected finite numbers, got NaN or infinity")
 
 
 def _too_large(

@@ -6,12 +6,12 @@ import struct
 from collections import OrderedDict
 from typing import Final
 
-from dualsys.errors import MessageError
-
 REMEMBERED_PUBLISHERS: Final = 64
 
-_HEADER = struct.Struct(">QQ")
+_HEADER: Final = struct.Struct(">QQ")
 HEADER_BYTES: Final = _HEADER.size
+NUMBER: Final = struct.Struct(">Q")
+"""The end of a header, which is all that changes from one message of a topic to the next."""
 
 
 def header(publisher: int, number: int) -> bytes:
@@ -22,6 +22,11 @@ def header(publisher: int, number: int) -> bytes:
         number: Counts its messages on one topic from 0.
     """
     return _HEADER.pack(publisher, number)
+
+
+def layout(prefix_bytes: int) -> struct.Struct:
+    """Of the beginning of a frame: a prefix of so many bytes, and the two numbers of its `header`."""
+    return struct.Struct(f">{prefix_bytes}sQQ")
 
 
 class Order:
@@ -43,33 +48,34 @@ class Order:
         self._remembered = remembered
         self.superseded = 0
         self.outdated = 0
-        self._last: OrderedDict[int, int] = OrderedDict()
-        self._newest = -1
+        # The last number of each publisher; apart from the others, that of the one heard last, who mostly is
+        # the only one.
+        self._publisher: int | None = None
+        self._number = -1
+        self._others: OrderedDict[int, int] = OrderedDict()
 
-    def admit(self, frame: memoryview, start: int = 0) -> bool:
+    def admit(self, publisher: int, number: int) -> bool:
         """Whether a frame is news. If so, only what comes later is news from then on.
 
         Args:
-            frame: The frame.
-            start: Where its header begins.
-
-        Raises:
-            MessageError: It is too short to have a header.
+            publisher: As for `header`.
+            number: As for `header`.
         """
-        if len(frame) < start + HEADER_BYTES:
-            raise MessageError(f"a frame of {len(frame) - start} bytes has no header of {HEADER_BYTES}")
-        publisher, number = _HEADER.unpack_from(frame, start)
-        last = self._last.get(publisher)
-        if last is not None and number <= last:
-            self.outdated += 1
-            return False
+        last = self._number if publisher == self._publisher else self._others.get(publisher)
         if last is not None:
+            if number <= last:
+                self.outdated += 1
+                return False
             self.superseded += number - last - 1
-        self._last[publisher] = number
-        if publisher == self._newest:
-            return True
-        self._newest = publisher
-        self._last.move_to_end(publisher)
-        if len(self._last) > self._remembered:
-            self._last.popitem(last=False)
+        if publisher != self._publisher:
+            self._turn_to(publisher)
+        self._number = number
         return True
+
+    def _turn_to(self, publisher: int) -> None:
+        self._others.pop(publisher, None)
+        if self._publisher is not None:
+            self._others[self._publisher] = self._number
+        if len(self._others) >= self._remembered:
+            self._others.popitem(last=False)
+        self._publisher = publisher

@@ -20,7 +20,8 @@ import zmq
 
 from dualsys.bus.codec import decode, encode, most_bytes
 from dualsys.bus.endings import Endings
-from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, gate_of, has_come, open_socket
+from dualsys.bus.polling import has_come
+from dualsys.bus.sockets import Attachment, ZmqContext, ZmqSocket, gate_of, open_socket
 from dualsys.clock import NS_PER_MS, WallClock, nanoseconds
 from dualsys.errors import DualsysError, MessageError, PeerTimeoutError
 from dualsys.messages import Hello, Message, Reply, Request, Welcome, clip_text
@@ -371,7 +372,7 @@ class ServiceClient:
         anything = False
         # No longer than that: whoever is asked may say more than anybody can take in.
         for _ in range(_TAKEN_IN_PER_LOOK):
-            if not self._socket.poll(0):
+            if not has_come(self._socket):
                 break
             self._socket.recv_multipart(zmq.NOBLOCK)
             anything = True

@@ -175,8 +175,7 @@ class LinkRobot:
         theirs = welcome.details.get("robot", "")
         if wanted is not None and theirs != wanted:
             raise MismatchError("robot", wanted, theirs, "choose the driver that is made for that robot")
-        self._states.wait(deadline_ns - settings.clock.now_ns())
-        if self._newest(self._states) is None:
+        if self._taken(self._states.receive_within(deadline_ns - settings.clock.now_ns())) is None:
             raise RobotError(
                 f"the robot at {settings.service_endpoint} answers, but no reading came from "
                 f"{settings.state_endpoint} within {settings.connect_timeout_s:g} s"
@@ -188,7 +187,7 @@ class LinkRobot:
         Raises:
             RobotError: `connect` was not called, or failed.
         """
-        reading = None if self._states is None else self._newest(self._states)
+        reading = None if self._states is None else self._taken(self._states.receive())
         if reading is None:
             raise RobotError("the robot was read before it was connected")
         return reading
@@ -201,10 +200,9 @@ class LinkRobot:
         """
         if self._states is None:
             raise RobotError("the robot was waited for before it was connected")
-        arrived = self._states.wait(deadline_ns - self._settings.clock.now_ns())
-        if arrived:
-            self._newest(self._states)
-        return arrived
+        state = self._states.receive_within(deadline_ns - self._settings.clock.now_ns())
+        self._taken(state)
+        return state is not None
 
     def write(self, command: FloatArray) -> None:
         """Send the set-point [A] of this tick.
@@ -238,8 +236,8 @@ class LinkRobot:
             ours["robot"] = str(wanted)
         return ours
 
-    def _newest(self, states: LatestSubscriber[ArmState]) -> ArmReading | None:
-        state = states.receive()
+    def _taken(self, state: ArmState | None) -> ArmReading | None:
+        """The newest reading, once what has come was taken in, if anything has."""
         if state is not None:
             self._reading = ArmReading(
                 self._settings.clock.now_ns(),
