@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -211,6 +212,30 @@ def test_a_port_that_is_not_there_says_how_to_find_it(
 ) -> None:
     double.port = "/dev/ttyNOBODY"
     with pytest.raises(RobotError, match=r"/dev/ttyNOBODY cannot be opened.*list_ports"):
+        build().connect()
+
+
+def test_a_port_that_is_pulled_out_while_it_is_opened_is_told_and_not_kept(
+    build: Callable[..., ServoArm], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pulled(*_: object) -> None:
+        raise termios.error(5, "Input/output error")
+
+    arm = build()
+    with monkeypatch.context() as patch:
+        # The last of termios that pyserial calls while it opens a port.
+        patch.setattr(termios, "tcflush", pulled)
+        with pytest.raises(
+            RobotError, match=r"/dev/pts/\d+ cannot be opened: .*Input/output.*check the cable"
+        ):
+            arm.connect()
+    # Locked for this process alone: whoever kept it would be told that another program uses it.
+    build().connect()
+
+
+def test_a_device_that_is_no_terminal_is_told(build: Callable[..., ServoArm], double: ServoDouble) -> None:
+    double.port = "/dev/null"
+    with pytest.raises(RobotError, match=r"/dev/null cannot be opened: .*check .* the name of the port"):
         build().connect()
 
 

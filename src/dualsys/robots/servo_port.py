@@ -54,7 +54,7 @@ class SerialPort:
             extra: Which extra brings pyserial.
 
         Raises:
-            RobotError: It is not there, not allowed, or in use.
+            RobotError: It is not there, not allowed, in use, or gone again.
             MissingExtraError: pyserial is not installed.
         """
         try:
@@ -63,7 +63,8 @@ class SerialPort:
             raise MissingExtraError("pyserial", extra, "a serial port") from error
         try:
             self._serial = serial.Serial(self._device, self._baud_rate, timeout=0, exclusive=True)
-        except (OSError, ValueError) as error:
+        # `termios.error`, of a port that is pulled out meanwhile, is no OSError.
+        except (OSError, ValueError, termios.error) as error:
             raise RobotError(f"{self._device} cannot be opened: {error}; {remedy_of(error)}") from error
 
     def close(self) -> None:
@@ -150,4 +151,4 @@ def remedy_of(error: Exception) -> str:
         return "let your user in with `sudo usermod -aG dialout $USER`, then log in again"
     if number in (errno.EAGAIN, errno.EBUSY):
         return "another program uses it: stop that program"
-    return "check the name of the port and its baud rate"
+    return "check the cable, the name of the port, and its baud rate"
