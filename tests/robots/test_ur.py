@@ -128,6 +128,68 @@ def test_an_arm_that_may_not_be_moved_from_here_is_not_connected(
     assert rig.double.state()["runtime"] == STOPPED
 
 
+def trip(*_: object) -> None:
+    """As a library that fails where nothing should."""
+    raise RuntimeError("Broken pipe")
+
+
+@real_client
+def test_a_dashboard_that_does_not_let_go_hides_nothing(rig: UrRig, caplog: pytest.LogCaptureFixture) -> None:
+    good = str(rig.double.tell("answer robotmode=Robotmode: POWER_OFF"))
+    robot = rig.open()
+    robot._dashboards = type("Tripping", (robot._dashboards,), {"disconnect": trip})
+    with pytest.raises(RobotError, match="not powered"):
+        robot.connect()
+    assert "closing: Broken pipe" in caplog.text
+    rig.double.tell(f"answer robotmode={good}")
+    robot.connect()
+    assert robot.read().status == "ok"
+
+
+@real_client
+@pytest.mark.parametrize("error", [TypeError("incompatible arguments"), KeyboardInterrupt()])
+def test_whatever_breaks_off_a_connect_nothing_stays_connected(
+    rig: UrRig, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def broken_off(*_: object) -> None:
+        raise error
+
+    robot = rig.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(robot, "_wait_for_program", broken_off)
+        with pytest.raises(type(error)):
+            robot.connect()
+    assert rig.double.state()["runtime"] == STOPPED
+    assert not robot._receive.isConnected()
+    robot.connect()
+    assert robot.read().status == "ok"
+
+
+@real_client
+def test_a_connection_that_does_not_let_go_keeps_no_other(
+    rig: UrRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    robot = rig.open()
+    robot.connect()
+    receive = robot._receive
+
+    class Tripping:
+        """The connection of readings, which fails."""
+
+        isConnected = staticmethod(trip)  # noqa: N815
+
+        def disconnect(self) -> None:
+            receive.disconnect()
+            trip()
+
+    robot._receive = Tripping()
+    control = robot._control
+    robot.close()
+    assert caplog.text.count("closing: Broken pipe") == 2
+    assert not receive.isConnected()
+    assert not control.isConnected()
+
+
 @real_client
 def test_a_program_that_runs_is_not_ended(rig: UrRig) -> None:
     rig.double.tell("play")

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from dualsys.clock import nanoseconds, seconds
-from dualsys.errors import DualsysError, MissingExtraError, RobotError
+from dualsys.errors import MissingExtraError, RobotError
 from dualsys.fast.control.limits import FloatArray
 from dualsys.robots.contract import ArmReading, ArmStatus, RobotSpec
 from dualsys.robots.options import number_option, text_option
@@ -146,7 +146,8 @@ class UrRobot:
                 raise self._refused("the watchdog of its registers could not be set", "look at its log")
             self._wait_for_program(deadline_ns)
             self._take()
-        except DualsysError:
+        # Whatever it is, such as a library that trips, or a person who breaks off: nothing stays connected.
+        except BaseException:
             self._let_go()
             raise
         calls = SenderCalls(self._servo, self._servo_stop, self._kick)
@@ -218,10 +219,15 @@ class UrRobot:
     def _let_go(self) -> None:
         """Close both connections at once: the library sleeps half a second for each."""
         control, receive = self._control, self._receive
+
+        def stop_program() -> None:
+            # Without a connection the library would first make a new one.
+            if receive.isConnected():
+                control.stopScript()
+
         acts: list[list[Callable[[], Any]]] = []
         if control is not None:
-            # Without a connection the library would first make a new one.
-            acts.append([control.stopScript] * receive.isConnected() + [control.disconnect])
+            acts.append([stop_program, control.disconnect])
         if receive is not None:
             acts.append([receive.disconnect])
         # It also waits without end for the answer of a controller that has gone silent: not in this thread.
@@ -235,6 +241,7 @@ class UrRobot:
             thread.join(CLOSE_S)
 
     def _end_with(self, acts: Sequence[Callable[[], Any]]) -> None:
+        """Do each, whatever comes of the one before: what the library raises is logged."""
         for act in acts:
             try:
                 self._called("closing", act)
@@ -257,12 +264,12 @@ class UrRobot:
     def _require_ready(self) -> None:
         """Ask the dashboard server whether the arm may be moved from here."""
         dashboard = self._dashboards(self._host)
-        self._called("dashboard", dashboard.connect)
 
         def ask(question: Callable[[], Any]) -> str:
             return str(self._called("dashboard", question))
 
         try:
+            self._called("dashboard", dashboard.connect)
             version = re.match(r"(\d+)\.(\d+)", told := ask(dashboard.polyscopeVersion))
             if version is None:
                 raise self._refused(f"its version is {told!r}", "this driver is for PolyScope 3 and 5")
@@ -280,7 +287,8 @@ class UrRobot:
             if model.upper() not in ("UR5", "UR5E"):
                 raise self._refused(f"it is a {model}", f"this driver knows the limits of a {UR5E.name} only")
         finally:
-            dashboard.disconnect()
+            # It has answered, or something else is the matter: that it does not let go is neither.
+            self._end_with([dashboard.disconnect])
 
     def _take(self) -> None:
         """Keep the newest reading."""
