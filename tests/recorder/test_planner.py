@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -257,6 +257,35 @@ def test_what_a_residual_head_adds_is_recorded_and_replayed(save: Save) -> None:
     difference, _ = outcome(save(forge(tap, PlannerRepeat, other, residual=changed)))
     assert difference is not None
     assert difference.where == "a plan between two jobs"
+
+
+class Tripping(Restless):
+    """With a head that now and then trips, in one of two ways."""
+
+    def residual(self, *_: NDArray[np.float32]) -> NDArray[np.float32]:
+        residual = self.rng.uniform(-0.3, 0.3, 4).astype(np.float32)
+        if residual[0] > 0.2:
+            raise ValueError("no such row")
+        return residual if residual[0] > -0.2 else cast(Any, None)
+
+
+def test_a_head_of_somebody_s_own_that_trips_is_recorded_and_replayed(save: Save) -> None:
+    tap, policy = ListTap("planner"), Tripping()
+    policy.capabilities = frozenset(CAPABILITIES)
+    settings = PlannerSettings(residual=True)
+    core = open_core(tap, {}, policy, make_strategy("synchronous"), GANTRY, SESSION, 3, settings)
+    plans = drive(core, policy)
+    repeats = [one for one in tap.records(PlannerRepeat) if isinstance(one, PlannerRepeat)]
+    failed = {one.failed for one in repeats if one.failed}
+    name = f"System 1 policy {__name__}.Tripping failed: "
+    assert failed == {
+        name + "ValueError: no such row",
+        name + "TypeError: expected a NumPy array, got builtins.NoneType",
+    }
+    assert core.statistics().corrections_rejected == sum(bool(one.failed) for one in repeats)
+    difference, compared = outcome(save(tap.envelopes))
+    assert difference is None
+    assert compared["plans"] == len(plans)
 
 
 def test_a_recording_from_before_corrections_could_be_switched_off_is_replayed(save: Save) -> None:

@@ -60,6 +60,16 @@ def test_a_camera_whose_images_were_all_refused_is_told_with_the_reason() -> Non
     assert told == [f"camera wrist: no image was taken; the last fault: {fault}"]
 
 
+def test_a_system_1_that_failed_is_told_with_the_reason() -> None:
+    summary = RunSummary(SystemConfig(), 0)
+    fault = "System 1 policy mine.Policy failed: IndexError: list index out of range"
+    summary.status = {"planner": {"core.abandoned_jobs": "0", "core.last_fault": fault}}
+    assert not any(fault in words for words in summary.closing_words())
+    summary.status = {"planner": {"core.abandoned_jobs": "630", "core.last_fault": fault}}
+    told = f"System 1 failed 630 times, see planner.log; the planner's last fault: {fault}"
+    assert told in summary.closing_words()
+
+
 def test_it_is_told_what_system2_was_sent() -> None:
     slow = SlowConfig(uplink="features", feature_codec="int8")
     summary = RunSummary(SystemConfig().model_copy(update={"slow": slow}), 0)

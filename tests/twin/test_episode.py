@@ -10,7 +10,7 @@ import pytest
 from dualsys.bus.link_model import Conditions, Schedule
 from dualsys.bus.link_profiles import PROFILES, ProfileName
 from dualsys.clock import NS_PER_MS
-from dualsys.errors import ConfigError, InstructionError
+from dualsys.errors import ConfigError, InstructionError, PolicyError
 from dualsys.fast.control.core import Ages
 from dualsys.fast.planner.demand import DemandBounds
 from dualsys.slow.backend import System2Output
@@ -34,6 +34,26 @@ def test_the_same_seed_gives_the_same_episode_to_the_bit(play: Play) -> None:
     play("pick", SEED + 1)
 
     assert play("touch", SEED, **JITTER) == first
+
+
+class Tripping(ScriptedSystem1):
+    """Somebody's own, with a mistake in it."""
+
+    def sample(self, noise: Any, condition: Any) -> Any:
+        del noise, condition
+        return [][1]
+
+
+def test_a_policy_of_somebody_s_own_that_trips_ends_the_episode_by_its_name(play: Play) -> None:
+    del play
+    from dualsys.twin.scripted import scripted_parts
+    from dualsys_sim.episode import make_episode
+    from dualsys_sim.world import World
+
+    parts = replace(scripted_parts(), system1=Tripping())
+    wrong = rf"System 1 policy {__name__}\.Tripping failed: IndexError: list index out of range"
+    with World() as world, pytest.raises(PolicyError, match=wrong):
+        run_episode(parts, world, make_episode("touch", SEED), TwinSettings())
 
 
 def test_another_world_gives_the_same_episode_to_the_bit(play: Play) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 import numpy as np
@@ -20,17 +20,19 @@ from dualsys.bus.channel import LatestSubscriber
 from dualsys.bus.service import ServiceServer
 from dualsys.cameras.link import LinkCamera
 from dualsys.clock import NS_PER_S
-from dualsys.errors import DualsysError, PolicyError
+from dualsys.errors import DualsysError
 from dualsys.fast.chunking.strategy import ChunkStrategy, weak_weights
 from dualsys.fast.planner.arm import Kinematics
 from dualsys.fast.planner.core import PlannerCore
+from dualsys.fast.planner.correction import Corrector
 from dualsys.fast.planner.demand import Decision
 from dualsys.fast.planner.loop import PlannerLoop, Wiring
 from dualsys.fast.planner.rate_control import RateChoice
 from dualsys.fast.planner.records import PlanJob, PlannerSettings
 from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.planner.track import ActionArray
-from dualsys.fast.policies.policy import System1, require_policy
+from dualsys.fast.policies.guard import PolicyGuard, require_array
+from dualsys.fast.policies.policy import ResidualHead, System1
 from dualsys.messages import ControlState, Image, LatentPacket, Observation, Plan, Tensor
 from dualsys.recorder.geometries import name_of
 from dualsys.recorder.records import (
@@ -61,20 +63,19 @@ _NO_RESIDUAL: Final = Tensor.of(np.zeros(0, dtype=np.float32))
 _NO_PLAN: Final = PlanHeader(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, "")
 
 
-class HeardPolicy:
-    """A policy whose residual head is listened to; everything else is passed on.
+class HeardHead:
+    """A residual head that is listened to.
 
     Args:
-        policy: With the capability `residual`.
+        head: Says what to add to an action.
+        guard: Around the policy that it belongs to.
     """
 
-    def __init__(self, policy: System1) -> None:
-        self._policy = policy
+    def __init__(self, head: ResidualHead, guard: PolicyGuard) -> None:
+        self._head = head
+        self._guard = guard
         self.residual_heard = _NO_RESIDUAL
         self.failed = ""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._policy, name)
 
     def forget(self) -> None:
         """Nothing was heard."""
@@ -83,11 +84,12 @@ class HeardPolicy:
     def residual(self, *seen: NDArray[np.float32]) -> NDArray[np.float32]:
         """What to add to an action, float32 `[4]`."""
         try:
-            residual: NDArray[np.float32] = self._policy.residual(*seen)  # type: ignore[attr-defined]
-        except PolicyError as error:
+            with self._guard.entered():
+                residual = require_array(self._head.residual(*seen))
+        except DualsysError as error:
             self.failed = str(error)
             raise
-        self.residual_heard = Tensor.of(np.asarray(residual))
+        self.residual_heard = Tensor.of(residual)
         return residual
 
 
@@ -117,11 +119,11 @@ class RecordedPlannerCore(PlannerCore):
         self._tap = tap
         self._calls = 0
         self.watch = Watch(tap, BEGINS_PER_LOOK)
-        require_policy(policy)
-        asked = settings is not None and settings.residual and "residual" in policy.capabilities
-        self._heard = HeardPolicy(policy) if asked else None
-        listened: Any = self._heard or policy
-        super().__init__(listened, strategy, kinematics, session, seed, settings)
+        super().__init__(policy, strategy, kinematics, session, seed, settings)
+        self._heard: HeardHead | None = None
+        if self._corrector is not None:
+            self._heard = HeardHead(cast(ResidualHead, policy), self._guard)
+            self._corrector = Corrector(self._heard, policy.action)
         tap.put(
             PlannerBegin(
                 t_ns=tap.now_ns(),

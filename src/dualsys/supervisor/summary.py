@@ -131,7 +131,7 @@ class RunSummary:
             codec = self.config.slow.feature_codec
             words.append(f"System 2 was sent features ({codec}): no image left the edge")
         planner = self.status.get("planner", {})
-        words += refused_images(planner)
+        words += refused_images(planner) + given_up(planner)
         words += [line] if (line := uplink_line(planner)) else []
         if self.problem:
             words.append(f"problem: {self.problem}")
@@ -146,6 +146,15 @@ def refused_images(status: dict[str, str]) -> list[str]:
         for name in names
         if status[f"camera.{name}.accepted"] == "0" and (fault := status.get(f"camera.{name}.last_fault"))
     ]
+
+
+def given_up(status: dict[str, str]) -> list[str]:
+    """A line where System 1 failed, by the planner's last status: the arm had no new plan meanwhile."""
+    count = status.get("core.abandoned_jobs", "0")
+    if count == "0":
+        return []
+    fault = status.get("core.last_fault", "")
+    return [f"System 1 failed {count} times, see planner.log; the planner's last fault: {fault}"]
 
 
 def uplink_line(status: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dualsys.clock import NS_PER_MS
-from dualsys.errors import ConfigError, InstructionError, SpecError
+from dualsys.errors import ConfigError, InstructionError, PolicyError, SpecError
 from dualsys.fast.chunking.strategy import make_strategy
 from dualsys.fast.planner.core import PlannerCore
 from dualsys.fast.planner.records import PlannerSettings
@@ -258,6 +258,38 @@ def test_a_chunk_that_is_wholly_over_changes_nothing_and_is_counted(bench: Any) 
     job = bench.begin(T0)
     assert bench.core.finish(job, moving(1.0), T0 + 16 * STEP_NS) is None
     assert bench.core.statistics().expired_chunks == 1
+
+
+def out_of_range(*_: object) -> Any:
+    return [][1]
+
+
+def out_of_memory(*_: object) -> Any:
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong", "told"),
+    [
+        ("encode_wrist", out_of_range, "IndexError: list index out of range"),
+        ("condition", out_of_range, "IndexError: list index out of range"),
+        ("sample", out_of_range, "IndexError: list index out of range"),
+        ("sample", lambda *_: None, "TypeError: expected a NumPy array, got builtins.NoneType"),
+        ("sample", lambda *_: np.array([None]), "TypeError: expected an array of .*, got one of object"),
+    ],
+)
+def test_a_policy_of_somebody_s_own_that_trips_is_named(
+    bench: Any, method: str, wrong: Callable[..., Any], told: str
+) -> None:
+    setattr(bench.policy, method, wrong)
+    with pytest.raises(PolicyError, match=rf"^System 1 policy \S+\.ScriptedPolicy failed: {told}"):
+        bench.core.compute(bench.begin(T0))
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_policy(bench: Any) -> None:
+    bench.policy.sample = out_of_memory
+    with pytest.raises(MemoryError):
+        bench.core.compute(bench.begin(T0))
 
 
 def test_a_job_that_failed_can_be_given_up(bench: Any) -> None:

@@ -135,6 +135,20 @@ def test_a_head_that_fails_does_not_end_the_planner(bench: Any) -> None:
     assert bench.core.repeat(T0 + 3 * STEP_NS) is not None
 
 
+@pytest.mark.parametrize(
+    ("residual", "told"),
+    [(lambda *_: [][1], "IndexError: list index"), (lambda *_: None, "AttributeError: ")],
+)
+def test_a_head_of_somebody_s_own_that_trips_does_not_end_the_planner(
+    bench: Any, residual: Callable[..., Any], told: str
+) -> None:
+    bench.policy.residual = residual
+    assert bench.core.repeat(T0 + STEP_NS) is None
+    statistics = bench.core.statistics()
+    assert statistics.corrections_rejected == 1
+    assert f".Still failed: {told}" in statistics.last_fault
+
+
 def test_corrected_motion_is_what_the_next_chunk_continues(make_bench: Callable[..., Any]) -> None:
     bench = make_bench("naive_async", policy=Still(nudge=(0.25, 0.0, 0.0, 0.0)), settings=CORRECTED)
     bench.ready(T0)

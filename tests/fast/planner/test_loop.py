@@ -233,7 +233,8 @@ def test_an_emulated_delay_holds_a_plan_back_and_nothing_else(make_bench: Callab
     assert len(stage.observations.sent) >= 18
 
 
-def test_a_policy_that_fails_is_survived_and_counted(stage: Stage) -> None:
+@pytest.mark.parametrize("error", [PolicyError("the runtime failed"), IndexError("the runtime failed")])
+def test_a_policy_that_fails_is_survived_and_counted(stage: Stage, error: Exception) -> None:
     stage.start()
     stage.run(300)
     before = len(stage.plans.sent)
@@ -241,12 +242,13 @@ def test_a_policy_that_fails_is_survived_and_counted(stage: Stage) -> None:
 
     def fail(noise: Any, condition: Any) -> Any:
         del noise, condition
-        raise PolicyError("the runtime failed")
+        raise error
 
     stage.policy.sample = fail
     stage.run(100)
     assert len(stage.plans.sent) == before
     assert int(stage.told()["core.abandoned_jobs"]) == 5
+    assert stage.told()["core.last_fault"].endswith("the runtime failed")
     stage.policy.sample = good
     stage.run(100)
     assert len(stage.plans.sent) > before

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dualsys.errors import InstructionError, MessageError, PolicyError, SpecError
+from dualsys.errors import DualsysError, InstructionError, MessageError, SpecError
 from dualsys.fast.chunking.delay import DelayEstimator, played_from_ns, steps_begun
 from dualsys.fast.chunking.requests import Plain, RollForward
 from dualsys.fast.chunking.strategy import ChunkStrategy, require_suitable
@@ -36,6 +36,7 @@ from dualsys.fast.planner.records import PlanJob, PlannerSettings, PlannerStatis
 from dualsys.fast.planner.rest import rest_chunk
 from dualsys.fast.planner.sight import Features, Images
 from dualsys.fast.planner.track import ActionArray, Chunk, FloatArray, Track, tool_scale_m
+from dualsys.fast.policies.guard import PolicyGuard, require_array
 from dualsys.fast.policies.policy import ResidualHead, System1, WeakSampler, require_policy
 from dualsys.fast.policies.sampling import draw
 from dualsys.messages import MAX_TEXT, ControlState, LatentPacket, Observation, Plan
@@ -80,7 +81,7 @@ class PlannerCore:
         if self._settings.residual:
             require_residual(policy.capabilities, f"System 1 with weights {policy.weights}")
         self._delay = DelayEstimator(policy.action.step_ns, initial_steps=max(1, expected_steps))
-        self._policy = policy
+        self._policy, self._guard = policy, PolicyGuard(policy)
         self._strategy = strategy
         self._action = policy.action
         self._scale_m = tool_scale_m(policy.action)
@@ -319,16 +320,17 @@ class PlannerCore:
         """Ask System 1 for the chunk, float32 `[H, 4]`. Slow; changes nothing that anything else depends on.
 
         Raises:
-            PolicyError: The policy failed; then `abandon` the job.
+            PolicyError: The policy failed, whatever it raised; then `abandon` the job.
         """
         grip = float(job.proprioception[-1])
         if job.way_back_m is not None:
             return step_back_chunk(job.overlap, job.way_back_m, self._scale_m, grip)
         if job.rest:
             return rest_chunk(job.overlap, grip)
-        features = np.stack([frame.features(self._policy.encode_wrist) for frame in job.frames])
-        condition = self._policy.condition(job.tokens, job.latent_age_s, features, job.proprioception)
-        return draw(self._policy, job.request, job.noise, condition)
+        with self._guard.entered():
+            features = np.stack([frame.features(self._policy.encode_wrist) for frame in job.frames])
+            condition = self._policy.condition(job.tokens, job.latent_age_s, features, job.proprioception)
+            return require_array(draw(self._policy, job.request, job.noise, condition))
 
     def finish(self, job: PlanJob, chunk: ActionArray, now_ns: int) -> Plan | None:
         """Join a computed chunk to the motion.
@@ -415,10 +417,11 @@ class PlannerCore:
         tokens, latent_age_s = self._latents.read(now_ns)
         state = proprioception(arm, self._motion.grip(now_ns, arm))
         try:
-            wrist = np.stack([one.features(self._policy.encode_wrist) for one in self._frames.pair()])
-            seen = Seen(tokens, latent_age_s, wrist, state)
-            nudged = corrector.correct(track, now_ns, seen, self._settings.workspace)
-        except (PolicyError, SpecError) as error:
+            with self._guard.entered():
+                wrist = np.stack([one.features(self._policy.encode_wrist) for one in self._frames.pair()])
+                seen = Seen(tokens, latent_age_s, wrist, state)
+                nudged = corrector.correct(track, now_ns, seen, self._settings.workspace)
+        except DualsysError as error:
             self._reject("corrections_rejected", error)
             return None
         return self._plans.amend(*self._adopt(nudged, now_ns, arm), now_ns)

@@ -34,7 +34,8 @@ CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 class System1(Protocol):
     """A policy that turns latents, wrist images and the state of the arm into chunks of actions.
 
-    Every method is a pure function of its arguments: the same input gives the same output, to the bit.
+    Every method is a pure function of its arguments: the same input gives the same output, to the bit. What
+    it raises, the planner counts and survives as a PolicyError, see `policies.guard`.
     """
 
     @property
