@@ -48,6 +48,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What `Decoder.decode` raises."""
 
 _ENCODER = msgspec.msgpack.Encoder()
+_UINT8 = np.dtype(np.uint8)
 _SHOWN_CHARACTERS = 300
 _MOST_SCANS = 64
 _SCAN = b"\xff\xda"
@@ -162,7 +163,7 @@ def to_image(array: NDArray[np.uint8], encoding: Literal["raw", "jpeg"] = "raw",
     Raises:
         MessageError: The array is not such an image.
     """
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+    if array.dtype != _UINT8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise MessageError(f"image: expected uint8[height, width, 3], got {array.dtype}{list(array.shape)}")
     pixels = np.ascontiguousarray(array)
     height, width = array.shape[:2]
@@ -186,7 +187,7 @@ def from_image(image: Image) -> NDArray[np.uint8]:
         expected = image.height * image.width * 3
         if len(image.data) != expected:
             raise MessageError(f"image: {list(shape)} takes {expected} bytes, got {len(image.data)}")
-        pixels: NDArray[np.uint8] = np.frombuffer(image.data, np.uint8).reshape(shape)
+        pixels: NDArray[np.uint8] = np.ndarray(shape, _UINT8, image.data)
     else:
         pixels = _from_jpeg(image, shape)
     pixels.setflags(write=False)

@@ -162,24 +162,28 @@ class _Reader:
         Raises:
             SpecError: As for `decode_latent`.
         """
-        if parts.keys() != self._expected.keys():
-            raise SpecError(
-                f"{self._field}: expected {sorted(self._expected)} as {self._codec}, got {sorted(parts)}"
-            )
-        for name, expected in self._expected.items():
-            part = parts[name]
-            if (part.dtype, part.shape) != expected:
+        if len(parts) != len(self._expected):
+            raise self._other_names(parts)
+        for name, (dtype, shape) in self._expected.items():
+            part = parts.get(name)
+            if part is None:
+                raise self._other_names(parts)
+            if part.dtype != dtype or part.shape != shape:
                 wanted, got = self._wire[name].describe(), f"{part.dtype}{list(part.shape)}"
                 raise SpecError(f"{self._field}.{name}: expected {wanted} as {self._codec}, got {got}")
         arrays: dict[str, NDArray[np.generic]] = {}
         for name, one in self._specs.items():
-            if one.dtype == "float32" and self._codec != "float32":
+            if self._codec != "float32" and one.dtype == "float32":
                 wide = _within(_widened(name, parts, self._codec, self._field), one, self._codec)
                 arrays[name] = one.validate(wide, self._labels[name])
             else:
                 # Of the shape and element type of its part, which were compared above.
                 arrays[name] = one.validate_elements(parts[name].array(), self._labels[name])
         return arrays
+
+    def _other_names(self, parts: Mapping[str, Tensor]) -> SpecError:
+        expected = sorted(self._expected)
+        return SpecError(f"{self._field}: expected {expected} as {self._codec}, got {sorted(parts)}")
 
 
 class LatentReader(_Reader):
