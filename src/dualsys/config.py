@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from dualsys.bus.gate import Protection
+from dualsys.bus.link_profiles import ProfileName
 from dualsys.cameras.fitting import How
 from dualsys.cameras.registry import CAMERAS
 from dualsys.config_checks import strategy_faults, timing_faults, workspace_faults
@@ -325,6 +326,10 @@ class RunConfig(Section):
     )
     stopped_timeout_s: float = Field(
         default=300.0, ge=0, le=86_400, description="how long a stopped arm is waited for to be resumed"
+    )
+    line: ProfileName | None = Field(
+        default=None,
+        description="the line to System 2 where `dualsys run` has both on one machine; `line` comes first",
     )
     folder: Folder = Field(default=Path("../runs"), description="where run folders are made")
     report: bool = Field(default=True, description="draw figures and film when the run is over")

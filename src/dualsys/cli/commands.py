@@ -171,6 +171,9 @@ def run(command: RunCommand, overrides: Overrides) -> int:
 
     given = merged(run_settings(command), overrides)
     config = load_config(command.config, given)
+    if config.run.line is not None and not config.line.emulated:
+        given["line.profile"] = config.run.line
+        config = load_config(command.config, given)
     seeds = None
     table = driver_named(config.robot.driver).at_table
     if table:

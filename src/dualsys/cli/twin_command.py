@@ -28,6 +28,7 @@ _OPTIONS = {
 _LEFT_OUT = (
     "run.instruction",
     "run.episode_timeout_s",
+    "run.line",
     "record.",
     "control.rate_hz",
     "control.smoothing",
