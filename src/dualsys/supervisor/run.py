@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +18,7 @@ from dualsys.recorder.tap import open_tap
 from dualsys.robots.registry import driver_named
 from dualsys.supervisor.addresses import require_free
 from dualsys.supervisor.children import Children, Ending, ProcessEndedError
-from dualsys.supervisor.display import Display, milliseconds
+from dualsys.supervisor.display import Display
 from dualsys.supervisor.interrupts import Interrupts
 from dualsys.supervisor.line import addresses_of
 from dualsys.supervisor.monitor import Monitor
@@ -29,7 +28,7 @@ from dualsys.supervisor.round_trip import RoundTrip
 from dualsys.supervisor.scenes import FoundScenes, Scenes, SimulatedScenes
 from dualsys.supervisor.silence import PERIOD_NS, Silence
 from dualsys.supervisor.summary import EpisodeResult, RunSummary, emulation_lines
-from dualsys.telemetry.live_view import LiveView, ProcessView
+from dualsys.supervisor.view import Episode, Viewer
 from dualsys.telemetry.recorder import Recorder
 from dualsys.telemetry.report import build_report
 from dualsys.telemetry.run_folder import RunFolder
@@ -45,16 +44,6 @@ ProcessCommand = Callable[[str, Path], Sequence[str]]
 
 class _InterruptedError(DualsysError):
     """Somebody wants the run to end, or nobody sees any more what it says."""
-
-
-@dataclass
-class _Episode:
-    """The episode that is going on."""
-
-    number: int
-    seed: int
-    instruction: str
-    started_ns: int
 
 
 class Run:
@@ -103,7 +92,8 @@ class Run:
         self._children = Children(self._clock)
         self._interrupts = Interrupts(self._children.kill)
         self._display = Display(console)
-        self._episode: _Episode | None = None
+        self._viewer = Viewer(config, self._processes, self._task, self._summary)
+        self._episode: Episode | None = None
         self._round_trip: RoundTrip | None = None
         self._silence: Silence | None = None
         self._hung: set[str] = set()
@@ -232,7 +222,7 @@ class Run:
         peers["slow"].ask("check", {"instruction": instruction})
         begin = {"episode": str(number), "instruction": instruction, "epoch": epoch}
         peers["planner"].ask("start_episode", begin)
-        self._episode = _Episode(number, seed, instruction, self._now())
+        self._episode = Episode(number, seed, instruction, self._now())
         # What was on its way still shows the world before: it is recorded ahead of the episode.
         monitor.poll(self._now())
         if not scene.judged:
@@ -260,7 +250,8 @@ class Run:
         if self._display.due(now_ns):
             if self._round_trip is not None:
                 self._round_trip.look(now_ns)
-            self._display.show(now_ns, self._view(monitor, now_ns))
+            alive, episode = self._children.names, self._episode
+            self._display.show(now_ns, self._viewer.view(now_ns, monitor, alive, episode, self._round_trip))
         pacer.wait()
 
     def _take_in(self, monitor: Monitor) -> int:
@@ -394,48 +385,6 @@ class Run:
             self._display.say(recording)
         files = ", ".join(path.name for path in [Path("summary.json"), *made])
         self._display.say(f"run folder {self.folder.path}: {files}")
-
-    def _view(self, monitor: Monitor, now_ns: int) -> LiveView:
-        config, episode, state = self._config, self._episode, monitor.state
-        alive = self._children.names
-        counters = {} if state is None else state.counters
-
-        def process(
-            name: str, delivers: str, flow: str, wanted_hz: float | None, note: str = ""
-        ) -> ProcessView:
-            rate_hz = monitor.flows[flow].per_second(now_ns)
-            return ProcessView(name, delivers, rate_hz, wanted_hz, note, name in alive)
-
-        compute_ms = "" if monitor.latent is None else f"computes {monitor.latent.compute_ns / 1e6:.1f} ms"
-        plan = monitor.plan
-        rows = {
-            "sim": process("sim", "wrist images", "wrist", config.sim.camera_wrist_hz),
-            "slow": process("slow", "latents", "latent", config.slow.rate_hz, compute_ms),
-            "planner": process("planner", "plans", "plan", config.fast.plan_hz),
-            "control": process("control", "states", "state", config.control.state_rate_hz),
-        }
-        return LiveView(
-            title=f"{config.name}: {self._task}, strategy {config.fast.strategy.name}",
-            emulation="\n".join(emulation_lines(config)),
-            line=config.line.words(),
-            episode="" if episode is None else self._summary.called(episode.number),
-            instruction="" if episode is None else episode.instruction,
-            elapsed_s=0.0 if episode is None else seconds(now_ns - episode.started_ns),
-            processes=tuple(row for name, row in rows.items() if name in self._processes),
-            mode="" if state is None else state.mode,
-            reason="" if state is None else state.reason,
-            latent_age_ms=None if state is None else milliseconds(state.latent_age_ns),
-            plan_age_ms=None if state is None else milliseconds(state.plan_age_ns),
-            plan_delay_ms=None if plan is None else milliseconds(plan.delay_ns),
-            join_rad_s=monitor.last_join_rad_s,
-            missed=counters.get("missed", 0),
-            ticks=counters.get("ticks", 0),
-            successes=self._summary.successes,
-            finished=self._summary.finished,
-            says="" if monitor.latent is None else monitor.latent.text,
-            round_trip="" if self._round_trip is None else self._round_trip.words,
-            uplink="" if self._round_trip is None else self._round_trip.uplink,
-        )
 
     @property
     def _task(self) -> str:
