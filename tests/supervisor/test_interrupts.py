@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from dualsys.supervisor.interrupts import Interrupts
+from dualsys.supervisor.interrupts import InterruptedRunError, Interrupts
 
 
 @pytest.mark.fault_row(45)
@@ -21,6 +21,32 @@ def test_once_asks_for_the_end_and_twice_kills() -> None:
             signal.raise_signal(signal.SIGTERM)
     assert killed == [True]
     assert caught.value.code == 128 + signal.SIGTERM
+
+
+def test_the_first_breaks_off_what_would_not_look() -> None:
+    went_on: list[str] = []
+
+    def wait() -> None:
+        signal.raise_signal(signal.SIGINT)
+        went_on.append("although it was broken off")
+
+    with Interrupts(lambda: None) as interrupts:
+        interrupts.check()
+        with pytest.raises(InterruptedRunError, match="stopped by the operator"), interrupts.breaking_off():
+            wait()
+        with pytest.raises(InterruptedRunError), interrupts.breaking_off():
+            went_on.append("although the end was asked for before")
+        with pytest.raises(InterruptedRunError):
+            interrupts.check()
+    assert went_on == []
+
+
+def test_elsewhere_the_first_breaks_nothing_off() -> None:
+    with Interrupts(lambda: None) as interrupts:
+        with interrupts.breaking_off():
+            pass
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.asked
 
 
 @pytest.mark.parametrize("ignored", [False, True])

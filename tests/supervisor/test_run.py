@@ -20,9 +20,10 @@ from rich.console import Console
 from dualsys.bus.service import ServiceServer
 from dualsys.bus.sockets import close_context, open_context
 from dualsys.cli.process import process_command
-from dualsys.clock import NS_PER_MS, WallClock
+from dualsys.clock import NS_PER_MS, WallClock, nanoseconds
 from dualsys.config import SystemConfig, load_config
 from dualsys.errors import AddressInUseError, ConfigError
+from dualsys.supervisor.peers import RESET_S
 from dualsys.supervisor.processes import PROCESSES
 from dualsys.supervisor.run import Run
 from dualsys.supervisor.summary import RunSummary
@@ -418,24 +419,32 @@ def test_why_the_arm_came_to_rest_is_in_the_episode_and_in_the_summary(
     assert 0 < tree["halts"][0]["after_s"] < tree["halts"][1]["after_s"] < tree["elapsed_s"]
 
 
+@pytest.mark.fault_row(45)
+@pytest.mark.parametrize(
+    ("task", "file", "sign", "sim_ended"),
+    [
+        ("never_ends", "events.jsonl", "episode", "ended with code 0"),
+        ("never_resets", "sim.log", "the world is being built", "was ended by SIGKILL"),
+    ],
+)
 def test_ctrl_c_stops_the_processes_in_order_and_completes_the_folder(
-    config: Callable[..., SystemConfig],
+    config: Callable[..., SystemConfig], task: str, file: str, sign: str, sim_ended: str
 ) -> None:
-    system = config(run__task="never_ends", run__report=False)
-    folder = system.run.folder
+    system, clock, pressed_ns = config(run__task=task, run__report=False), WallClock(), [0]
 
     def press_once_it_runs() -> None:
-        while not any("episode" in log.read_text("utf-8") for log in folder.glob("*/events.jsonl")):
+        while not any(sign in log.read_text("utf-8") for log in system.run.folder.glob(f"*/{file}")):
             clock.sleep_until_ns(clock.now_ns() + 20 * NS_PER_MS)
+        pressed_ns[0] = clock.now_ns()
         os.kill(os.getpid(), signal.SIGINT)
 
-    clock = WallClock()
     presser = threading.Thread(target=press_once_it_runs, daemon=True)
     presser.start()
     one, summary, _ = run(system)
     presser.join()
-    assert summary.state == "interrupted"
+    assert clock.now_ns() - pressed_ns[0] < nanoseconds(RESET_S) / 2, "nobody waits for the world"
+    assert (summary.state, summary.problem) == ("interrupted", "stopped by the operator")
     assert json.loads((one.folder.path / "summary.json").read_text("utf-8"))["state"] == "interrupted"
-    ended = [event["name"] for event in events(one, "ended")]
-    assert ended == list(reversed(PROCESSES))
+    assert [event["name"] for event in events(one, "ended")] == list(reversed(PROCESSES))
+    assert summary.endings == dict.fromkeys(PROCESSES, "ended with code 0") | {"sim": sim_ended}
     assert "stop {'reason': 'the run is over'}" in one.folder.log("control").read_text("utf-8")

@@ -19,7 +19,7 @@ from dualsys.robots.registry import driver_named
 from dualsys.supervisor.addresses import require_free
 from dualsys.supervisor.children import Children, Ending, ProcessEndedError
 from dualsys.supervisor.display import Display
-from dualsys.supervisor.interrupts import Interrupts
+from dualsys.supervisor.interrupts import InterruptedRunError, Interrupts
 from dualsys.supervisor.line import addresses_of
 from dualsys.supervisor.monitor import Monitor
 from dualsys.supervisor.peers import Peer, open_peers
@@ -36,14 +36,11 @@ from dualsys.telemetry.run_folder import RunFolder
 _STATUS_EVERY = 5
 _SUMMARY_EVERY = 50
 _STOP_GRACE_S = 3.0
+_BUSY_GRACE_S = 1.0
 _LAST_ANSWER_S = 0.5
 
 ProcessCommand = Callable[[str, Path], Sequence[str]]
 """From the name of a process and the configuration to its command line."""
-
-
-class _InterruptedError(DualsysError):
-    """Somebody wants the run to end, or nobody sees any more what it says."""
 
 
 class Run:
@@ -97,6 +94,7 @@ class Run:
         self._round_trip: RoundTrip | None = None
         self._silence: Silence | None = None
         self._hung: set[str] = set()
+        self._busy: set[str] = set()
         self._welcomed: set[str] = set()
         self._lost: tuple[DualsysError, int] | None = None
         self._count = 0
@@ -141,7 +139,7 @@ class Run:
                 self._begin(number, seed, scenes, monitor, peers)
                 self._follow(scenes, monitor, peers, pacer)
             summary.state = "finished"
-        except _InterruptedError as error:
+        except InterruptedRunError as error:
             summary.state, summary.problem = "interrupted", str(error)
         except (DualsysError, OSError) as error:
             # A silent peer is often one that has just ended: then how it ended is what matters.
@@ -217,7 +215,13 @@ class Run:
             raise self._lost[0]
         peers["planner"].ask("end_episode")
         epoch = peers["control"].ask("new_epoch").get("epoch", "")
-        scene = scenes.begin(seed)
+        try:
+            # The one wait of many seconds in which nothing else is looked at.
+            with self._interrupts.breaking_off():
+                scene = scenes.begin(seed)
+        except InterruptedRunError:
+            self._busy.add("sim")
+            raise
         instruction = scene.instruction
         peers["slow"].ask("check", {"instruction": instruction})
         begin = {"episode": str(number), "instruction": instruction, "epoch": epoch}
@@ -298,10 +302,9 @@ class Run:
         self._episode = None
 
     def _check_children(self) -> None:
-        if self._interrupts.asked:
-            raise _InterruptedError("stopped by the operator")
+        self._interrupts.check()
         if self._display.lost:
-            raise _InterruptedError(f"nobody sees any more what the run says: {self._display.lost}")
+            raise InterruptedRunError(f"nobody sees any more what the run says: {self._display.lost}")
         if self._recorder.fault is not None:
             raise self._recorder.fault
         for ending in self._children.ended():
@@ -343,10 +346,12 @@ class Run:
     def _stop(self, peers: dict[str, Peer]) -> None:
         """Bring the arm to rest first, then end the processes, those that lead before those that follow.
 
-        Those that hang are neither asked nor waited for. Nor is anybody asked who has not answered as a
-        process of this run: the arm of another run is not ours to stop.
+        Those that hang are neither asked nor waited for; one whose work was broken off is waited for briefly.
+        Nor is anybody asked who has not answered as a process of this run: the arm of another run is not ours
+        to stop.
         """
-        asked = [name for name in self._children.names if name in self._welcomed - self._hung]
+        patience_s = dict.fromkeys(self._hung, 0.0) | dict.fromkeys(self._busy, _BUSY_GRACE_S)
+        asked = [name for name in self._children.names if name in self._welcomed - patience_s.keys()]
         try:
             if "control" in asked:
                 peers["control"].ask("stop", {"reason": "the run is over"}, _LAST_ANSWER_S)
@@ -356,7 +361,7 @@ class Run:
             # The run is over either way; what could not be asked is missing from the summary.
             self._recorder.event(self._now(), "fault", text=str(error))
         for name in reversed(self._processes):
-            for ending in self._children.stop([name], 0.0 if name in self._hung else _STOP_GRACE_S):
+            for ending in self._children.stop([name], patience_s.get(name, _STOP_GRACE_S)):
                 self._note(ending)
 
     def _note(self, ending: Ending) -> None:
