@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import zmq
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber
 from dualsys.bus.sockets import ZmqContext
@@ -111,3 +112,12 @@ def test_what_is_refused_is_not_waited_through(context: ZmqContext, until: Until
 
     until(refused)
     assert receiver.statistics().rejected
+
+
+def test_a_wait_ends_in_time_where_another_socket_took_the_place_of_the_first(context: ZmqContext) -> None:
+    receiver = subscriber(context, ANY_PORT, bind=True)
+    assert receiver.receive_within(NS_PER_MS) is None
+    # As after a message in several parts.
+    receiver._start_over()
+    assert receiver.receive_within(NS_PER_MS) is None
+    assert receiver.socket.getsockopt(zmq.RCVTIMEO) == 1

@@ -127,6 +127,8 @@ class LatestPublisher:
             MessageError: The message cannot be sent.
             BusError: The topic contains a zero byte.
         """
+        # Nothing goes to whoever has lost their key. Everything else is looked after behind the message: that
+        # takes as long as the message itself, which is on its way by then.
         if self._attachment.is_protected:
             self._attachment.tend()
         if topic is None:
@@ -135,7 +137,6 @@ class LatestPublisher:
             self._begin(topic)
         encode_into(message, self._frame, self._start)
         self._hand_over(self._frame, zmq.NOBLOCK)
-        # What else there is to do takes as long as the message itself, which is on its way by now.
         self._counts[topic] = number = self._counts[topic] + 1
         NUMBER.pack_into(self._frame, self._start - NUMBER.size, number)
         self._sent += 1
