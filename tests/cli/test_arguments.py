@@ -175,12 +175,17 @@ def test_full_speed_and_options_become_settings(repository: Path) -> None:
         (["robot", "stop", "CONFIG", "--endpoints.control.service", "ipc:///tmp/nobody"], "is it running?"),
         (
             ["say", "go", "CONFIG", "--endpoints.planner.service", "ipc:///tmp/nobody"],
-            "configs/tabletop.yaml says; another configuration can be named)",
+            "configs/tabletop.yaml says; name another configuration as the last argument)",
         ),
         (
             ["run", "CONFIG", "--instruction", ""],
             "run.instruction: got '', expected text that is not empty, or null",
         ),
+        (
+            ["run", "--config", "CONFIG"],
+            "--config: is no option; name the file by itself, such as `dualsys run",
+        ),
+        (["say", "go", "--config=CONFIG"], "--config: is no option; name the file by itself"),
         (["say", " ", "CONFIG"], "TEXT: got ' ', expected words, such as \"pick up the blue cube\""),
     ],
 )
@@ -194,6 +199,24 @@ def test_an_error_is_one_message_without_a_traceback_and_exit_code_2(
     assert expected in captured.err
     assert "Traceback" not in captured.err
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("arguments", [["say", "go"], ["robot", "status"], ["twin"], ["doctor"]])
+def test_where_no_configuration_is_named_and_the_usual_one_is_not_there_it_is_told_how_to_name_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    told = f"meant where none is named, and not there in {tmp_path}; name yours as the last argument"
+    assert capsys.readouterr().err == f"error: {CONFIG}: 1 fault\n  {told}\n"
+
+
+def test_a_configuration_that_was_named_is_not_said_to_be_meant_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", str(CONFIG)]) == 2
+    assert "cannot be read: No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

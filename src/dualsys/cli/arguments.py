@@ -329,10 +329,16 @@ def parse(argv: Sequence[str]) -> tuple[Command, dict[str, str]]:
         The command, and the settings given as `--section.setting value`.
 
     Raises:
-        ConfigError: A setting has no value, or is given twice.
+        ConfigError: A setting has no value, or is given twice; or the configuration is given as an option.
         SystemExit: Help was asked for, or the command line is wrong: the answer was printed.
     """
     rest, overrides = split_settings(argv)
+    if any(token.partition("=")[0] == "--config" for token in rest):
+        # The parser knows a field of that name, and would say that its value is missing.
+        raise ConfigError(
+            "command line",
+            ["--config: is no option; name the file by itself, such as `dualsys run configs/tabletop.yaml`"],
+        )
     # One of several dataclasses, which no type says that can be called.
     command: Command = read(cast(Any, Command), rest, prog="dualsys", description=_DESCRIPTION)
     return command, overrides

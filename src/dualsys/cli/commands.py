@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 
 from dualsys.cli.arguments import (
+    DEFAULT_CONFIG,
     BenchCommand,
     CalibrateCommand,
     CameraCommand,
+    Command,
     DeployCommand,
     DoctorCommand,
     ExportCommand,
@@ -82,7 +84,7 @@ def execute(argv: Sequence[str]) -> int:
 
 
 def _carry_out(argv: Sequence[str]) -> int:
-    """Find the command that is meant and run it; what is needed for one alone is imported for it alone."""
+    """Find the command that is meant, and run it."""
     if argv[:1] == ["bench"]:
         # Every benchmark reads its own options, and its own --help.
         return bench(argv[1:])
@@ -95,6 +97,18 @@ def _carry_out(argv: Sequence[str]) -> int:
         raise ConfigError(
             "command line", [*faults, "leave it out; `dualsys COMMAND --help` tells the options"]
         )
+    try:
+        return _dispatch(command, overrides)
+    except ConfigError as error:
+        by_default = getattr(type(command), "config", None) == DEFAULT_CONFIG
+        if not by_default or error.source != str(DEFAULT_CONFIG) or DEFAULT_CONFIG.exists():
+            raise
+        fault = f"meant where none is named, and not there in {Path.cwd()}; name yours as the last argument"
+        raise ConfigError(error.source, [fault]) from error
+
+
+def _dispatch(command: Command, overrides: Overrides) -> int:
+    """Run a command; what is needed for one alone is imported for it alone."""
     match command:
         case RunCommand():
             return run(command, overrides)
@@ -346,7 +360,9 @@ def _peers(config: SystemConfig, path: Path) -> Iterator[dict[str, Peer]]:
     try:
         yield peers
     except PeerTimeoutError as error:
-        raise BusError(f"{error} (asked where {path} says; another configuration can be named)") from error
+        raise BusError(
+            f"{error} (asked where {path} says; name another configuration as the last argument)"
+        ) from error
     finally:
         for peer in peers.values():
             peer.close()
