@@ -280,8 +280,13 @@ def test_a_robot_that_vanishes_makes_room_for_another(
     until([stays, waiting], lambda: waiting.packets)
 
 
-def test_robots_with_keys_share_a_system_2_and_a_stranger_is_not_let_in(
-    serve: Serve, make_robot: MakeRobot, sharing: Sharing, endpoints: SlowEndpoints, folder: Path
+def test_robots_with_keys_share_a_system_2_and_a_stranger_is_not_let_in_and_logged(
+    serve: Serve,
+    make_robot: MakeRobot,
+    sharing: Sharing,
+    endpoints: SlowEndpoints,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     names = ("cloud", "arm1", "arm2", "stranger")
     stores = {name: KeyStore(folder / name) for name in names}
@@ -300,8 +305,11 @@ def test_robots_with_keys_share_a_system_2_and_a_stranger_is_not_let_in(
         robot.greet(sharing.specs)
     stranger = make_robot("arm3", 3, Protection(folder / "stranger", servers))
     until([*robots, stranger], lambda: all(len(robot.packets) >= 3 for robot in robots))
-    until([*robots, stranger], lambda: int(robots[0].status()["gate.refused"]) > 0)
+    until([*robots, stranger], lambda: int(robots[0].status()["gate.refused"]) > 3)
     assert stranger.packets == []
+    told = [line for line in caplog.messages if line.startswith("not let in: ")]
+    assert 0 < len(told) < int(robots[0].status()["gate.refused"]), "it tries again and again"
+    assert told[0].endswith(f": the key {keys['stranger']} is not allowed")
     assert robots[0].status()["foreign"] == "0"
 
 

@@ -25,12 +25,13 @@ from dataclasses import dataclass
 import msgspec
 
 from dualsys.bus.channel import LatestPublisher, LatestSubscriber, SubscriberStatistics
+from dualsys.bus.gate import Gate
 from dualsys.bus.handshake import PROCESS_ID, answer_hello, uplink_details
 from dualsys.bus.readiness import readable
 from dualsys.bus.service import ServiceServer, refusal
 from dualsys.bus.sockets import ZmqContext, close_context, gate_of, open_context
 from dualsys.bus.status import flat
-from dualsys.clock import NS_PER_MS, Clock, WallClock, period_ns
+from dualsys.clock import NS_PER_MS, NS_PER_S, Clock, WallClock, period_ns
 from dualsys.config import SystemConfig
 from dualsys.config_links import SlowEndpoints
 from dualsys.messages import Hello, LatentCodec, Observation, Reply, Request, Welcome
@@ -48,6 +49,9 @@ _GUARD_S = 0.02
 
 _PRESENCE_NS = 500 * NS_PER_MS
 """Time between two looks for robots whose connection is gone: each of them is sent something."""
+
+_REFUSALS_NS = 10 * NS_PER_S
+"""Time between two lines of the log about who was not let in: a stranger tries as often as it likes."""
 
 _REHEARSALS = 3
 """Passes of a size that are timed before anybody waits for one."""
@@ -161,6 +165,8 @@ class SlowServer:
         self._service = ServiceServer(context, endpoints.service, setting=f"{settings}.service")
         self._service.reserve("planner", each=ROBOT_NAME if robots > 1 else "")
         self._gate = gate_of(context)
+        self._refusals_told = 0
+        self._refusals_due_ns = self._clock.now_ns()
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -285,6 +291,7 @@ class SlowServer:
         while True:
             if self._gate is not None:
                 self._gate.serve()
+                self._log_refused(self._gate)
             for channel in (self._observations, self._latents, self._service):
                 channel.tend()
             if self._capacity.robots > 1 and self._clock.now_ns() >= due_ns:
@@ -296,6 +303,14 @@ class SlowServer:
                 # waits: so questions are looked for here too.
                 self._service.serve(self._on_hello, self._on_request)
             await asyncio.sleep(_GUARD_S)
+
+    def _log_refused(self, gate: Gate) -> None:
+        found, now_ns = gate.statistics(), self._clock.now_ns()
+        if found.refused == self._refusals_told or now_ns < self._refusals_due_ns:
+            return
+        count = found.refused - self._refusals_told
+        self._refusals_told, self._refusals_due_ns = found.refused, now_ns + _REFUSALS_NS
+        _LOG.warning("not let in: %d connections, the last of them %s", count, found.last_refused)
 
     def _on_hello(self, hello: Hello) -> Welcome | Reply:
         answer = answer_hello(hello, ROLE, self._system2.specs, self._details())
