@@ -72,7 +72,10 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Row("A message is malformed, cut off or deeply nested", "a typed error, nothing is applied"),
     Row("A hostile element type, or a shape whose product overflows", "allow-list and size check come first"),
-    Row("A peer without a key, or with a wrong one", "refused; without keys nothing leaves the machine"),
+    Row(
+        "A peer without a key, or with a wrong one",
+        "refused, counted, and logged by System 2; without keys nothing leaves the machine",
+    ),
     Row("A recorded valid session is replayed at us", "refused by session, epoch and number"),
     Row("The cloud is authenticated and malicious, or wrong", "limits, rates and ages at the edge hold"),
     Row("Two planners or operators claim the arm", "one at a time; the other is refused"),
